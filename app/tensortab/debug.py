@@ -1,0 +1,44 @@
+"""Every knob of TensorTab: environment variables in CPython, `?DEBUG=2` in the page, `with debug(DEBUG=0):` in scope.
+
+DEBUG    1 plans as they are made, 2 each kernel's time, GB/s and GFLOP/s, 3 the schedule, 4 WGSL, 5 the graph
+CHECK    1: each step also in numpy, stop at the first that differs
+POISON   1: buffers start as NaN instead of zero
+FUSE     0: no fusion (to find a bad one)
+ARENA    0: every tensor in a buffer of its own (to find a bad reuse)
+PROFILE  1: GPU time of each kernel, kept by the plan
+PICK     op:kernel, forces a kernel for an op
+TIER     serial | default | subgroups, forces a class of kernels
+DEVICE   cpu | gpu | dawn | wgpu
+DUMP     a folder to write each plan and its WGSL to (CPython)
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+KNOBS = {"DEBUG": "0", "CHECK": "0", "POISON": "0", "FUSE": "1", "ARENA": "1", "PROFILE": "0"}
+KNOBS |= {"PICK": "", "TIER": "", "DEVICE": "", "DUMP": ""}
+_scoped: dict[str, str] = {}
+
+
+def knob(name: str) -> str:
+    """The value of a knob as text."""
+    default = KNOBS[name]
+    return _scoped.get(name) or os.environ.get(name, default)
+
+
+def level(name: str) -> int:
+    """The value of a numeric knob."""
+    return int(knob(name) or 0)
+
+
+@contextmanager
+def debug(**knobs: str | int) -> Iterator[None]:
+    """Sets knobs within a `with` block."""
+    before = dict(_scoped)
+    _scoped.update({name: str(value) for name, value in knobs.items() if KNOBS[name] is not None})
+    try:
+        yield
+    finally:
+        _scoped.clear()
+        _scoped.update(before)

@@ -1,0 +1,83 @@
+"""Devices run plans. The same operations in the tab (browser.py), natively (native.py) and in numpy (cpu.py)."""
+
+from collections.abc import Awaitable
+from typing import Any, Protocol
+
+from ..debug import knob
+
+
+class Device(Protocol):
+    """Buffers are named by integers, sizes are bytes. `data` is bytes-like, or in the tab also a JavaScript array."""
+
+    info: dict  # vendor, architecture, device, description, fallback, features: list, limits: dict (WebGPU names)
+
+    def create_buffer(self, size: int, label: str) -> int: ...
+    def destroy_buffer(self, buffer: int) -> None: ...
+    def write(self, buffer: int, offset: int, data: Any) -> None: ...
+    async def read(self, buffer: int, offset: int, size: int) -> bytes: ...
+    async def load(self, plan: dict, buffers: dict[str, int]) -> int:
+        """Compiles a plan (plan.py) and binds it; the named buffers of the plan are taken from `buffers`."""
+        ...
+
+    def replay(self, plan: int, steps: int = 1, buffer: int = -1, offset: int = 0, size: int = 0) -> Awaitable[bytes]:
+        """Submits `steps` repetitions of a plan at once; the awaitable gives `size` bytes of `buffer` afterwards."""
+        ...
+
+    async def profile(self, plan: int) -> list[int]:
+        """Nanoseconds of each step of one replay (feature timestamp-query)."""
+        ...
+
+    def unload(self, plan: int) -> None: ...
+    def counters(self) -> dict[str, int]:
+        """Live buffers, bytes, pipelines, bindGroups; submits; created: all GPU objects ever made."""
+        ...
+
+    def destroy(self) -> None: ...
+
+
+def tier(info: dict) -> str:
+    """The class of kernels for an adapter: "serial" (software), "subgroups" or "default"."""
+    forced = knob("TIER")
+    if forced:
+        return forced
+    if info["fallback"]:
+        return "serial"
+    return "subgroups" if "subgroups" in info["features"] else "default"
+
+
+def f16(info: dict) -> bool:
+    """Whether inner products are computed in f16: where the adapter has it and it is not a software adapter."""
+    return "shader-f16" in info["features"] and not info["fallback"]
+
+
+_chosen: Device | None = None
+
+
+async def choose() -> Device:
+    """The device of this process: WebGPU where there is one, else numpy's (DEVICE=cpu | gpu | dawn | wgpu forces one)."""
+    global _chosen
+    if _chosen is None:
+        _chosen = await _open(knob("DEVICE"))
+    return _chosen
+
+
+async def _open(name: str) -> Device:
+    import sys
+
+    if name == "cpu":
+        from .cpu import CPUDevice
+
+        return CPUDevice()
+    if sys.platform == "emscripten":
+        from .browser import BrowserDevice
+
+        return await BrowserDevice.create()
+    from .native import NativeDevice
+
+    return NativeDevice("" if name == "gpu" else name)
+
+
+def forget() -> None:
+    """Drops the chosen device (it was lost or destroyed); the next choose() opens a new one."""
+    global _chosen
+    _chosen = None

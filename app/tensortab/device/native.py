@@ -1,0 +1,220 @@
+"""Plans on native WebGPU through the wgpu API: Dawn (wgpudawn, Tint) or wgpu-native (wgpu, Naga).
+
+The twin of static/executor.js: the same operations on the same Plan.
+"""
+
+import base64
+import importlib
+from collections.abc import Awaitable
+from types import SimpleNamespace
+from typing import Any
+
+from ..errors import Error
+
+FEATURES = ("shader-f16", "subgroups", "timestamp-query")
+LIMITS = (
+    "max-buffer-size", "max-storage-buffer-binding-size", "max-compute-workgroup-storage-size",
+    "max-compute-invocations-per-workgroup", "max-compute-workgroup-size-x", "max-storage-buffers-per-shader-stage",
+)  # fmt: skip
+SOFTWARE = ("swiftshader", "llvmpipe", "lavapipe", "microsoft basic")
+
+
+def _camel(name: str) -> str:
+    head, *rest = name.split("-")
+    return head + "".join(word.capitalize() for word in rest)
+
+
+class NativeDevice:
+    def __init__(self, backend: str = "") -> None:
+        """`backend`: "dawn", "wgpu" or "" for the first that is installed and has an adapter."""
+        problems = []
+        for name in [backend] if backend else ["dawn", "wgpu"]:
+            try:
+                self.api = importlib.import_module({"dawn": "wgpudawn", "wgpu": "wgpu"}[name])
+                adapter = self.api.gpu.request_adapter_sync(power_preference="high-performance")
+                break
+            except (ImportError, RuntimeError) as problem:
+                problems.append(f"{name}: {problem}")
+        else:
+            why = "; ".join(problems)
+            raise Error("no_adapter", f"No native WebGPU device ({why}). Install a Vulkan driver, or set DEVICE=cpu.")
+        features = [f for f in FEATURES if f in adapter.features]
+        if "subgroup" in adapter.features:  # wgpu-native's own name; Naga has no `enable subgroups;` yet
+            features = [f for f in features if f != "subgroups"]
+        self.device = adapter.request_device_sync(
+            required_features=features, required_limits={k: adapter.limits[k] for k in LIMITS}
+        )
+        text = {k: str(adapter.info[k] or "") for k in ("vendor", "architecture", "device", "description")}
+        software = any(word in " ".join(text.values()).lower() for word in SOFTWARE)
+        self.info = {
+            **text,
+            "fallback": software,
+            "features": features,
+            "limits": {_camel(k): v for k, v in self.device.limits.items()},
+        }
+        self._buffers: dict[int, Any] = {}
+        self._plans: dict[int, SimpleNamespace] = {}
+        self._pipelines: dict[tuple, Any] = {}
+        self._staging: dict[int, list] = {}  # size -> free buffers
+        self._next = 0
+        self._counts = {"buffers": 0, "bytes": 0, "bindGroups": 0, "submits": 0, "created": 0}
+
+    def _id(self) -> int:
+        self._next += 1
+        return self._next
+
+    def _create(self, size: int, usage: int, label: str) -> Any:
+        limit = self.info["limits"]["maxBufferSize"]
+        if size > limit:
+            raise Error("out_of_memory", f"{label} needs {size:,} bytes; this GPU allows {limit:,} in one buffer.")
+        self._counts["created"] += 1
+        return self.device.create_buffer(size=max(16, (size + 15) // 16 * 16), usage=usage, label=label)
+
+    def create_buffer(self, size: int, label: str) -> int:
+        usage = self.api.BufferUsage
+        buffer = self._create(size, usage.STORAGE | usage.COPY_SRC | usage.COPY_DST, label)
+        self._counts["buffers"] += 1
+        self._counts["bytes"] += buffer.size
+        self._buffers[key := self._id()] = buffer
+        return key
+
+    def destroy_buffer(self, buffer: int) -> None:
+        gone = self._buffers.pop(buffer)
+        self._counts["buffers"] -= 1
+        self._counts["bytes"] -= gone.size
+        gone.destroy()
+
+    def write(self, buffer: int, offset: int, data: Any) -> None:
+        view = memoryview(data).cast("B")
+        if len(view) % 4:
+            view = memoryview(bytes(view) + bytes(-len(view) % 4))
+        self.device.queue.write_buffer(self._buffers[buffer], offset, view)
+
+    async def read(self, buffer: int, offset: int, size: int) -> bytes:
+        staging = self._stage(size)
+        encoder = self.device.create_command_encoder()
+        encoder.copy_buffer_to_buffer(self._buffers[buffer], offset, staging, 0, (size + 3) // 4 * 4)
+        self.device.queue.submit([encoder.finish()])
+        return self._unstage(staging, size)
+
+    def _stage(self, size: int) -> Any:
+        free = self._staging.setdefault((size + 15) // 16 * 16, [])
+        usage = self.api.BufferUsage
+        return free.pop() if free else self._create(size, usage.MAP_READ | usage.COPY_DST, "staging")
+
+    def _unstage(self, staging: Any, size: int) -> bytes:
+        staging.map_sync(self.api.MapMode.READ)
+        data = bytes(staging.read_mapped(0, (size + 15) // 16 * 16)[:size])
+        staging.unmap()
+        self._staging[staging.size].append(staging)
+        return data
+
+    def _pipeline(self, kernel: dict) -> tuple[Any, Any]:
+        key = (kernel["label"], kernel["code"])
+        if key not in self._pipelines:
+            layout = self.device.create_bind_group_layout(
+                entries=[
+                    {"binding": n, "visibility": self.api.ShaderStage.COMPUTE, "buffer": {"type": mode}}
+                    for n, mode in enumerate(kernel["bindings"])
+                ]
+            )
+            pipeline = self.device.create_compute_pipeline(
+                label=kernel["label"],
+                layout=self.device.create_pipeline_layout(bind_group_layouts=[layout]),
+                compute={
+                    "module": self.device.create_shader_module(label=kernel["label"], code=kernel["code"]),
+                    "entry_point": "main",
+                },
+            )
+            self._counts["created"] += 4
+            self._pipelines[key] = (pipeline, layout)
+        return self._pipelines[key]
+
+    async def load(self, plan: dict, buffers: dict[str, int]) -> int:
+        pipelines = [self._pipeline(kernel) for kernel in plan["kernels"]]
+        params = base64.b64decode(plan["params"])
+        usage = self.api.BufferUsage
+        uniform = self._create(len(params), usage.UNIFORM | usage.COPY_DST, "params")
+        if params:
+            self.device.queue.write_buffer(uniform, 0, params)
+        owned = {n: self.create_buffer(b["size"], "transient") for n, b in enumerate(plan["buffers"]) if not b["name"]}
+        ids = [owned[n] if n in owned else buffers[b["name"]] for n, b in enumerate(plan["buffers"])]
+        steps = []
+        for step in plan["steps"]:
+            kernel = plan["kernels"][step["kernel"]]
+            pipeline, layout = pipelines[step["kernel"]]
+            bind = iter(step["bind"])
+            entries = []
+            for n, mode in enumerate(kernel["bindings"]):
+                if mode == "uniform":
+                    resource = {"buffer": uniform, "offset": step["params"], "size": 256}
+                else:
+                    index, offset, size = next(bind)
+                    resource = {"buffer": self._buffers[ids[index]], "offset": offset, "size": size}
+                entries.append({"binding": n, "resource": resource})
+            group = self.device.create_bind_group(label=kernel["label"], layout=layout, entries=entries)
+            steps.append((pipeline, group, tuple(step["grid"])))
+        self._counts["created"] += len(steps)
+        self._counts["bindGroups"] += len(steps)
+        self._plans[key := self._id()] = SimpleNamespace(steps=steps, owned=list(owned.values()), uniform=uniform)
+        return key
+
+    def replay(self, plan: int, steps: int = 1, buffer: int = -1, offset: int = 0, size: int = 0) -> Awaitable[bytes]:
+        encoder = self.device.create_command_encoder()
+        compute = encoder.begin_compute_pass()
+        for _ in range(steps):
+            for pipeline, group, grid in self._plans[plan].steps:
+                compute.set_pipeline(pipeline)
+                compute.set_bind_group(0, group)
+                compute.dispatch_workgroups(*grid)
+        compute.end()
+        staging = None
+        if size:
+            staging = self._stage(size)
+            encoder.copy_buffer_to_buffer(self._buffers[buffer], offset, staging, 0, (size + 3) // 4 * 4)
+        self.device.queue.submit([encoder.finish()])
+        self._counts["submits"] += 1
+
+        async def result() -> bytes:
+            return self._unstage(staging, size) if staging else b""
+
+        return result()
+
+    async def profile(self, plan: int) -> list[int]:
+        steps = self._plans[plan].steps
+        usage = self.api.BufferUsage
+        queries = self.device.create_query_set(type="timestamp", count=2 * len(steps))
+        resolved = self.device.create_buffer(size=16 * len(steps), usage=usage.QUERY_RESOLVE | usage.COPY_SRC)
+        encoder = self.device.create_command_encoder()
+        for n, (pipeline, group, grid) in enumerate(steps):
+            compute = encoder.begin_compute_pass(
+                timestamp_writes={
+                    "query_set": queries,
+                    "beginning_of_pass_write_index": 2 * n,
+                    "end_of_pass_write_index": 2 * n + 1,
+                }
+            )
+            compute.set_pipeline(pipeline)
+            compute.set_bind_group(0, group)
+            compute.dispatch_workgroups(*grid)
+            compute.end()
+        encoder.resolve_query_set(queries, 0, 2 * len(steps), resolved, 0)
+        self.device.queue.submit([encoder.finish()])
+        times = self.device.queue.read_buffer(resolved).cast("B").cast("Q")
+        return [end - start for start, end in zip(times[::2], times[1::2], strict=True)]
+
+    def unload(self, plan: int) -> None:
+        gone = self._plans.pop(plan)
+        self._counts["bindGroups"] -= len(gone.steps)
+        gone.uniform.destroy()
+        for buffer in gone.owned:
+            self.destroy_buffer(buffer)
+
+    def counters(self) -> dict[str, int]:
+        return {**self._counts, "pipelines": len(self._pipelines)}
+
+    def destroy(self) -> None:
+        for buffer in list(self._buffers):
+            self.destroy_buffer(buffer)
+        self._plans.clear()
+        self.device.destroy()

@@ -1,0 +1,16 @@
+"""The one exception of TensorTab: a code for programs, a message for people."""
+
+CODES = (
+    "no_webgpu", "no_adapter", "out_of_memory", "device_lost", "bad_shard", "bad_file",
+    "context_exceeded", "quota", "offline", "aborted", "bad_request",
+)  # fmt: skip
+
+
+class Error(Exception):
+    """An error with a `code` from CODES; its message says what happened and what to do about it."""
+
+    def __init__(self, code: str, message: str):
+        assert code in CODES, code
+        super().__init__(message)
+        self.code = code
+        self.message = message
