@@ -1,0 +1,355 @@
+"""GGUF, versions 2 and 3 (https://github.com/ggml-org/ggml/blob/master/docs/gguf.md): the header, checked.
+
+A file comes from anywhere, so every count, length, offset and type is checked before it is believed, and what a header may make us
+allocate is bounded by the limits below. Anything wrong raises Error("bad_file").
+"""
+
+import struct
+from math import prod
+from typing import Any, NamedTuple
+
+from ..dtype import DTYPES
+from ..errors import Error
+from ..sources import Source
+from . import Checkpoint, TensorInfo
+
+FIRST_READ = 1 << 21  # bytes; holds most headers, then doubled until the header is complete
+MAX_HEADER = 1 << 26  # bytes; a vocabulary of 256k tokens with its merges takes about 16 MB
+MAX_ITEMS = 1 << 22  # array items in the whole header
+MAX_ENTRIES = 1 << 16  # metadata entries, and tensors
+MAX_KEY = 65535
+MAX_DEPTH = 4  # arrays of arrays
+
+STRING, ARRAY, BOOL = 8, 9, 7
+SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 10: "Q", 11: "q", 12: "d"}  # type id -> struct code
+
+# ggml's type ids. The ones that are no dtype of ours are named for the error message.
+TYPES = {
+    0: "f32", 1: "f16", 2: "q4_0", 3: "q4_1", 6: "q5_0", 7: "q5_1", 8: "q8_0", 9: "q8_1", 10: "q2_k", 11: "q3_k",
+    12: "q4_k", 13: "q5_k", 14: "q6_k", 15: "q8_k", 16: "iq2_xxs", 17: "iq2_xs", 18: "iq3_xxs", 19: "iq1_s",
+    20: "iq4_nl", 21: "iq3_s", 22: "iq2_s", 23: "iq4_xs", 24: "i8", 25: "i16", 26: "i32", 27: "i64", 28: "f64",
+    29: "iq1_m", 30: "bf16", 34: "tq1_0", 35: "tq2_0", 39: "mxfp4", 40: "nvfp4",
+}  # fmt: skip
+
+# GGUF's names in Hugging Face's words: the part of a name that is in the table is replaced, .weight or .bias stays.
+NAMES = {
+    "token_embd": "model.embed_tokens",
+    "output_norm": "model.norm",
+    "output": "lm_head",
+    "attn_norm": "input_layernorm",
+    "attn_q": "self_attn.q_proj",
+    "attn_k": "self_attn.k_proj",
+    "attn_v": "self_attn.v_proj",
+    "attn_qkv": "self_attn.qkv_proj",
+    "attn_output": "self_attn.o_proj",
+    "attn_q_norm": "self_attn.q_norm",
+    "attn_k_norm": "self_attn.k_norm",
+    "ffn_norm": "post_attention_layernorm",
+    "ffn_gate": "mlp.gate_proj",
+    "ffn_up": "mlp.up_proj",
+    "ffn_down": "mlp.down_proj",
+}
+
+# config.json's key: the key below "<architecture>.", its type, its value where the file leaves it out (REQUIRED: it may not)
+REQUIRED = object()
+CONFIG = {
+    "hidden_size": ("embedding_length", int, REQUIRED),
+    "intermediate_size": ("feed_forward_length", int, REQUIRED),
+    "num_hidden_layers": ("block_count", int, REQUIRED),
+    "num_attention_heads": ("attention.head_count", int, REQUIRED),
+    "num_key_value_heads": ("attention.head_count_kv", int, None),
+    "head_dim": ("attention.key_length", int, None),
+    "max_position_embeddings": ("context_length", int, REQUIRED),
+    "rms_norm_eps": ("attention.layer_norm_rms_epsilon", float, REQUIRED),
+    "rope_theta": ("rope.freq_base", float, 10000.0),
+}
+
+
+class Architecture(NamedTuple):
+    """What Hugging Face calls an architecture of GGUF's."""
+
+    model_type: str
+    class_name: str
+    interleaved: bool  # q and k are stored for the rotation of neighbouring pairs
+    names: dict[str, str] = {}  # where NAMES doesn't hold
+
+
+ARCHITECTURES = {
+    "llama": Architecture("llama", "LlamaForCausalLM", True),
+    "qwen2": Architecture("qwen2", "Qwen2ForCausalLM", False),
+    "qwen3": Architecture("qwen3", "Qwen3ForCausalLM", False),
+    "phi3": Architecture("phi3", "Phi3ForCausalLM", False, {"ffn_up": "mlp.gate_up_proj"}),
+}
+
+
+class _Short(Exception):
+    """The header goes on beyond the bytes read so far."""
+
+
+class _Header:
+    """Reads values one after the other out of the bytes of the header that are there."""
+
+    def __init__(self, source: Source):
+        self.source = source
+        self.data = bytearray()
+        self.pos = 0
+        self.items = 0  # array items met so far
+        self.limit = min(source.size, MAX_HEADER)
+
+    def bad(self, problem: str, advice: str = "the file is damaged, get it again") -> Error:
+        return Error("bad_file", f"{self.source.name}: {problem}: {advice}")
+
+    async def grow(self) -> None:
+        """Reads as much again as there is."""
+        have = len(self.data)
+        if have >= self.limit:
+            if self.limit < self.source.size:
+                raise self.bad(f"the header is larger than {MAX_HEADER >> 20} MB")
+            raise self.bad(f"the file ends within its header, after {self.source.size} bytes")
+        size = min(max(have, FIRST_READ), self.limit - have)
+        self.data += await self.source.bytes(have, size)
+
+    def need(self, size: int) -> int:
+        """Steps over `size` bytes and returns where they begin."""
+        start = self.pos
+        if start + size > len(self.data):
+            if start + size > self.source.size:
+                raise self.bad(f"a length in the header at byte {start} goes beyond the end of the file")
+            raise _Short
+        self.pos = start + size
+        return start
+
+    def scalar(self, code: str) -> Any:
+        start = self.need(struct.calcsize("<" + code))
+        return struct.unpack_from("<" + code, self.data, start)[0]
+
+    def string(self) -> str:
+        size = self.scalar("Q")
+        start = self.need(size)
+        try:
+            return self.data[start : start + size].decode()
+        except UnicodeDecodeError as error:
+            raise self.bad(f"the string at byte {start} isn't UTF-8") from error
+
+    def strings(self, count: int) -> list[str]:
+        """`count` strings: the vocabulary, so the one loop that has to be quick."""
+        data, pos, end = self.data, self.pos, len(self.data)
+        length = struct.Struct("<Q").unpack_from
+        values = []
+        add = values.append
+        try:
+            for _ in range(count):
+                if pos + 8 > end:
+                    raise _Short
+                start = pos + 8
+                pos = start + length(data, pos)[0]
+                if pos > end:
+                    if pos > self.source.size:
+                        raise self.bad(f"the string at byte {start} goes beyond the end of the file")
+                    raise _Short
+                add(data[start:pos].decode())
+        except UnicodeDecodeError as error:
+            raise self.bad(f"the string at byte {start} isn't UTF-8") from error
+        self.pos = pos
+        return values
+
+    def value(self, kind: int, depth: int = 0) -> Any:
+        if kind in SCALARS:
+            return self.scalar(SCALARS[kind])
+        if kind == BOOL:
+            return self.booleans(1)[0]
+        if kind == STRING:
+            return self.string()
+        if kind != ARRAY:
+            raise self.bad(f"unknown metadata type {kind} at byte {self.pos}")
+        if depth == MAX_DEPTH:
+            raise self.bad(f"arrays nested more than {MAX_DEPTH} deep at byte {self.pos}")
+        kind, count = self.scalar("I"), self.scalar("Q")
+        if count > MAX_ITEMS - self.items:
+            raise self.bad(f"an array of {count} items at byte {self.pos} (at most {MAX_ITEMS} in a header)")
+        self.items += count
+        if kind in SCALARS:
+            code = f"<{count}{SCALARS[kind]}"
+            return list(struct.unpack_from(code, self.data, self.need(struct.calcsize(code))))
+        if kind == BOOL:
+            return self.booleans(count)
+        if kind == STRING:
+            return self.strings(count)
+        return [self.value(kind, depth + 1) for _ in range(count)]
+
+    def booleans(self, count: int) -> list[bool]:
+        start = self.need(count)
+        values = self.data[start : start + count]
+        if count and max(values) > 1:
+            raise self.bad(f"a boolean near byte {start} is neither 0 nor 1")
+        return [value == 1 for value in values]
+
+    def entry(self) -> tuple[str, Any]:
+        """A metadata key and its value."""
+        key = self.string()
+        if not key or len(key) > MAX_KEY:
+            raise self.bad(f"a metadata key of {len(key)} characters before byte {self.pos}")
+        return key, self.value(self.scalar("I"))
+
+    def tensor(self) -> tuple[str, tuple[int, ...], int, int]:
+        """Name, shape (row-major), type id and offset of a tensor."""
+        name = self.string()
+        if not name or len(name) > MAX_KEY:
+            raise self.bad(f"a tensor name of {len(name)} characters before byte {self.pos}")
+        rank = self.scalar("I")
+        if rank > 4:
+            raise self.bad(f"tensor {name} has {rank} dimensions (at most 4)")
+        shape = tuple(reversed([self.scalar("Q") for _ in range(rank)]))
+        return name, shape, self.scalar("I"), self.scalar("Q")
+
+
+async def read_gguf(source: Source) -> Checkpoint:
+    """The header of a GGUF file as a Checkpoint with Hugging Face names; reads no tensor.
+
+    Raises Error("bad_file") if the file is damaged, cut short, in pieces, or of a type or version we can't read.
+    """
+    header = _Header(source)
+    await header.grow()
+    tensor_count, entry_count = _preamble(header)
+    metadata: dict[str, Any] = {}
+    for _ in range(entry_count):
+        key, value = await _retry(header, header.entry)
+        if key in metadata:
+            raise header.bad(f"metadata key {key} stands twice")
+        metadata[key] = value
+    if metadata.get("split.count", 0) not in (0, 1):
+        raise header.bad("it is one part of a split model", "merge the parts with llama.cpp's llama-gguf-split --merge")
+    found = [await _retry(header, header.tensor) for _ in range(tensor_count)]
+    name = metadata.get("general.architecture")
+    if not isinstance(name, str):
+        raise header.bad("general.architecture is missing", "it isn't a model; use the model's own GGUF file")
+    known = ARCHITECTURES.get(name)
+    names = NAMES | known.names if known else NAMES
+    tensors = _tensors(header, found, metadata.get("general.alignment", 32), names)
+    if not known:  # whoever knows this architecture finds its numbers in the metadata
+        return Checkpoint("gguf", metadata, tensors, {"model_type": name, "architectures": []})
+    config = {"model_type": known.model_type, "architectures": [known.class_name]}
+    config |= _config(header, name, metadata, tensors)
+    return Checkpoint("gguf", metadata, tensors, config, rope_interleaved=known.interleaved)
+
+
+async def _retry(header: _Header, read: Any) -> Any:
+    """read(), again from where it began each time it needed more of the file."""
+    start, items = header.pos, header.items
+    while True:
+        try:
+            return read()
+        except _Short:
+            header.pos, header.items = start, items
+            await header.grow()
+
+
+def _preamble(header: _Header) -> tuple[int, int]:
+    """Magic, version and counts."""
+    if bytes(header.data[:4]) != b"GGUF":
+        raise header.bad("it isn't a GGUF file", "pick a file ending in .gguf")
+    try:
+        _, version, tensor_count, entry_count = struct.unpack_from("<4sIQQ", header.data, header.need(24))
+    except _Short:
+        raise header.bad("the file ends within its header") from None
+    if version & 0xFFFF == 0:
+        raise header.bad("it is a big-endian GGUF file", "use the little-endian one")
+    if version not in (2, 3):
+        raise header.bad(f"it is GGUF version {version}, TensorTab reads 2 and 3", "convert the model again with llama.cpp")
+    for count, what in ((tensor_count, "tensors"), (entry_count, "metadata entries")):
+        if count > MAX_ENTRIES:
+            raise header.bad(f"it claims to have {count} {what}")
+    return tensor_count, entry_count
+
+
+def _tensors(header: _Header, found: list, alignment: Any, names: dict[str, str]) -> dict[str, TensorInfo]:
+    """Tensor records -> TensorInfos: known types, whole blocks, aligned, inside the file, apart from each other."""
+    if not isinstance(alignment, int) or not 1 <= alignment <= 1 << 20 or alignment & (alignment - 1):
+        raise header.bad(f"general.alignment is {alignment!r}, not a power of two")
+    data_start = -(-header.pos // alignment) * alignment
+    tensors: dict[str, TensorInfo] = {}
+    for name, shape, kind, offset in found:
+        kind_name = TYPES.get(kind, f"type {kind}")
+        if kind_name not in DTYPES:
+            raise header.bad(
+                f"tensor {name} is stored as {kind_name}, which TensorTab can't read",
+                "use a file quantised to Q4_0, Q4_1, Q4_K, Q5_0, Q5_1, Q5_K, Q6_K or Q8_0",
+            )
+        dtype = DTYPES[kind_name]
+        elements = prod(shape)
+        if elements == 0 or (shape[-1] if shape else 1) % dtype.block:
+            raise header.bad(f"tensor {name} of {dtype} has shape {shape}, whose rows aren't whole blocks of {dtype.block}")
+        nbytes = dtype.file_size(elements)
+        if offset % alignment:
+            raise header.bad(f"tensor {name} begins at {offset}, not a multiple of {alignment}")
+        if data_start + offset + nbytes > header.source.size:
+            raise header.bad(
+                f"tensor {name} ends at byte {data_start + offset + nbytes} but the file has {header.source.size}",
+                "it was cut short or damaged, get it again",
+            )
+        name = hugging_face_name(name, names)
+        if name in tensors:
+            raise header.bad(f"tensor {name} stands twice")
+        tensors[name] = TensorInfo(name, dtype, shape, data_start + offset, nbytes, header.source)
+    end, last = 0, ""
+    for info in sorted(tensors.values(), key=lambda info: info.offset):
+        if info.offset < end:
+            raise header.bad(f"tensors {last} and {info.name} overlap")
+        end, last = info.offset + info.nbytes, info.name
+    return tensors
+
+
+def hugging_face_name(name: str, names: dict[str, str] = NAMES) -> str:
+    """blk.3.attn_q.weight -> model.layers.3.self_attn.q_proj.weight; a name that isn't in the table stays."""
+    stem, _, kind = name.rpartition(".")
+    parts = stem.split(".", 2)
+    if len(parts) == 3 and parts[0] == "blk" and parts[2] in names:
+        return f"model.layers.{parts[1]}.{names[parts[2]]}.{kind}"
+    return f"{names[stem]}.{kind}" if stem in names else name
+
+
+def _config(header: _Header, architecture: str, metadata: dict, tensors: dict[str, TensorInfo]) -> dict[str, Any]:
+    """The metadata under config.json's keys."""
+    config: dict[str, Any] = {}
+    for key, (short, kind, default) in CONFIG.items():
+        name = f"{architecture}.{short}"
+        value = metadata.get(name, default)
+        if isinstance(value, list) and value and value.count(value[0]) == len(value):
+            value = value[0]  # some writers give one number for each layer
+        if value is REQUIRED:
+            raise header.bad(f"{name} is missing", "it isn't a complete model; use the model's own GGUF file")
+        if value is not None and not (_number(value) and value > 0 and (kind is float or isinstance(value, int))):
+            raise header.bad(f"{name} is {value!r}, which can't be")
+        config[key] = value
+    heads = config["num_attention_heads"]
+    config["num_key_value_heads"] = config["num_key_value_heads"] or heads
+    config["head_dim"] = config["head_dim"] or config["hidden_size"] // heads
+    config["rope_scaling"] = _rope_scaling(architecture, metadata)
+    embedding = tensors.get("model.embed_tokens.weight")
+    tokens = metadata.get("tokenizer.ggml.tokens")
+    if embedding is not None:
+        config["vocab_size"] = embedding.shape[0]
+    elif isinstance(tokens, list):
+        config["vocab_size"] = len(tokens)
+    config["tie_word_embeddings"] = "lm_head.weight" not in tensors
+    config["bos_token_id"] = metadata.get("tokenizer.ggml.bos_token_id")
+    ends = [metadata.get(f"tokenizer.ggml.{end}_token_id") for end in ("eos", "eot", "eom")]
+    config["eos_token_id"] = list(dict.fromkeys(i for i in ends if isinstance(i, int)))
+    return config
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < float("inf")
+
+
+def _rope_scaling(architecture: str, metadata: dict) -> dict[str, Any] | None:
+    """rope_scaling as in config.json. Llama 3's factors are a tensor of their own instead, rope_freqs.weight."""
+    kind = metadata.get(f"{architecture}.rope.scaling.type", "none")
+    factor = metadata.get(f"{architecture}.rope.scaling.factor", metadata.get(f"{architecture}.rope.scale_linear", 1.0))
+    if kind == "none" or not _number(factor) or factor in (0, 1):
+        return None
+    scaling = {"rope_type": kind, "factor": factor}
+    original = metadata.get(f"{architecture}.rope.scaling.original_context_length")
+    if original is not None:
+        scaling["original_max_position_embeddings"] = original
+    return scaling
