@@ -17,7 +17,10 @@ from ..sources import Source
 
 @dataclass(frozen=True)
 class TensorInfo:
-    """Where a tensor lies. `shape` is row-major as in PyTorch, (out, in) for a weight; `offset` is from the source's start."""
+    """Where a tensor lies.
+
+    `shape` is row-major as in PyTorch, (out, in) for a weight; `offset` counts from the source's start.
+    """
 
     name: str
     dtype: DType
@@ -61,12 +64,14 @@ class Checkpoint:
                 "use a file with F32, F16 or BF16 weights",
             )
         if name not in self.tensors:
-            raise Error("bad_file", f"the model file has no tensor {name}: it isn't a complete model of this architecture")
+            raise Error(
+                "bad_file", f"the model file has no tensor {name}: it isn't a complete model of this architecture"
+            )
         return self.tensors[name]
 
 
 async def open_checkpoint(model: "Source | str | os.PathLike[str] | Sequence[Source]") -> Checkpoint:
-    """Reads the header of a model: a Source, a list of safetensors Sources, a path to a file or to a Hugging Face folder.
+    """Reads the header of a model: a Source, a list of safetensors Sources, a path to a file or a Hugging Face folder.
 
     Raises Error("bad_file"), saying what is wrong with it and what to do.
     """
@@ -107,7 +112,9 @@ async def _open_folder(folder: str) -> Checkpoint:
         ggufs = [name for name in files if name.endswith(".gguf")]
         if len(ggufs) == 1:
             return await open_checkpoint(os.path.join(folder, ggufs[0]))
-        raise Error("bad_file", f"{folder} has no model.safetensors (nor one .gguf file): point to a model's folder or file")
+        raise Error(
+            "bad_file", f"{folder} has no model.safetensors (nor one .gguf file): point to a model's folder or file"
+        )
     if "config.json" not in files:
         raise Error("bad_file", f"{folder} has no config.json: download the model's folder with all its files")
     config = _read_json(folder, "config.json")

@@ -1,7 +1,7 @@
 """GGUF, versions 2 and 3 (https://github.com/ggml-org/ggml/blob/master/docs/gguf.md): the header, checked.
 
-A file comes from anywhere, so every count, length, offset and type is checked before it is believed, and what a header may make us
-allocate is bounded by the limits below. Anything wrong raises Error("bad_file").
+A file comes from anywhere, so every count, length, offset and type is checked before it is believed, and what a header
+may make us allocate is bounded by the limits below. Anything wrong raises Error("bad_file").
 """
 
 import struct
@@ -50,7 +50,7 @@ NAMES = {
     "ffn_down": "mlp.down_proj",
 }
 
-# config.json's key: the key below "<architecture>.", its type, its value where the file leaves it out (REQUIRED: it may not)
+# config.json's key: the key below "<architecture>.", its type, its value where the file leaves it out (REQUIRED: never)
 REQUIRED = object()
 CONFIG = {
     "hidden_size": ("embedding_length", int, REQUIRED),
@@ -71,7 +71,7 @@ class Architecture(NamedTuple):
     model_type: str
     class_name: str
     interleaved: bool  # q and k are stored for the rotation of neighbouring pairs
-    names: dict[str, str] = {}  # where NAMES doesn't hold
+    names: dict[str, str] | None = None  # where NAMES doesn't hold
 
 
 ARCHITECTURES = {
@@ -224,7 +224,7 @@ async def read_gguf(source: Source) -> Checkpoint:
     if not isinstance(name, str):
         raise header.bad("general.architecture is missing", "it isn't a model; use the model's own GGUF file")
     known = ARCHITECTURES.get(name)
-    names = NAMES | known.names if known else NAMES
+    names = NAMES | ((known and known.names) or {})
     tensors = _tensors(header, found, metadata.get("general.alignment", 32), names)
     if not known:  # whoever knows this architecture finds its numbers in the metadata
         return Checkpoint("gguf", metadata, tensors, {"model_type": name, "architectures": []})
@@ -255,7 +255,9 @@ def _preamble(header: _Header) -> tuple[int, int]:
     if version & 0xFFFF == 0:
         raise header.bad("it is a big-endian GGUF file", "use the little-endian one")
     if version not in (2, 3):
-        raise header.bad(f"it is GGUF version {version}, TensorTab reads 2 and 3", "convert the model again with llama.cpp")
+        raise header.bad(
+            f"it is GGUF version {version}, TensorTab reads 2 and 3", "convert the model again with llama.cpp"
+        )
     for count, what in ((tensor_count, "tensors"), (entry_count, "metadata entries")):
         if count > MAX_ENTRIES:
             raise header.bad(f"it claims to have {count} {what}")
@@ -278,7 +280,9 @@ def _tensors(header: _Header, found: list, alignment: Any, names: dict[str, str]
         dtype = DTYPES[kind_name]
         elements = prod(shape)
         if elements == 0 or (shape[-1] if shape else 1) % dtype.block:
-            raise header.bad(f"tensor {name} of {dtype} has shape {shape}, whose rows aren't whole blocks of {dtype.block}")
+            raise header.bad(
+                f"tensor {name} of {dtype} has shape {shape}, whose rows aren't whole blocks of {dtype.block}"
+            )
         nbytes = dtype.file_size(elements)
         if offset % alignment:
             raise header.bad(f"tensor {name} begins at {offset}, not a multiple of {alignment}")

@@ -1,6 +1,6 @@
 """Safetensors (https://github.com/huggingface/safetensors): length, JSON header, tensors without a gap.
 
-The header is checked as the format demands, so that a damaged or hostile file raises Error("bad_file") and nothing else.
+The header is checked as the format demands: a damaged or hostile file raises Error("bad_file") and nothing else.
 """
 
 import json
@@ -59,7 +59,9 @@ def shard_names(index: dict[str, Any]) -> list[str]:
     names = sorted(set(weights.values()))
     for name in names:
         if "/" in name or "\\" in name or name in ("", ".", ".."):
-            raise Error("bad_file", f"model.safetensors.index.json names {name!r}, which isn't a file beside it: don't trust it")
+            raise Error(
+                "bad_file", f"model.safetensors.index.json names {name!r}, which isn't a file beside it: don't trust it"
+            )
     return names
 
 
@@ -75,7 +77,9 @@ async def _read_header(source: Source) -> tuple[dict[str, Any], int]:
     if size > MAX_HEADER:
         raise _bad(source, f"its header claims {size} bytes (at most {MAX_HEADER})")
     if 8 + size > source.size:
-        raise _bad(source, f"its header takes {size} bytes but the file has {source.size}", "it was cut short, get it again")
+        raise _bad(
+            source, f"its header takes {size} bytes but the file has {source.size}", "it was cut short, get it again"
+        )
     text = await source.bytes(8, size)
     try:
         header = json.loads(text.decode(), object_pairs_hook=_once)

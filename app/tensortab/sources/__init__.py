@@ -1,4 +1,4 @@
-"""Sources of bytes: a file, a browser's File, a URL, a model cut into verified shards. All read ranges, never the whole."""
+"""Sources of bytes: a file, a browser's File, a URL, a model in verified shards. All read ranges, never the whole."""
 
 from typing import Any, Protocol, runtime_checkable
 
@@ -17,7 +17,7 @@ class Source(Protocol):
         ...
 
     async def chunk(self, offset: int, size: int) -> Any:
-        """The same bytes in whatever form Device.write takes without another copy (in the tab: outside the WASM heap)."""
+        """The same bytes in a form that Device.write takes without another copy (in the tab outside the WASM heap)."""
         ...
 
 

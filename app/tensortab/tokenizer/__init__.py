@@ -1,0 +1,147 @@
+"""Text <-> token ids, and chat templates.
+
+Every tokenizer is a tokenizer.json dictionary (a GGUF file's is converted to one), so there is one path. Encoding and
+templates are done by a backend: native.py in CPython, browser.py in the tab. Decoding is ours: it goes token by token.
+"""
+
+import json
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from ..errors import Error
+from ..formats import Checkpoint
+from .decode import Decoder, Stream
+from .gguf import from_gguf
+from .words import portable
+
+# Tokens that end a turn or a text, by the name that they have in the chat formats in use.
+ENDS = {
+    "<|im_end|>", "<|eot_id|>", "<|eom_id|>", "<|end|>", "<|endoftext|>", "<|end_of_text|>", "<end_of_turn>", "</s>",
+}  # fmt: skip
+
+
+def load_tokenizer(checkpoint: Checkpoint) -> "Tokenizer":
+    """The tokenizer of a model. Raises Error("bad_file") if it has none or one of a kind we don't know."""
+    tokenizer, config = checkpoint.tokenizer, checkpoint.tokenizer_config
+    if checkpoint.format == "gguf":
+        tokenizer, config = from_gguf(checkpoint.metadata)
+    if tokenizer is None:
+        raise Error("bad_file", "the model has no tokenizer.json: put it beside the model's weights")
+    return Tokenizer(tokenizer, config, checkpoint.config.get("eos_token_id", []))
+
+
+class Tokenizer:
+    """Built from tokenizer.json and tokenizer_config.json, as dictionaries, and the ids that end a text.
+
+    bos   id that begins a text, or None
+    eos   set of ids that end a text or a turn
+    special   set of ids that stand for no text (bos, eos, <|im_start|> ...)
+    size   number of ids
+    """
+
+    def __init__(self, tokenizer: dict[str, Any], config: dict[str, Any], eos: list[int] | None = None):
+        if sys.platform == "emscripten":
+            from . import browser as backend
+        else:
+            from . import native as backend
+
+        try:
+            added = {entry["id"]: entry["content"] for entry in tokenizer.get("added_tokens", [])}
+            self.special = {entry["id"] for entry in tokenizer.get("added_tokens", []) if entry["special"]}
+            self._pieces = _pieces(tokenizer["model"]["vocab"], added)
+            text = json.dumps(portable(tokenizer))
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            raise Error("bad_file", f"tokenizer.json isn't as it should be ({error!r}): get it again") from error
+        self.size = len(self._pieces)
+        self._added = added.keys()
+        self._decoder_config = tokenizer.get("decoder")
+        self._decoder: Decoder | None = None
+        self._names = _token_names(config)
+        ids = {name: id for id, name in added.items()}
+        self.bos: int | None = ids.get(self._names.get("bos_token", ""))
+        ends = {ids[name] for name in ids if name in ENDS or name == self._names.get("eos_token")}
+        self.eos: set[int] = {*(eos or []), *ends}
+        self._template_text = _chat_template(config)
+        self._template: Callable[[dict[str, Any]], str] | None = None
+        self._render = backend.template
+        self._encode: Callable[[str, bool], list[int]] = backend.encoder(text)
+
+    def encode(self, text: str, add_special_tokens: bool = True) -> list[int]:
+        """Token ids of `text`. Names of special tokens in it become those tokens; the model's own begin of text is
+        added if `add_special_tokens` (not after a chat template, which writes it itself)."""
+        return self._encode(text, add_special_tokens)
+
+    def decode(self, ids: list[int], skip_special_tokens: bool = True) -> str:
+        """The text of `ids`. Bytes that are no UTF-8 become U+FFFD."""
+        stream = self.stream(skip_special_tokens)
+        return "".join([stream.feed(id) for id in ids]) + stream.end()
+
+    def stream(self, skip_special_tokens: bool = True) -> Stream:
+        """A detokenizer to feed ids to one by one as they are generated."""
+        if self._decoder is None:
+            self._decoder = Decoder(self._decoder_config)
+        return Stream(self._decoder, self._pieces, self._added, self.special if skip_special_tokens else set())
+
+    def token(self, id: int) -> str:
+        """The token as the vocabulary writes it ("" for an id beyond it)."""
+        return self._pieces[id] if 0 <= id < self.size else ""
+
+    def token_bytes(self, id: int) -> bytes:
+        """The bytes of a token's text, special or not; they may be part of a character."""
+        if self._decoder is None:
+            self._decoder = Decoder(self._decoder_config)
+        return self.token(id).encode() if id in self._added else self._decoder.bytes(self.token(id))
+
+    @property
+    def has_chat_template(self) -> bool:
+        return self._template_text is not None
+
+    def apply_chat_template(
+        self, messages: list[dict[str, Any]], add_generation_prompt: bool = True, **variables: Any
+    ) -> str:
+        """The prompt for a conversation [{"role", "content"}, ...]; `variables` (tools ...) go to the template.
+
+        Raises Error("bad_request") if the model has no template or its template refuses the conversation.
+        """
+        if self._template_text is None:
+            raise Error(
+                "bad_request", "this model has no chat template: give it a plain prompt or use an instruct model"
+            )
+        if self._template is None:
+            self._template = self._render(self._template_text)
+        names = {key: value for key, value in self._names.items() if key not in variables}
+        variables = {"tools": None, "documents": None} | variables
+        return self._template(
+            {"messages": messages, "add_generation_prompt": add_generation_prompt, **variables, **names}
+        )
+
+
+def _pieces(vocab: Any, added: dict[int, str]) -> list[str]:
+    """The vocabulary as a list by id; "" where there is no token."""
+    entries = vocab.items() if isinstance(vocab, dict) else ((piece, id) for id, (piece, _) in enumerate(vocab))
+    by_id = {id: piece for piece, id in entries} | added
+    highest = max(by_id, default=-1)
+    if min(by_id, default=0) < 0 or highest > 1 << 22:
+        raise ValueError(f"token ids go up to {highest}")
+    return [by_id.get(id, "") for id in range(highest + 1)]
+
+
+def _token_names(config: dict[str, Any]) -> dict[str, str]:
+    """bos_token, eos_token ... as text."""
+    names = {}
+    for key, value in config.items():
+        if isinstance(value, dict):
+            value = value.get("content")
+        if key.endswith("_token") and isinstance(value, str):
+            names[key] = value
+    return names
+
+
+def _chat_template(config: dict[str, Any]) -> str | None:
+    """The template, or the default one of several."""
+    template = config.get("chat_template")
+    if isinstance(template, list):
+        named = {entry.get("name"): entry.get("template") for entry in template if isinstance(entry, dict)}
+        template = named.get("default")
+    return template if isinstance(template, str) else None

@@ -1,0 +1,48 @@
+"""Encoding and chat templates in the tab: the ES modules of @huggingface/tokenizers and @huggingface/jinja.
+
+The worker imports both and calls `register(tokenizers, jinja)` before the first tokenizer is made. The site serves
+their files dist/tokenizers.min.mjs and dist/index.js; neither imports anything else.
+"""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from js import JSON
+from pyodide.ffi import JsException
+
+from ..errors import Error
+
+_modules: dict[str, Any] = {}
+
+
+def register(tokenizers: Any, jinja: Any) -> None:
+    """Takes the two imported modules."""
+    _modules["tokenizers"] = tokenizers
+    _modules["jinja"] = jinja
+
+
+def encoder(tokenizer_json: str) -> Callable[[str, bool], list[int]]:
+    """(text, add special tokens) -> ids, for a tokenizer.json."""
+    try:
+        tokenizer = _modules["tokenizers"].Tokenizer.new(JSON.parse(tokenizer_json), JSON.parse("{}"))
+    except JsException as error:
+        raise Error("bad_file", f"tokenizer.json can't be used ({error}): get it again") from error
+    options = {special: JSON.parse(json.dumps({"add_special_tokens": special})) for special in (False, True)}
+    return lambda text, special: tokenizer.encode(text, options[special]).ids.to_py()
+
+
+def template(text: str) -> Callable[[dict[str, Any]], str]:
+    """A chat template as a function of its variables."""
+    try:
+        compiled = _modules["jinja"].Template.new(text)
+    except JsException as error:
+        raise Error("bad_file", f"the model's chat template is broken ({error}): use plain prompts") from error
+
+    def render(variables: dict[str, Any]) -> str:
+        try:
+            return compiled.render(JSON.parse(json.dumps(variables)))
+        except JsException as error:
+            raise Error("bad_request", f"the model's chat template refuses these messages: {error}") from error
+
+    return render

@@ -1,0 +1,97 @@
+"""From tokens back to text, one token at a time: a token may be part of a character, so bytes wait until they are one."""
+
+import codecs
+from collections.abc import Collection
+from typing import Any
+
+from ..errors import Error
+
+
+def _byte_of_character() -> dict[str, int]:
+    """GPT-2's alphabet: each byte is a printable character, its own in Latin-1 or else one from U+0100 on."""
+    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    table = {chr(byte): byte for byte in printable}
+    for byte in range(256):
+        if chr(byte) not in table:
+            table[chr(256 + len(table) - len(printable))] = byte
+    return table
+
+
+BYTES = _byte_of_character()
+
+
+class Decoder:
+    """tokenizer.json's "decoder": turns a token as the vocabulary writes it into bytes.
+
+    Knows the byte-level one and the parts of SentencePiece's; Error("bad_file") for others.
+    """
+
+    def __init__(self, config: Any):
+        parts = (
+            config.get("decoders", []) if isinstance(config, dict) and config.get("type") == "Sequence" else [config]
+        )
+        self.byte_level = False
+        self.byte_fallback = False
+        self.replace: list[tuple[str, str]] = []
+        self.strip = 0  # leading spaces that go from the start of the text
+        for part in parts:
+            kind = part.get("type") if isinstance(part, dict) else None
+            if kind == "ByteLevel":
+                self.byte_level = True
+            elif kind == "ByteFallback":
+                self.byte_fallback = True
+            elif kind == "Replace" and isinstance(part["pattern"].get("String"), str):
+                self.replace.append((part["pattern"]["String"], part["content"]))
+            elif kind == "Metaspace":
+                self.replace.append((part["replacement"], " "))
+                self.strip = int(part.get("prepend_scheme", "always") != "never" and part.get("add_prefix_space", True))
+            elif kind == "Strip" and part["content"] == " " and part["stop"] == 0:
+                self.strip = part["start"]
+            elif kind != "Fuse":
+                raise Error(
+                    "bad_file", f"the tokenizer's decoder {kind} isn't one that TensorTab knows: it can't write text"
+                )
+
+    def bytes(self, piece: str) -> bytes:
+        """The bytes of a token."""
+        if self.byte_level:
+            try:
+                return bytes([BYTES[character] for character in piece])
+            except KeyError:  # an added token, written in plain text
+                return piece.encode()
+        if self.byte_fallback and len(piece) == 6 and piece.startswith("<0x") and piece.endswith(">"):
+            return bytes.fromhex(piece[3:5])
+        for old, new in self.replace:
+            piece = piece.replace(old, new)
+        return piece.encode()
+
+
+class Stream:
+    """Feeds on token ids and gives the text that each completes: whole characters only, each token decoded once."""
+
+    def __init__(self, decoder: Decoder, pieces: list[str], added: Collection[int], skip: Collection[int]):
+        self._decoder, self._pieces, self._added, self._skip = decoder, pieces, added, skip
+        self._utf8 = codecs.getincrementaldecoder("utf-8")("replace")
+        self._strip = decoder.strip
+
+    def feed(self, id: int) -> str:
+        """The text that is complete with this token, "" if none is."""
+        # a vocabulary padded to a round size has ids without a token
+        if id in self._skip or not 0 <= id < len(self._pieces):
+            return ""
+        piece = self._pieces[id]
+        return self._begin(self._utf8.decode(piece.encode() if id in self._added else self._decoder.bytes(piece)))
+
+    def end(self) -> str:
+        """What is left: U+FFFD for an unfinished character."""
+        return self._begin(self._utf8.decode(b"", final=True))
+
+    def _begin(self, text: str) -> str:
+        """Takes the spaces away that SentencePiece put before the text."""
+        while self._strip and text:
+            if text[0] != " ":
+                self._strip = 0
+                break
+            text = text[1:]
+            self._strip -= 1
+        return text
