@@ -1,0 +1,10 @@
+"""TensorTab: AI in a browser tab, written in Python."""
+
+from .debug import debug
+from .dtype import DTYPES, DType
+from .errors import Error
+from .jit import jit
+from .tensor import Tensor
+
+__version__ = "0.1.0"
+__all__ = ["DTYPES", "DType", "Error", "Tensor", "debug", "jit"]

@@ -1,0 +1,179 @@
+"""Plans in numpy: what every operation means, by the definitions of ops.py. Slow, and right."""
+
+import math
+from collections.abc import Awaitable
+from typing import Any
+
+from ..dtype import DTYPES, DType
+from ..ops import OPS
+
+TOLERANCE = {"f32": 2e-3, "f16": 2e-2, "u32": 0}  # CHECK=1, relative to the largest value of a tensor
+
+
+class CPUDevice:
+    def __init__(self) -> None:
+        self.info = {
+            "vendor": "numpy", "architecture": "cpu", "device": "", "description": "NumPy on the CPU", "fallback": True,
+            "features": [], "limits": {"maxBufferSize": 2**40, "maxStorageBufferBindingSize": 2**40},
+        }  # fmt: skip
+        self._buffers: dict[int, Any] = {}
+        self._plans: dict[int, tuple[dict, list[int], list[int]]] = {}
+        self._next = 0
+        self._counts = {"submits": 0, "created": 0}
+
+    def create_buffer(self, size: int, label: str) -> int:
+        import numpy as np
+
+        self._next += 1
+        self._counts["created"] += 1
+        self._buffers[self._next] = np.zeros((size + 15) // 16 * 16, np.uint8)
+        return self._next
+
+    def destroy_buffer(self, buffer: int) -> None:
+        del self._buffers[buffer]
+
+    def write(self, buffer: int, offset: int, data: Any) -> None:
+        import numpy as np
+
+        raw = np.frombuffer(data, np.uint8)
+        self._buffers[buffer][offset : offset + len(raw)] = raw
+
+    async def read(self, buffer: int, offset: int, size: int) -> bytes:
+        return self._buffers[buffer][offset : offset + size].tobytes()
+
+    async def load(self, plan: dict, buffers: dict[str, int]) -> int:
+        owned = [self.create_buffer(b["size"], "transient") for b in plan["buffers"] if not b["name"]]
+        spare = iter(owned)
+        ids = [buffers[b["name"]] if b["name"] else next(spare) for b in plan["buffers"]]
+        self._next += 1
+        self._plans[self._next] = (plan, ids, owned)
+        return self._next
+
+    def replay(self, plan: int, steps: int = 1, buffer: int = -1, offset: int = 0, size: int = 0) -> Awaitable[bytes]:
+        made, ids, _ = self._plans[plan]
+        for _ in range(steps):
+            for step in made["steps"]:
+                run_step(made["graph"], step, [self._buffers[i] for i in ids])
+        self._counts["submits"] += 1
+        data = self._buffers[buffer][offset : offset + size].tobytes() if size else b""
+
+        async def result() -> bytes:
+            return data
+
+        return result()
+
+    async def profile(self, plan: int) -> list[int]:
+        from time import perf_counter_ns
+
+        made, ids, _ = self._plans[plan]
+        times = []
+        for step in made["steps"]:
+            start = perf_counter_ns()
+            run_step(made["graph"], step, [self._buffers[i] for i in ids])
+            times.append(perf_counter_ns() - start)
+        return times
+
+    def unload(self, plan: int) -> None:
+        for buffer in self._plans.pop(plan)[2]:
+            self.destroy_buffer(buffer)
+
+    def counters(self) -> dict[str, int]:
+        size = sum(len(b) for b in self._buffers.values())
+        return {**self._counts, "buffers": len(self._buffers), "bytes": size, "pipelines": 0, "bindGroups": 0}
+
+    def destroy(self) -> None:
+        self._buffers.clear()
+        self._plans.clear()
+
+
+def run_step(graph: list[dict], step: dict, buffers: list[Any]) -> None:
+    """Computes a step's nodes from the bytes in `buffers` (one uint8 array a buffer of the plan) and stores its result."""
+    if not step["nodes"]:
+        return
+    result = evaluate(graph, step, buffers)
+    last = graph[step["nodes"][-1]]
+    if OPS[last["op"]].inplace is None:
+        _window(buffers, step["result"])[: result.nbytes] = result.reshape(-1).view("u1")
+
+
+def evaluate(graph: list[dict], step: dict, buffers: list[Any]) -> Any:
+    import numpy as np
+
+    values: dict[int, Any] = {}
+
+    def value(number: int) -> Any:
+        if number not in values:
+            node = graph[number]
+            dtype = DTYPES[node["dtype"]]
+            if node["op"] == "buffer":
+                values[number] = decode(_window(buffers, node["bind"]), dtype, node["shape"])
+            elif node["op"] == "view":
+                base = value(node["src"][0])
+                strides = [s * base.itemsize for s in node["arg"]["strides"]]
+                start = base.reshape(-1)[node["arg"]["offset"] :]
+                values[number] = np.lib.stride_tricks.as_strided(start, node["shape"], strides)
+            else:
+                sources = [value(s) for s in node["src"]]
+                with np.errstate(all="ignore"):
+                    made = OPS[node["op"]].numpy(np, node["arg"], *sources)
+                plain = {"f32": np.float32, "u32": np.uint32, "i32": np.int32}.get(node["dtype"])
+                values[number] = made if plain is None else np.asarray(made, plain)
+        return values[number]
+
+    return [value(n) for n in step["nodes"]][-1]
+
+
+def _window(buffers: list[Any], bind: list[int]) -> Any:
+    buffer, offset, size = bind
+    return buffers[buffer][offset : offset + (size + 3) // 4 * 4]
+
+
+def decode(raw: Any, dtype: DType, shape: list[int]) -> Any:
+    """Bytes in the GPU's layout -> an array; plain dtypes are views (so that in-place definitions change the bytes)."""
+    plain = {"f32": "<f4", "u32": "<u4", "i32": "<i4"}.get(dtype.name)
+    count = math.prod(shape)
+    if plain:
+        return raw[: 4 * count].view(plain).reshape(shape)
+    from ..blocks import dequantize
+
+    return dequantize(blocks_of(raw, dtype, count), dtype).reshape(shape)
+
+
+def blocks_of(raw: Any, dtype: DType, count: int) -> Any:
+    """Planes (dtype.py) -> blocks as in a file."""
+    import numpy as np
+
+    number = count // dtype.block
+    out = np.empty((number, dtype.nbytes), np.uint8)
+    for start, (offset, size) in zip(dtype.plane_starts(count), dtype.planes, strict=False):
+        out[:, offset : offset + size] = raw[start : start + number * size].reshape(number, size)
+    return out
+
+
+async def check(device: Any, plan: dict, named: dict[str, Any], handle: int) -> None:
+    """Runs a plan of one step on `device` and in numpy on the same inputs; AssertionError where they differ."""
+    import numpy as np
+
+    step = plan["steps"][0]
+    used = {b for b, _, _ in step["bind"]}
+    before = []
+    for number, entry in enumerate(plan["buffers"]):
+        size = (entry["size"] + 15) // 16 * 16
+        data = await device.read(named[entry["name"]].id, 0, size) if number in used else b""
+        before.append(np.frombuffer(data, np.uint8).copy())
+    await device.replay(handle)
+    if not step["nodes"]:
+        return
+    label = plan["kernels"][step["kernel"]]["label"]
+    node = plan["graph"][step["nodes"][-1]]
+    want = np.array(evaluate(plan["graph"], step, before))
+    buffer, offset, size = step["result"]
+    got = np.frombuffer(await device.read(named[plan["buffers"][buffer]["name"]].id, offset, (size + 3) // 4 * 4), np.uint8)
+    have = decode(got, DTYPES[node["dtype"]], node["shape"])
+    if node["dtype"] != "f32":
+        ok = np.array_equal(have, want) or node["op"] == "kv_update"
+    else:
+        scale = max(1e-6, float(np.abs(want).max()))
+        ok = bool(np.abs(have - want).max() <= TOLERANCE["f16" if "T=f16" in label else "f32"] * scale)
+    if not ok:
+        raise AssertionError(f"CHECK: {label} differs from its definition: {have.reshape(-1)[:5]} not {want.reshape(-1)[:5]}")

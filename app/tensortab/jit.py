@@ -1,0 +1,159 @@
+"""Programs: a graph traced once, replayed from then on."""
+
+import asyncio
+import inspect
+import json
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from .debug import knob, level
+from .device import Device, choose, f16, tier
+from .ops import Hardware
+from .plan import build
+from .schedule import schedule, toposort
+from .tensor import Tensor
+
+
+def hardware(info: dict) -> Hardware:
+    return Hardware(tier(info), f16(info), info["limits"]["maxStorageBufferBindingSize"])
+
+
+class Program:
+    """A plan on a device. `outputs` are the traced tensors, with storage."""
+
+    def __init__(self, device: Device, outputs: list[Tensor]) -> None:
+        hw = hardware(device.info)
+        dispatches, stored = schedule(outputs, hw)
+        for n, d in enumerate(dispatches if level("DEBUG") >= 3 else []):
+            print(f"{n:4} {d.stem} {d.spec} grid {d.grid} {d.params} {d.epilogue}")
+        self.device = device
+        self.plan, self.named = build(dispatches, stored, hw)
+        for output, place in zip(outputs, stored, strict=True):
+            if output is not place and output.buffer is None:
+                output.buffer = place.buffer
+        self.outputs = outputs
+        self.handle = 0
+
+    async def load(self) -> "Program":
+        """Compiles the kernels and binds the buffers."""
+        self._report()
+        buffers = {name: buffer.on(self.device) for name, buffer in self.named.items()}
+        self.handle = await self.device.load(self.plan, buffers)
+        self._steps = [await self.device.load(p, buffers) for p in self._single_steps()] if level("CHECK") else []
+        return self
+
+    def replay(self, steps: int = 1, read: Tensor | None = None, offset: int = 0, size: int = 0) -> Awaitable[bytes]:
+        """Submits `steps` repetitions; the awaitable gives `size` bytes of the tensor `read` afterwards."""
+        if self._steps:
+            return self._checked(steps, read, offset, size)
+        if read is None or read.buffer is None:
+            return self.device.replay(self.handle, steps)
+        return self.device.replay(self.handle, steps, read.buffer.id, offset, size)
+
+    async def profile(self) -> list[tuple[str, int]]:
+        """(kernel, nanoseconds) of each step of one replay."""
+        times = await self.device.profile(self.handle)
+        labels = [self.plan["kernels"][step["kernel"]]["label"] for step in self.plan["steps"]]
+        return list(zip(labels, times, strict=True))
+
+    def unload(self) -> None:
+        for handle in (self.handle, *self._steps):
+            self.device.unload(handle)
+
+    def _single_steps(self) -> list[dict]:
+        return [{**self.plan, "steps": [step]} for step in self.plan["steps"]]
+
+    async def _checked(self, steps: int, read: Tensor | None, offset: int, size: int) -> bytes:
+        """CHECK=1: each step also in numpy on the same inputs; raises at the first that differs."""
+        from .device.cpu import check
+
+        for _ in range(steps):
+            for handle, single in zip(self._steps, self._single_steps(), strict=True):
+                await check(self.device, single, self.named, handle)
+        assert read is None or read.buffer is not None
+        return await self.device.read(read.buffer.id, offset, size) if read and read.buffer else b""
+
+    def _report(self) -> None:
+        debug = level("DEBUG")
+        plan = self.plan
+        if debug:
+            pool = sum(b["size"] for b in plan["buffers"] if b["name"] is None)
+            print(f"plan: {len(plan['steps'])} steps, {len(plan['kernels'])} kernels, {pool:,} bytes of its own")
+        if debug >= 4:
+            for made in plan["kernels"]:
+                print(f"// {made['label']}\n{made['code']}")
+        if debug >= 5:
+            for entry in plan["graph"]:
+                print(entry)
+        if knob("DUMP"):
+            from pathlib import Path
+
+            target = Path(knob("DUMP"))
+            target.mkdir(parents=True, exist_ok=True)
+            number = len(list(target.glob("plan*.json")))
+            (target / f"plan{number}.json").write_text(json.dumps(plan, indent=1))
+            for made in plan["kernels"]:
+                (target / f"{made['label'].split('+')[0]}.wgsl").write_text(made["code"])
+
+
+async def realize(tensor: Tensor) -> Tensor:
+    """Computes a tensor, which then has values of its own and no sources."""
+    if tensor.op == "buffer":
+        return tensor
+    device = await choose()
+    program = await Program(device, [tensor]).load()
+    await program.replay()
+    program.unload()
+    tensor.op, tensor.src, tensor.arg = "buffer", (), {}
+    return tensor
+
+
+def jit(function: Callable[..., Tensor]) -> Callable[..., Awaitable[Tensor]]:
+    """Traces `function` of tensors once for each combination of shapes; later calls replay the plan.
+
+    The result of a call is overwritten by the next call with the same shapes.
+    """
+    traced: dict[tuple, tuple[list[Tensor], Program]] = {}
+
+    async def call(*args: Tensor) -> Tensor:
+        key = tuple((a.shape, a.dtype.name) for a in args)
+        if key not in traced:
+            inputs = [Tensor.of("input", a.shape, a.dtype) for a in args]
+            result = function(*inputs)
+            if not isinstance(result, Tensor) or result.op == "buffer":
+                raise TypeError("a jit function returns a Tensor that it computes")
+            traced[key] = (inputs, await Program(await choose(), [result]).load())
+        inputs, program = traced[key]
+        for given, place in zip(args, inputs, strict=True):
+            assert place.buffer is not None
+            if given.buffer is not None and given.buffer.data is not None:
+                data = given.buffer.data
+            else:
+                data = await given.tobytes()
+            program.device.write(place.buffer.on(program.device), 0, data)
+        await program.replay()
+        result = Tensor.node("buffer", shape=program.outputs[0].shape, dtype=program.outputs[0].dtype)
+        result.buffer = program.outputs[0].buffer
+        return result
+
+    return call
+
+
+def run_sync(awaitable: Awaitable[Any]) -> Any:
+    """Waits for an awaitable: in the tab by JSPI, in CPython by the event loop (where none is running)."""
+    import sys
+
+    if sys.platform == "emscripten":
+        from pyodide.ffi import run_sync as wait  # type: ignore[import-not-found]
+
+        return wait(awaitable)
+    assert inspect.iscoroutine(awaitable)
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(awaitable)
+    awaitable.close()
+    raise RuntimeError("an event loop is running: use `await tensor.tolist()` here")
+
+
+__all__ = ["Program", "hardware", "jit", "realize", "run_sync", "toposort"]

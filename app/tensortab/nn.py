@@ -1,0 +1,40 @@
+"""Layers. They take Weights and the names of a checkpoint; calling one builds a part of the graph."""
+
+from .tensor import Tensor
+from .weights import Weights
+
+
+class Linear:
+    """x [..., K] -> [..., N]: x W^T + b. Several names are one matrix, their rows one after the other."""
+
+    def __init__(self, weights: Weights, *names: str) -> None:
+        self.weights = weights.matrix(*(f"{name}.weight" for name in names))
+        self.bias = [weights.vector(f"{name}.bias") for name in names if f"{name}.bias" in weights]
+
+    def __call__(self, x: Tensor) -> Tensor:
+        y = x.linear(*self.weights)
+        if not self.bias:
+            return y
+        (bias,) = self.bias
+        return y + bias
+
+
+class Embedding:
+    """Rows of a table [V, C] for the tokens from the current position on: [T, C]."""
+
+    def __init__(self, weights: Weights, name: str) -> None:
+        self.weights = weights.matrix(f"{name}.weight")
+
+    def __call__(self, tokens: Tensor, state: Tensor, rows: int) -> Tensor:
+        return Tensor.apply("embedding", tokens, state, *self.weights, rows=rows)
+
+
+class RMSNorm:
+    """x / sqrt(mean(x^2) + eps) * weight (arXiv:1910.07467)."""
+
+    def __init__(self, weights: Weights, name: str, eps: float) -> None:
+        self.weight = weights.vector(f"{name}.weight")
+        self.eps = eps
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return x.rms_norm(self.weight, self.eps)

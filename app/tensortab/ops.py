@@ -1,0 +1,447 @@
+"""THE table of operations: name -> shape rule, numpy definition, kernels, flops.
+
+The numpy definition is what an operation means: the CPU device runs it and tests compare kernels with it.
+A kernel choice returns Dispatches; adding an operation is one row here, one kernel file and one row in a test.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from .debug import knob
+from .dtype import DTYPES, DType, f32, u32
+
+MATVEC_ROWS = 4  # up to so many rows a matvec kernel is used, beyond a matmul
+SPLITS = 8  # parts of a long context in attention_split
+
+
+class ShapeError(ValueError):
+    """Shapes or dtypes that an operation cannot take."""
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """What the choice of kernels depends on."""
+
+    tier: str  # "serial" (software adapters), "default", "subgroups"
+    f16: bool
+    max_binding: int
+    workgroups: int = 65535
+
+    @property
+    def type(self) -> str:
+        return "f16" if self.f16 else "f32"
+
+    def grid(self, workgroups: int) -> tuple[int, int, int]:
+        """A one-dimensional count folded into y where it exceeds the limit."""
+        rows = -(-workgroups // self.workgroups)
+        return (-(-workgroups // rows), rows, 1)
+
+
+@dataclass
+class Dispatch:
+    """One kernel with its operands in binding order (outputs included) and parameters."""
+
+    stem: str
+    bind: list[Any]
+    params: dict[str, int | float]
+    grid: tuple[int, int, int]
+    spec: dict[str, Any] = field(default_factory=dict)
+    nodes: list[Any] = field(default_factory=list)  # what it computes, the result last
+    epilogue: str = ""
+    extra: list[Any] = field(default_factory=list)  # operands of the epilogue
+
+
+@dataclass(frozen=True)
+class Op:
+    shape: Callable[..., tuple[tuple[int, ...], DType]]
+    numpy: Callable[..., Any]
+    lower: Callable[..., list[Dispatch]] | None = None  # (hardware, node) -> dispatches; None: elementwise
+    expr: str = ""  # elementwise: WGSL of {a} and {b}
+    fuse: bool = False  # an elementwise chain may run in this kernel's store
+    inplace: int | None = None  # the result is source number `inplace`, changed
+    flops: Callable[[Any], int] = lambda node: 0
+    writes: tuple[int, ...] = ()  # further sources that are changed
+
+
+OPS: dict[str, Op] = {}
+
+
+def broadcast(op: str, *shapes: Sequence[int]) -> tuple[int, ...]:
+    """The common shape, as in NumPy; ShapeError if there is none."""
+    rank = max(map(len, shapes))
+    padded = [(1,) * (rank - len(s)) + tuple(s) for s in shapes]
+    out = []
+    for sizes in zip(*padded, strict=True):
+        wide = {n for n in sizes if n != 1}
+        if len(wide) > 1:
+            raise ShapeError(f"{op}: shapes {[list(s) for s in shapes]} do not broadcast")
+        out.append(wide.pop() if wide else 1)
+    return tuple(out)
+
+
+def _check(condition: bool, op: str, *tensors: Any) -> None:
+    if not condition:
+        raise ShapeError(f"{op}: does not take {', '.join(f'{t.dtype}{list(t.shape)}' for t in tensors)}")
+
+
+def rows(tensor: Any) -> int:
+    """The product of all axes but the last."""
+    return math.prod(tensor.shape[:-1])
+
+
+# elementwise
+
+
+def _elementwise(name: str, expr: str, numpy: Callable) -> None:
+    def shape(arg: dict, *src: Any) -> tuple:
+        _check(all(s.dtype is f32 for s in src), name, *src)
+        return broadcast(name, *(s.shape for s in src)), f32
+
+    def define(np: Any, arg: dict, *values: Any) -> Any:
+        if "value" in arg:
+            values = (*values, np.float32(arg["value"]))
+        return numpy(np, *(reversed(values) if arg.get("swap") else values))
+
+    OPS[name] = Op(shape, define, expr=expr, fuse=True)
+
+
+_elementwise("copy", "{a}", lambda np, a: np.array(a))
+_elementwise("add", "{a} + {b}", lambda np, a, b: a + b)
+_elementwise("sub", "{a} - {b}", lambda np, a, b: a - b)
+_elementwise("mul", "{a} * {b}", lambda np, a, b: a * b)
+_elementwise("div", "{a} / {b}", lambda np, a, b: a / b)
+_elementwise("maximum", "max({a}, {b})", lambda np, a, b: np.maximum(a, b))
+_elementwise("minimum", "min({a}, {b})", lambda np, a, b: np.minimum(a, b))
+_elementwise("penalise", "select({a} * {b}, {a} / {b}, {a} > 0.0)", lambda np, a, b: np.where(a > 0, a / b, a * b))
+_elementwise("neg", "-{a}", lambda np, a: -a)
+_elementwise("exp", "exp({a})", lambda np, a: np.exp(a))
+_elementwise("log", "log({a})", lambda np, a: np.log(a))
+_elementwise("sqrt", "sqrt({a})", lambda np, a: np.sqrt(a))
+# WGSL's tanh may overflow for large arguments
+_elementwise("tanh", "tanh(clamp({a}, -15.0, 15.0))", lambda np, a: np.tanh(a))
+_elementwise("relu", "max({a}, 0.0)", lambda np, a: np.maximum(a, 0))
+_elementwise("sigmoid", "1.0 / (1.0 + exp(-{a}))", lambda np, a: 1 / (1 + np.exp(-a)))
+_elementwise("silu", "{a} / (1.0 + exp(-{a}))", lambda np, a: a / (1 + np.exp(-a)))
+_elementwise(
+    "gelu",
+    "0.5 * {a} * (1.0 + tanh(clamp(0.7978845608 * ({a} + 0.044715 * {a} * {a} * {a}), -15.0, 15.0)))",
+    lambda np, a: 0.5 * a * (1 + np.tanh(0.7978845608 * (a + 0.044715 * a**3))),
+)
+
+
+# rows: norms, softmax, argmax
+
+
+def _rms_norm_shape(arg: dict, x: Any, weight: Any) -> tuple:
+    _check(x.dtype is f32 and weight.dtype is f32 and weight.shape == x.shape[-1:], "rms_norm", x, weight)
+    return x.shape, f32
+
+
+def _rms_norm(hw: Hardware, node: Any) -> list[Dispatch]:
+    x, weight = node.src
+    params = {"rows": rows(x), "cols": x.shape[-1], "eps": node.arg["eps"]}
+    if hw.tier == "serial":
+        return [Dispatch("rms_norm_serial", [x, weight, node], params, hw.grid(-(-rows(x) // 64)))]
+    return [Dispatch("rms_norm", [x, weight, node], params, hw.grid(rows(x)))]
+
+
+OPS["rms_norm"] = Op(
+    _rms_norm_shape,
+    lambda np, arg, x, w: x / np.sqrt((x * x).mean(-1, keepdims=True) + np.float32(arg["eps"])) * w,
+    _rms_norm,
+    flops=lambda node: 4 * math.prod(node.shape),
+)
+
+
+def _rows_shape(name: str, reduce: bool) -> Callable:
+    def shape(arg: dict, x: Any) -> tuple:
+        _check(x.dtype is f32 and len(x.shape) > 0 and x.shape[-1] > 0, name, x)
+        return (x.shape[:-1], u32) if reduce else (x.shape, f32)
+
+    return shape
+
+
+def _softmax_definition(np: Any, arg: dict, x: Any) -> Any:
+    e = np.exp(x - x.max(-1, keepdims=True))
+    return e / e.sum(-1, keepdims=True)
+
+
+def _row_kernel(stem: str) -> Callable:
+    def lower(hw: Hardware, node: Any) -> list[Dispatch]:
+        (x,) = node.src
+        return [Dispatch(stem, [x, node], {"rows": rows(x), "cols": x.shape[-1]}, hw.grid(rows(x)))]
+
+    return lower
+
+
+OPS["softmax"] = Op(_rows_shape("softmax", False), _softmax_definition, _row_kernel("softmax"))
+OPS["argmax"] = Op(
+    _rows_shape("argmax", True),
+    lambda np, arg, x: x.argmax(-1).astype(np.uint32),
+    _row_kernel("argmax"),
+)
+
+
+# products
+
+
+def _linear_shape(arg: dict, x: Any, *weights: Any) -> tuple:
+    for w in weights:
+        _check(x.dtype is f32 and len(w.shape) == 2 and w.shape[1] == x.shape[-1], "linear", x, w)
+        _check(w.shape[1] % max(32, w.dtype.block) == 0, "linear (columns in whole blocks of 32)", x, w)
+    return (*x.shape[:-1], sum(w.shape[0] for w in weights)), f32
+
+
+def blocks(weight: Any) -> int:
+    """Blocks of a weight's GPU buffer, where its planes begin."""
+    return math.prod(weight.shape) // weight.dtype.block
+
+
+def matvec_stem(hw: Hardware, stem_rows: int) -> str:
+    if stem_rows > MATVEC_ROWS:
+        return "matmul_serial" if hw.tier == "serial" else "matmul"
+    return {"serial": "matvec_serial", "default": "matvec", "subgroups": "matvec_subgroup"}[hw.tier]
+
+
+# outputs a workgroup, and rows of x a workgroup, of each kernel of `linear`
+LINEAR_TILE = {"matvec_serial": (64, 1), "matvec": (4, 1), "matvec_subgroup": (4, 1), "matmul": (64, 64), "matmul_serial": (64, 8)}
+
+
+def _linear(hw: Hardware, node: Any, norm: Any = None, gated: bool = False) -> list[Dispatch]:
+    """`norm`: the rms_norm node that is x, computed inside; `gated`: the silu_gate after it, too."""
+    x, *weights = node.src
+    count, width = rows(x), node.shape[-1] // (2 if gated else 1)
+    stem = picked("linear", matvec_stem(hw, count))
+    dispatches, offset = [], 0
+    for w in weights:
+        n = w.shape[0] // (2 if gated else 1)
+        params = {"rows": count, "n": n, "k": w.shape[1], "blocks": blocks(w), "y_stride": width, "y_offset": offset}
+        params |= {"w_row": 0, "eps": norm.arg["eps"] if norm else 0.0}
+        spec: dict[str, Any] = {"FORMAT": w.dtype.name}
+        if not stem.endswith("_serial"):
+            spec["T"] = hw.type
+        source, gain = (norm.src[0], norm.src[1]) if norm else (x, x)
+        bind = [source, w, node]
+        if stem.startswith("matvec"):
+            bind.insert(1, gain)
+            spec |= {"NORM": norm is not None, "GATED": gated}
+        tile_n, tile_rows = LINEAR_TILE[stem]
+        grid = hw.grid(-(-n // tile_n))
+        dispatches.append(Dispatch(stem, bind, params, (grid[0], grid[1], -(-count // tile_rows)), spec))
+        offset += n
+    return dispatches
+
+
+OPS["linear"] = Op(
+    _linear_shape,
+    lambda np, arg, x, *weights: np.concatenate([x @ w.T for w in weights], -1),
+    _linear,
+    fuse=True,
+    flops=lambda node: 2 * math.prod(node.shape) * node.src[0].shape[-1],
+)
+
+
+def _silu_gate_shape(arg: dict, x: Any) -> tuple:
+    _check(x.dtype is f32 and x.shape[-1] % 2 == 0, "silu_gate", x)
+    return (*x.shape[:-1], x.shape[-1] // 2), f32
+
+
+def _silu_gate_definition(np: Any, arg: dict, x: Any) -> Any:
+    gate, up = np.split(x, 2, -1)
+    return gate / (1 + np.exp(-gate)) * up
+
+
+OPS["silu_gate"] = Op(_silu_gate_shape, _silu_gate_definition)  # schedule.py writes it as views and elementwise
+
+
+def _matmul_shape(arg: dict, a: Any, b: Any) -> tuple:
+    _check(a.dtype is f32 and b.dtype is f32 and min(len(a.shape), len(b.shape)) > 1, "matmul", a, b)
+    _check(a.shape[-1] == b.shape[-2], "matmul", a, b)
+    return (*broadcast("matmul", a.shape[:-2], b.shape[:-2]), a.shape[-2], b.shape[-1]), f32
+
+
+def _matmul(hw: Hardware, node: Any) -> list[Dispatch]:
+    a, b = node.src
+    batch = math.prod(node.shape[:-2])
+    for t in (a, b):
+        if math.prod(t.shape[:-2]) not in (1, batch):
+            raise ShapeError("matmul: expand the batch axes of both sides first")
+    (m, k), n = a.shape[-2:], b.shape[-1]
+    params = {"m": m, "n": n, "k": k, "batch": batch}
+    params |= {f"{x}_batch": math.prod(t.shape[-2:]) if math.prod(t.shape[:-2]) > 1 else 0 for x, t in (("a", a), ("b", b))}
+    return [Dispatch("matmul_batched", [a, b, node], params, (-(-n // 16), -(-m // 16), batch))]
+
+
+OPS["matmul"] = Op(
+    _matmul_shape,
+    lambda np, arg, a, b: a @ b,
+    _matmul,
+    fuse=True,
+    flops=lambda node: 2 * math.prod(node.shape) * node.src[0].shape[-1],
+)
+
+
+def _dequantize(hw: Hardware, node: Any) -> list[Dispatch]:
+    (w,) = node.src
+    groups = math.prod(w.shape) // 32
+    params = {"groups": groups, "blocks": blocks(w)}
+    return [Dispatch("dequantize", [w, node], params, hw.grid(-(-groups // 64)), {"FORMAT": w.dtype.name})]
+
+
+OPS["dequantize"] = Op(lambda arg, w: (w.shape, f32), lambda np, arg, w: w, _dequantize)
+
+
+# a transformer's own
+
+
+def _embedding_shape(arg: dict, tokens: Any, state: Any, *weights: Any) -> tuple:
+    _check(tokens.dtype is u32 and state.dtype is u32 and len({w.shape[1] for w in weights}) == 1, "embedding", *weights)
+    return (arg["rows"], weights[0].shape[1]), f32
+
+
+def _embedding(hw: Hardware, node: Any) -> list[Dispatch]:
+    tokens, state, *weights = node.src
+    dispatches, row = [], 0
+    for w in weights:
+        params = {"rows": node.shape[0], "k": w.shape[1], "blocks": blocks(w), "row_start": row}
+        row += w.shape[0]
+        params["row_end"] = row
+        grid = hw.grid(-(-node.shape[0] * w.shape[1] // 32 // 64))
+        dispatches.append(Dispatch("embedding", [tokens, state, w, node], params, grid, {"FORMAT": w.dtype.name}))
+    return dispatches
+
+
+def _embedding_definition(np: Any, arg: dict, tokens: Any, state: Any, *weights: Any) -> Any:
+    pos = int(state[0])
+    return np.concatenate(weights, 0)[tokens[pos : pos + arg["rows"]]]
+
+
+OPS["embedding"] = Op(_embedding_shape, _embedding_definition, _embedding)
+
+
+def rotation(np: Any, rope_table: Any, position: int) -> Any:
+    """cos + i sin of each pair at a position, from the two-part table of kernels/rope.wgsl."""
+    parts = rope_table[..., 0] + 1j * rope_table[..., 1]
+    return parts[position & 63] * parts[64 + (position >> 6)]
+
+
+def rotate(np: Any, x: Any, angles: Any, interleaved: bool) -> Any:
+    """x [..., D] with its pairs turned by angles [D/2] (arXiv:2104.09864)."""
+    half = x.shape[-1] // 2
+    first, second = (x[..., 0::2], x[..., 1::2]) if interleaved else (x[..., :half], x[..., half:])
+    turned = (first + 1j * second) * angles
+    out = np.empty_like(x)
+    if interleaved:
+        out[..., 0::2], out[..., 1::2] = turned.real, turned.imag
+    else:
+        out[..., :half], out[..., half:] = turned.real, turned.imag
+    return out
+
+
+def _heads(arg: dict, kcache: Any) -> tuple[int, int, int, int]:
+    kv_heads, context, half = kcache.shape
+    return arg["heads"], kv_heads, 2 * half, context
+
+
+def _kv_update_shape(arg: dict, qkv: Any, state: Any, rope_table: Any, kcache: Any, vcache: Any) -> tuple:
+    heads, kv_heads, dim, _ = _heads(arg, kcache)
+    _check(kcache.shape == vcache.shape and qkv.shape[-1] == (heads + 2 * kv_heads) * dim, "kv_update", qkv, kcache)
+    return kcache.shape, u32
+
+
+def _kv_update_definition(np: Any, arg: dict, qkv: Any, state: Any, rope_table: Any, kcache: Any, vcache: Any) -> Any:
+    heads, kv_heads, dim, _ = _heads(arg, kcache)
+    split = qkv.reshape(len(qkv), heads + 2 * kv_heads, dim)
+    for t, row in enumerate(split):
+        position = int(state[0]) + t
+        keys = rotate(np, row[heads : heads + kv_heads], rotation(np, rope_table, position), arg["interleaved"])
+        kcache[:, position] = keys.astype(np.float16).view(np.uint32)
+        vcache[:, position] = row[heads + kv_heads :].astype(np.float16).view(np.uint32)
+    return kcache
+
+
+def _kv_update(hw: Hardware, node: Any) -> list[Dispatch]:
+    qkv, state, rope_table, kcache, vcache = node.src
+    heads, kv_heads, dim, context = _heads(node.arg, kcache)
+    params = {"rows": qkv.shape[0], "heads": heads, "kv_heads": kv_heads, "head_dim": dim, "context": context}
+    grid = hw.grid(-(-qkv.shape[0] * kv_heads * dim // 2 // 64))
+    spec = {"INTERLEAVED": node.arg["interleaved"]}
+    return [Dispatch("kv_update", [qkv, state, rope_table, kcache, vcache], params, grid, spec)]
+
+
+OPS["kv_update"] = Op(_kv_update_shape, _kv_update_definition, _kv_update, inplace=3, writes=(4,))
+
+
+def _attention_shape(arg: dict, qkv: Any, state: Any, rope_table: Any, kcache: Any, vcache: Any) -> tuple:
+    heads, kv_heads, dim, _ = _heads(arg, kcache)
+    _check(qkv.shape[-1] == (heads + 2 * kv_heads) * dim and heads % kv_heads == 0, "attention", qkv, kcache)
+    return (qkv.shape[0], heads * dim), f32
+
+
+def _attention_definition(np: Any, arg: dict, qkv: Any, state: Any, rope_table: Any, kcache: Any, vcache: Any) -> Any:
+    heads, kv_heads, dim, _ = _heads(arg, kcache)
+    out = np.empty((len(qkv), heads * dim), np.float32)
+    for t, row in enumerate(qkv):
+        position = int(state[0]) + t
+        q = rotate(np, row[: heads * dim].reshape(heads, dim), rotation(np, rope_table, position), arg["interleaved"])
+        keys, values = (c[:, : position + 1].view(np.float16).astype(np.float32) for c in (kcache, vcache))
+        q = q.reshape(kv_heads, heads // kv_heads, dim)
+        scores = _softmax_definition(np, {}, q @ keys.transpose(0, 2, 1) / np.float32(dim**0.5))
+        out[t] = (scores @ values).reshape(-1)
+    return out
+
+
+def _attention(hw: Hardware, node: Any) -> list[Dispatch]:
+    qkv, state, rope_table, kcache, vcache = node.src
+    heads, kv_heads, dim, context = _heads(node.arg, kcache)
+    count = qkv.shape[0]
+    params = {"rows": count, "heads": heads, "kv_heads": kv_heads, "head_dim": dim, "context": context}
+    spec = {"INTERLEAVED": node.arg["interleaved"]}
+    bind = [qkv, state, rope_table, kcache, vcache, node]
+    stem = "attention_serial" if hw.tier == "serial" else "attention" if count > 1 or context <= 1024 else "attention_split"
+    stem = picked("attention", stem)
+    if stem == "attention_serial":
+        return [Dispatch(stem, bind, params, hw.grid(-(-count * heads // 4)), spec)]
+    if stem == "attention":
+        return [Dispatch(stem, bind, params, (heads, count, 1), spec)]
+    partial = node.node("temp", shape=(heads, SPLITS, dim + 2))
+    merge = {"heads": heads, "head_dim": dim, "splits": SPLITS}
+    split = params | {"splits": SPLITS}
+    return [
+        Dispatch(stem, [*bind[:-1], partial], split, (heads, SPLITS, 1), spec),
+        Dispatch("attention_merge", [partial, node], merge, (heads, 1, 1)),
+    ]
+
+
+OPS["attention"] = Op(_attention_shape, _attention_definition, _attention)
+
+
+def picked(op: str, stem: str) -> str:
+    """The kernel for an op, unless PICK=op:kernel says another."""
+    name, _, forced = knob("PICK").partition(":")
+    return forced if name == op else stem
+
+
+def _repack_definition(np: Any, arg: dict, source: Any, target: Any) -> Any:
+    raw = source.view(np.uint8)[: arg["count"] * arg["nbytes"]].reshape(arg["count"], arg["nbytes"])
+    offset, size = arg["plane"]
+    plane = raw[:, offset : offset + size].reshape(-1)
+    target.view(np.uint8)[arg["start"] : arg["start"] + len(plane)] = plane
+    return target
+
+
+def _repack(hw: Hardware, node: Any) -> list[Dispatch]:
+    source, target = node.src
+    arg = node.arg
+    words = -(-arg["count"] * arg["plane"][1] // 4)
+    params = {"src_bytes": arg["nbytes"], "src_offset": arg["plane"][0], "plane_bytes": arg["plane"][1]}
+    params |= {"count": words, "dst_word": arg["start"] // 4}
+    return [Dispatch("repack", [source, target], params, hw.grid(-(-words // 64)))]
+
+
+# blocks of a file -> one plane of a weight (dtype.py), beginning at byte `start` of the target
+OPS["repack"] = Op(lambda arg, source, target: (target.shape, target.dtype), _repack_definition, _repack, inplace=1)
+
+__all__ = ["DTYPES", "OPS", "Dispatch", "Hardware", "Op", "ShapeError", "broadcast", "rotate", "rotation", "rows"]

@@ -1,0 +1,158 @@
+"""Dispatches -> a Plan: plain data (JSON) that every device replays without knowing an operation's name.
+
+    {"version": 1,
+     "buffers": [{"name": str | None, "size": bytes}],          named ones are given at load, the others made there
+     "kernels": [{"label", "code": WGSL, "bindings": [buffer binding type, ...]}],
+     "params":  base64 of the uniform buffer,
+     "steps":   [{"kernel", "bind": [[buffer, offset, size], ...], "params": offset, "grid": [x, y, z], "nodes": [..]}],
+     "graph":   [{"op", "src", "arg", "shape", "dtype", "bind"}]}     what it means; only the CPU device reads it
+"""
+
+import base64
+import math
+from typing import Any
+
+from .debug import level
+from .errors import Error
+from .kernels import Kernel, kernel
+from .memory import Lifetime, assign
+from .ops import OPS, Dispatch, Hardware
+from .tensor import Buffer, Tensor
+
+VERSION = 1
+ALIGN = 256  # minUniformBufferOffsetAlignment and minStorageBufferOffsetAlignment at their default
+
+
+def home(node: Tensor) -> tuple[Tensor, int]:
+    """The tensor whose storage holds `node`, and the byte offset in it."""
+    offset = 0
+    while True:
+        if node.op == "view":
+            offset += node.arg["offset"] * 4
+            node = node.src[0]
+        elif node.op not in ("buffer", "temp") and (source := OPS[node.op].inplace) is not None:
+            node = node.src[source]
+        else:
+            return node, offset
+
+
+def build(dispatches: list[Dispatch], outputs: list[Tensor], hw: Hardware) -> tuple[dict[str, Any], dict[str, Buffer]]:
+    """A plan and its named buffers. Outputs that are not stored yet get buffers of their own (`output.buffer`)."""
+    share = not (level("CHECK") or level("POISON")) and level("ARENA") > 0
+    for output in outputs:
+        target, _ = home(output)
+        if target.buffer is None:
+            target.buffer = Buffer("output", target.dtype.gpu_size(math.prod(target.shape)))
+    lives: dict[int, Lifetime] = {}
+    stored: dict[int, Tensor] = {}
+    for when, d in enumerate(dispatches):
+        for operand in (*d.bind, *d.extra):
+            target, _ = home(operand)
+            stored[id(target)] = target
+            if target.buffer is None:
+                nbytes = target.dtype.gpu_size(math.prod(target.shape))
+                lives.setdefault(id(target), Lifetime(id(target), nbytes, when, when)).last = when
+    place, sizes = assign(list(lives.values()), share)
+    named: dict[str, Buffer] = {}
+    buffers: list[dict[str, Any]] = []
+    numbers: dict[Buffer, int] = {}
+    index: dict[int, int] = {}
+    if not share:  # debugging wants to look into every tensor
+        scratch = [Buffer(f"temp{n}", size, b"\xff" * size if level("POISON") else None) for n, size in enumerate(sizes)]
+        for key, slot in place.items():
+            stored[key].buffer = scratch[slot]
+    for key, target in stored.items():
+        if target.buffer is not None:
+            if target.buffer not in numbers:
+                name = target.buffer.name if target.buffer.name not in named else f"{target.buffer.name}.{len(named)}"
+                named[name] = target.buffer
+                numbers[target.buffer] = len(buffers)
+                buffers.append({"name": name, "size": target.buffer.nbytes})
+            index[key] = numbers[target.buffer]
+    first = len(buffers)
+    buffers += [{"name": None, "size": size} for size in sizes] if share else []
+    index |= {key: first + slot for key, slot in place.items()} if share else {}
+
+    def bound(operand: Tensor) -> list[int]:
+        target, offset = home(operand)
+        return [index[id(target)], offset, max(4, target.dtype.gpu_size(math.prod(operand.shape)))]
+
+    kernels: dict[str, tuple[int, Kernel]] = {}
+    params, steps = bytearray(), []
+    for d in dispatches:
+        made = kernel(d.stem, d.epilogue, len(d.extra), **d.spec)
+        number = kernels.setdefault(made.label, (len(kernels), made))[0]
+        offset = _slot(params, made.pack(d.params))
+        bind = [bound(t) for t in (*d.bind, *d.extra)]
+        steps.append({"kernel": number, "bind": bind, "params": offset, "grid": list(d.grid)})
+    plan = {
+        "version": VERSION,
+        "buffers": buffers,
+        "kernels": [{"label": k.label, "code": k.code, "bindings": list(k.bindings)} for _, k in kernels.values()],
+        "params": base64.b64encode(params).decode(),
+        "steps": steps,
+        "graph": _graph(dispatches, steps, bound),
+    }
+    verify(plan, hw)
+    return plan, named
+
+
+def _slot(params: bytearray, data: bytes) -> int:
+    """Offset of these bytes in the uniform buffer; equal parameters share a slot."""
+    data = data.ljust(ALIGN, b"\0")
+    for offset in range(0, len(params), ALIGN):
+        if params[offset : offset + ALIGN] == data:
+            return offset
+    params += data
+    return len(params) - ALIGN
+
+
+def _graph(dispatches: list[Dispatch], steps: list[dict], bound: Any) -> list[dict]:
+    """The nodes that each step computes (its last is its result), for the CPU device and CHECK=1."""
+    graph: list[dict] = []
+    number: dict[int, int] = {}
+
+    def add(node: Tensor) -> int:
+        if id(node) not in number:
+            entry: dict[str, Any] = {"shape": list(node.shape), "dtype": node.dtype.name}
+            if id(node) in computed or node.op == "view":
+                entry |= {"op": node.op, "src": [add(s) for s in node.src], "arg": node.arg}
+            else:
+                entry |= {"op": "buffer", "bind": bound(node)}
+            number[id(node)] = len(graph)
+            graph.append(entry)
+        return number[id(node)]
+
+    for d, step in zip(dispatches, steps, strict=True):
+        computed = {id(n) for n in d.nodes}
+        number.clear()
+        step["nodes"] = [add(n) for n in d.nodes]
+        if d.nodes:
+            step["result"] = bound(d.nodes[-1])
+    return graph
+
+
+def verify(plan: dict[str, Any], hw: Hardware) -> None:
+    """Refuses a plan that a device could not run; never trusted to be ours."""
+    for buffer in plan["buffers"]:
+        if buffer["size"] > hw.max_binding:
+            raise Error(
+                "out_of_memory",
+                f"A tensor of {buffer['size']:,} bytes exceeds this GPU's limit of {hw.max_binding:,} bytes a binding.",
+            )
+    for step in plan["steps"]:
+        made = plan["kernels"][step["kernel"]]
+        storage = [m for m in made["bindings"] if m != "uniform"]
+        if len(storage) != len(step["bind"]):
+            raise ValueError(f"{made['label']}: {len(storage)} storage bindings, {len(step['bind'])} operands")
+        written = set()
+        for mode, (buffer, offset, size) in zip(storage, step["bind"], strict=True):
+            if offset % ALIGN or offset + size > max(16, (plan["buffers"][buffer]["size"] + 15) // 16 * 16):
+                raise ValueError(f"{made['label']}: range {offset}+{size} of buffer {buffer}")
+            if mode == "storage":
+                written.add(buffer)
+        reads = [b for m, (b, _, _) in zip(storage, step["bind"], strict=True) if m != "storage"]
+        if written & set(reads):
+            raise ValueError(f"{made['label']}: reads and writes the same buffer")
+        if not all(1 <= n <= hw.workgroups for n in step["grid"]):
+            raise ValueError(f"{made['label']}: grid {step['grid']}")

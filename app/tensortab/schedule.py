@@ -1,0 +1,224 @@
+"""Graph -> dispatches in order. Elementwise chains run in the store of the kernel before them, RMS norms inside
+the matvec after them, and SwiGLU gates inside the matvec before them."""
+
+import math
+from typing import Any
+
+from .debug import level
+from .dtype import f32
+from .ops import MATVEC_ROWS, OPS, Dispatch, Hardware, _linear, rows
+from .tensor import Tensor, contiguous_strides
+
+MAX_STORAGE = 8  # storage buffers a kernel, WebGPU's default limit
+VALUES = ("buffer", "temp", "view")
+
+
+def toposort(outputs: list[Tensor]) -> list[Tensor]:
+    """Every node the outputs need, sources first."""
+    order: list[Tensor] = []
+    seen: set[int] = set()
+    stack = [(t, False) for t in reversed(outputs)]
+    while stack:
+        node, ready = stack.pop()
+        if ready:
+            order.append(node)
+        elif id(node) not in seen:
+            seen.add(id(node))
+            stack.append((node, True))
+            stack.extend((s, False) for s in reversed(node.src) if id(s) not in seen)
+    return order
+
+
+def _elementwise(node: Tensor) -> bool:
+    return node.op not in VALUES and bool(OPS[node.op].expr)
+
+
+def dense(node: Tensor) -> bool:
+    """A view that a kernel can bind as it is: contiguous, and aligned to 256 bytes."""
+    return node.op != "view" or (node.strides == contiguous_strides(node.shape) and node.arg["offset"] % 64 == 0)
+
+
+class _Graph:
+    """The nodes after rewriting, who uses them, and which are computed inside another's kernel."""
+
+    def __init__(self, outputs: list[Tensor]) -> None:
+        self.fuse = level("FUSE") > 0
+        self.gated: dict[int, Tensor] = {}  # silu_gate -> the linear that computes it
+        self.outputs = self._rewrite(outputs)
+        self.order = toposort(self.outputs)
+        self.users: dict[int, list[Tensor]] = {id(n): [] for n in self.order}
+        for node in self.order:
+            for source in node.src:
+                self.users[id(source)].append(node)
+        self.kept = {id(n) for n in self.outputs}
+
+    def _rewrite(self, outputs: list[Tensor]) -> list[Tensor]:
+        """silu_gate becomes part of its linear, or plain elementwise; operands of kernels become dense."""
+        before = toposort(outputs)
+        users: dict[int, int] = {id(t): 1 for t in outputs}
+        for node in before:
+            for source in node.src:
+                users[id(source)] = users.get(id(source), 0) + 1
+        new: dict[int, Tensor] = {}
+        for node in before:
+            src = tuple(new[id(s)] for s in node.src)
+            if node.op not in VALUES and not _elementwise(node) and node.op != "silu_gate":
+                src = tuple(s if dense(s) else s.contiguous() for s in src)
+            if any(a is not b for a, b in zip(src, node.src, strict=True)):
+                changed = Tensor.node(node.op, *src, shape=node.shape, dtype=node.dtype, **node.arg)
+            else:
+                changed = node
+            if node.op == "silu_gate":
+                (x,) = src
+                fits = x.op == "linear" and len(x.src) == 2 and rows(x) <= MATVEC_ROWS and users[id(node.src[0])] == 1
+                if fits and self.fuse:
+                    self.gated[id(changed)] = x
+                else:
+                    half = x.shape[-1] // 2
+                    lead = (slice(None),) * (len(x.shape) - 1)
+                    changed = x[(*lead, slice(0, half))].silu() * x[(*lead, slice(half, None))]
+            new[id(node)] = changed
+        return [new[id(t)] for t in outputs]
+
+    def groups(self) -> dict[int, int]:
+        """Elementwise node -> id of the node in whose kernel it is computed."""
+        root: dict[int, int] = {}
+        for node in reversed(self.order):
+            if _elementwise(node):
+                roots = {root.get(id(user)) for user in self.users[id(node)]}
+                inline = self.fuse and len(roots) == 1 and None not in roots and id(node) not in self.kept
+                root[id(node)] = roots.pop() if inline else id(node)  # type: ignore[assignment]
+        return root
+
+
+def schedule(outputs: list[Tensor], hw: Hardware) -> tuple[list[Dispatch], list[Tensor]]:
+    """The dispatches that compute `outputs`, and the outputs as they are after rewriting."""
+    graph = _Graph(outputs)
+    root = graph.groups()
+    members: dict[int, list[Tensor]] = {}
+    for node in graph.order:
+        if id(node) in root:
+            members.setdefault(root[id(node)], []).append(node)
+    norms = _folded_norms(graph, hw)
+    hosts = {end: host for end, group in members.items() if (host := _host(graph, group, root))}
+    inside = {id(h) for h in hosts.values()} | {id(x) for x in graph.gated.values()} | norms
+    dispatches: list[Dispatch] = []
+    for node in graph.order:
+        if node.op in VALUES or id(node) in inside or root.get(id(node), id(node)) != id(node):
+            continue
+        if id(node) in members:
+            dispatches += _fused(graph, hw, members[id(node)], hosts.get(id(node)), norms)
+        else:
+            dispatches += _lower(graph, hw, node, norms)
+    return dispatches, graph.outputs
+
+
+def _folded_norms(graph: _Graph, hw: Hardware) -> set[int]:
+    """RMS norms that only matvecs read."""
+    return {
+        id(node)
+        for node in graph.order
+        if graph.fuse and node.op == "rms_norm" and id(node) not in graph.kept and rows(node) <= MATVEC_ROWS
+        if all(user.op == "linear" and user.src[0] is node for user in graph.users[id(node)])
+    }
+
+
+def _host(graph: _Graph, group: list[Tensor], root: dict[int, int]) -> Tensor | None:
+    """The kernel in whose store a group can run: the last of its operands that nothing else reads."""
+    if not graph.fuse:
+        return None
+    inside, end = {id(n) for n in group}, group[-1]
+    operands = {id(s): s for n in group for s in n.src if id(s) not in inside}
+    for node in reversed(graph.order):
+        if id(node) not in operands or node.op in VALUES or id(node) in root or id(node) in graph.kept:
+            continue
+        fusable = OPS[node.op].fuse or id(node) in graph.gated
+        alone = all(id(user) in inside for user in graph.users[id(node)])
+        if fusable and alone and node.shape == end.shape and len(operands) - 1 <= MAX_STORAGE - 5:
+            return node
+    return None
+
+
+def _lower(graph: _Graph, hw: Hardware, node: Tensor, norms: set[int]) -> list[Dispatch]:
+    """The kernels of one node, with what is folded into them."""
+    linear = graph.gated.get(id(node), node)
+    nodes = [node]
+    if linear.op == "linear":
+        norm = linear.src[0] if id(linear.src[0]) in norms else None
+        dispatches = _linear(hw, linear, norm, gated=linear is not node)
+        nodes = [n for n in (norm, linear, node) if n is not None]
+        for d in dispatches:
+            d.bind[-1] = node
+    else:
+        lower = OPS[node.op].lower
+        assert lower is not None, node.op
+        dispatches = lower(hw, node)
+    dispatches[-1].nodes = list(dict.fromkeys(nodes))
+    return dispatches
+
+
+def _fused(graph: _Graph, hw: Hardware, group: list[Tensor], host: Tensor | None, norms: set[int]) -> list[Dispatch]:
+    """A group of elementwise nodes: in its host's store, or as a kernel of its own."""
+    end, inside = group[-1], {id(n) for n in group}
+    operands = list({id(s): s for n in group for s in n.src if id(s) not in inside}.values())
+    if host is None:
+        same = [t for t in operands if _index(t, end.shape) == "i"]
+        first = same[0] if same else operands[0]
+    else:
+        first = host
+    extra = [t for t in operands if t is not first or (host is None and _index(t, end.shape) != "i")]
+    if len(extra) > MAX_STORAGE - 2:
+        raise ValueError(f"a fused expression reads {len(extra)} tensors; realize() some of them first")
+    names = {id(t): f"e{n}[{_index(t, end.shape)}]" for n, t in enumerate(extra)}
+    names.setdefault(id(first), "v")
+    lines = []
+    for n, node in enumerate(group):
+        lines.append(f"let t{n} = {_expression(node, [names[id(s)] for s in node.src])};")
+        names[id(node)] = f"t{n}"
+    epilogue = " ".join([*lines, f"return t{len(group) - 1};"])
+    if host is None:
+        count = math.prod(end.shape)
+        dispatches = [Dispatch("elementwise", [_storage(first), end], {"count": count}, hw.grid(-(-count // 64)))]
+        nodes = group
+    else:
+        dispatches = _lower(graph, hw, host, norms)
+        for d in dispatches:
+            d.bind[-1] = end
+        nodes = dispatches[-1].nodes + group
+    for d in dispatches:
+        d.epilogue, d.extra = epilogue, [_storage(t) for t in extra]
+    dispatches[-1].nodes = nodes
+    return dispatches
+
+
+def _storage(node: Tensor) -> Tensor:
+    """What an index expression counts from: a view's source."""
+    return node.src[0] if node.op == "view" else node
+
+
+def _index(node: Tensor, shape: tuple[int, ...]) -> str:
+    """WGSL for the position in `node`'s storage of element `i` (row-major) of `shape`."""
+    if node.dtype is not f32:
+        raise ValueError(f"elementwise operations are of f32, not {node.dtype}")
+    if node.strides == contiguous_strides(shape) and (node.op != "view" or node.arg["offset"] == 0):
+        return "i"
+    terms, after = [], 1
+    for size, stride in zip(reversed(shape), reversed(node.strides), strict=True):
+        if size > 1 and stride:
+            coordinate = "i" if after == 1 else f"(i / {after}u)"
+            terms.append(f"({coordinate} % {size}u) * {stride}u")
+        after *= size
+    if node.op == "view" and node.arg["offset"]:
+        terms.append(f"{node.arg['offset']}u")
+    return " + ".join(terms) or "0u"
+
+
+def _expression(node: Tensor, operands: list[str]) -> str:
+    if "value" in node.arg:
+        value = node.arg["value"]
+        if not math.isfinite(value):
+            raise ValueError(f"{node.op}: {value} has no WGSL literal")
+        operands = [*operands, f"({value!r})" if value < 0 else repr(value)]
+    if node.arg.get("swap"):
+        operands.reverse()
+    return OPS[node.op].expr.format(a=operands[0], b=operands[-1])

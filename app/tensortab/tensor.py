@@ -1,0 +1,307 @@
+"""Lazy tensors: an operation, its sources, a shape and a dtype. Methods only build nodes; `realize` computes them."""
+
+import math
+import struct
+from collections.abc import Sequence
+from typing import Any
+
+from .dtype import DTYPES, DType, f32, u32
+from .ops import OPS, ShapeError, broadcast
+
+
+class Buffer:
+    """The storage of a tensor that has values: `nbytes` bytes on a device, or `data` waiting to be put there."""
+
+    def __init__(self, name: str, nbytes: int, data: Any = None) -> None:
+        self.name = name
+        self.nbytes = nbytes
+        self.data = data
+        self.device: Any = None
+        self.id = 0
+
+    def on(self, device: Any) -> int:
+        """This buffer's number on `device`, created (zeroed) and filled at first use."""
+        if self.device is None:
+            self.device, self.id = device, device.create_buffer(self.nbytes, self.name)
+            if self.data is not None:
+                device.write(self.id, 0, self.data)
+                self.data = None
+        if self.device is not device:
+            raise ValueError(f"{self.name} is on another device")
+        return self.id
+
+    def free(self) -> None:
+        if self.device is not None:
+            self.device.destroy_buffer(self.id)
+            self.device = None
+
+    def __del__(self) -> None:
+        self.free()
+
+
+class Tensor:
+    """A node of the graph. `Tensor([[1, 2], [3, 4]])` makes one of numbers, `Tensor.of(...)` of raw bytes.
+
+    op: a row of ops.py, or "buffer" (has values), "temp" (a kernel's scratch space), "view" (strides over a source).
+    """
+
+    __slots__ = ("op", "src", "arg", "shape", "dtype", "buffer")
+
+    def __init__(self, values: Any, dtype: str = "f32") -> None:
+        shape, flat = _flatten(values)
+        code = {"f32": "f", "u32": "I", "i32": "i"}[dtype]
+        self._set("buffer", (), {}, shape, DTYPES[dtype])
+        self.buffer = Buffer("tensor", 4 * len(flat), struct.pack(f"<{len(flat)}{code}", *flat))
+
+    def _set(self, op: str, src: tuple, arg: dict, shape: tuple[int, ...], dtype: DType) -> None:
+        self.op, self.src, self.arg, self.shape, self.dtype = op, src, arg, tuple(shape), dtype
+        self.buffer: Buffer | None = None
+
+    @staticmethod
+    def node(op: str, *src: "Tensor", shape: Sequence[int], dtype: DType = f32, **arg: Any) -> "Tensor":
+        """A node without checks: for views, temporaries and the checked constructors below."""
+        tensor = Tensor.__new__(Tensor)
+        tensor._set(op, src, arg, tuple(shape), dtype)
+        return tensor
+
+    @staticmethod
+    def apply(op: str, *src: "Tensor", **arg: Any) -> "Tensor":
+        """A node of ops.py; its shape rule raises ShapeError with the op and the shapes."""
+        shape, dtype = OPS[op].shape(arg, *src)
+        return Tensor.node(op, *src, shape=shape, dtype=dtype, **arg)
+
+    @staticmethod
+    def of(name: str, shape: Sequence[int], dtype: DType = f32, data: Any = None) -> "Tensor":
+        """A tensor with storage of its own: zeros, or `data` in the GPU's layout."""
+        tensor = Tensor.node("buffer", shape=shape, dtype=dtype)
+        tensor.buffer = Buffer(name, dtype.gpu_size(math.prod(shape)), data)
+        return tensor
+
+    def __repr__(self) -> str:
+        return f"<Tensor {self.op} {self.dtype}{list(self.shape)}>"
+
+    # values
+
+    async def realize(self) -> "Tensor":
+        """Computes this tensor on the device; afterwards it has values of its own."""
+        from .jit import realize
+
+        return await realize(self)
+
+    async def tobytes(self) -> bytes:
+        """The values, row-major, little-endian."""
+        if self.op == "view":
+            return await self.contiguous().tobytes()
+        await self.realize()
+        assert self.buffer is not None
+        from .device import choose
+
+        device = self.buffer.device or await choose()
+        return bytes(await device.read(self.buffer.on(device), 0, self.dtype.file_size(math.prod(self.shape))))
+
+    async def tolist(self) -> Any:
+        """The values as nested lists."""
+        data = await self.tobytes()
+        return _nest(list(struct.unpack(f"<{len(data) // 4}{ {'f32': 'f', 'u32': 'I', 'i32': 'i'}[self.dtype.name] }", data)), self.shape)
+
+    def numpy(self) -> Any:
+        """The values as a NumPy array. In the tab it needs NumPy in the page and JSPI; `await x.tolist()` needs neither."""
+        import numpy as np
+
+        from .jit import run_sync
+
+        names = {"f32": "<f4", "u32": "<u4", "i32": "<i4", "f16": "<f2"}
+        return np.frombuffer(run_sync(self.tobytes()), names[self.dtype.name]).reshape(self.shape).copy()
+
+    # views: no values move until something reads them
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        return self.arg["strides"] if self.op == "view" else contiguous_strides(self.shape)
+
+    def _view(self, shape: Sequence[int], strides: Sequence[int], offset: int = 0) -> "Tensor":
+        base = self.src[0] if self.op == "view" else self
+        start = self.arg["offset"] if self.op == "view" else 0
+        return Tensor.node(
+            "view", base, shape=shape, dtype=self.dtype, strides=tuple(strides), offset=start + offset
+        )
+
+    def reshape(self, *shape: int) -> "Tensor":
+        if -1 in shape:
+            known = -math.prod(shape)
+            shape = tuple(math.prod(self.shape) // known if n == -1 else n for n in shape)
+        if math.prod(shape) != math.prod(self.shape):
+            raise ShapeError(f"reshape: {list(self.shape)} has not as many elements as {list(shape)}")
+        dense = self if self.strides == contiguous_strides(self.shape) else self.contiguous()
+        return dense._view(shape, contiguous_strides(shape))
+
+    def permute(self, *axes: int) -> "Tensor":
+        if sorted(axes) != list(range(len(self.shape))):
+            raise ShapeError(f"permute: {axes} are not the axes of {list(self.shape)}")
+        return self._view([self.shape[a] for a in axes], [self.strides[a] for a in axes])
+
+    def transpose(self) -> "Tensor":
+        """Swaps the last two axes."""
+        axes = list(range(len(self.shape)))
+        axes[-2:] = axes[:-3:-1]
+        return self.permute(*axes)
+
+    def expand(self, *shape: int) -> "Tensor":
+        if broadcast("expand", self.shape, shape) != tuple(shape):
+            raise ShapeError(f"expand: {list(self.shape)} does not broadcast to {list(shape)}")
+        lead = len(shape) - len(self.shape)
+        strides = [0] * lead + [
+            0 if have == 1 and want != 1 else s
+            for have, want, s in zip(self.shape, shape[lead:], self.strides, strict=True)
+        ]
+        return self._view(shape, strides)
+
+    def __getitem__(self, index: Any) -> "Tensor":
+        """Integers and slices with step 1."""
+        index = index if isinstance(index, tuple) else (index,)
+        shape, strides, offset = [], [], 0
+        for axis, size in enumerate(self.shape):
+            part = index[axis] if axis < len(index) else slice(None)
+            if isinstance(part, slice):
+                start, stop, step = part.indices(size)
+                if step != 1:
+                    raise ShapeError("slices have step 1")
+                shape.append(max(0, stop - start))
+                strides.append(self.strides[axis])
+            else:
+                start = range(size)[part]
+            offset += start * self.strides[axis]
+        return self._view(shape, strides, offset)
+
+    def contiguous(self) -> "Tensor":
+        return Tensor.apply("copy", self)
+
+    # elementwise, with broadcasting
+
+    def _with(self, op: str, other: "Tensor | float", swap: bool = False) -> "Tensor":
+        if not isinstance(other, Tensor):
+            return Tensor.apply(op, self, value=float(other), swap=swap)
+        shape = broadcast(op, self.shape, other.shape)
+        a, b = (t if t.shape == shape else t.expand(*shape) for t in (self, other))
+        return Tensor.apply(op, b, a) if swap else Tensor.apply(op, a, b)
+
+    def __add__(self, other: "Tensor | float") -> "Tensor":
+        return self._with("add", other)
+
+    def __sub__(self, other: "Tensor | float") -> "Tensor":
+        return self._with("sub", other)
+
+    def __rsub__(self, other: float) -> "Tensor":
+        return self._with("sub", other, swap=True)
+
+    def __mul__(self, other: "Tensor | float") -> "Tensor":
+        return self._with("mul", other)
+
+    def __truediv__(self, other: "Tensor | float") -> "Tensor":
+        return self._with("div", other)
+
+    def __rtruediv__(self, other: float) -> "Tensor":
+        return self._with("div", other, swap=True)
+
+    __radd__, __rmul__ = __add__, __mul__
+
+    def maximum(self, other: "Tensor | float") -> "Tensor":
+        return self._with("maximum", other)
+
+    def minimum(self, other: "Tensor | float") -> "Tensor":
+        return self._with("minimum", other)
+
+    def penalise(self, penalties: "Tensor") -> "Tensor":
+        """Repetition penalty (Keskar et al. 2019, arXiv:1909.05858): x / r where x > 0, else x * r."""
+        return self._with("penalise", penalties)
+
+    def __neg__(self) -> "Tensor":
+        return Tensor.apply("neg", self)
+
+    def exp(self) -> "Tensor":
+        return Tensor.apply("exp", self)
+
+    def log(self) -> "Tensor":
+        return Tensor.apply("log", self)
+
+    def sqrt(self) -> "Tensor":
+        return Tensor.apply("sqrt", self)
+
+    def tanh(self) -> "Tensor":
+        return Tensor.apply("tanh", self)
+
+    def relu(self) -> "Tensor":
+        return Tensor.apply("relu", self)
+
+    def sigmoid(self) -> "Tensor":
+        return Tensor.apply("sigmoid", self)
+
+    def silu(self) -> "Tensor":
+        """x * sigmoid(x) (arXiv:1702.03118)."""
+        return Tensor.apply("silu", self)
+
+    def gelu(self) -> "Tensor":
+        """The tanh form (arXiv:1606.08415)."""
+        return Tensor.apply("gelu", self)
+
+    # kernels
+
+    def silu_gate(self) -> "Tensor":
+        """[..., 2n] -> [..., n]: silu(first half) * second half (SwiGLU, arXiv:2002.05202)."""
+        return Tensor.apply("silu_gate", self)
+
+    def rms_norm(self, weight: "Tensor", eps: float) -> "Tensor":
+        """x / sqrt(mean(x^2) + eps) * weight over the last axis (arXiv:1910.07467)."""
+        return Tensor.apply("rms_norm", self, weight, eps=eps)
+
+    def linear(self, *weights: "Tensor") -> "Tensor":
+        """[..., K] -> [..., N]: x @ concat(weights).T; weights [n, K] of any format."""
+        return Tensor.apply("linear", self, *weights)
+
+    def matmul(self, other: "Tensor") -> "Tensor":
+        """[..., M, K] @ [..., K, N], batch axes broadcast."""
+        return Tensor.apply("matmul", self, other)
+
+    __matmul__ = matmul
+
+    def softmax(self) -> "Tensor":
+        """Over the last axis."""
+        return Tensor.apply("softmax", self)
+
+    def argmax(self) -> "Tensor":
+        """Index (u32) of the largest value of the last axis; the lowest index at a tie."""
+        return Tensor.apply("argmax", self)
+
+    def dequantize(self) -> "Tensor":
+        """A weight of any format as f32."""
+        return Tensor.apply("dequantize", self)
+
+
+def contiguous_strides(shape: Sequence[int]) -> tuple[int, ...]:
+    strides, step = [], 1
+    for size in reversed(shape):
+        strides.append(step)
+        step *= size
+    return tuple(reversed(strides))
+
+
+def _flatten(values: Any) -> tuple[tuple[int, ...], list]:
+    """Nested sequences or a NumPy array -> shape and flat list."""
+    if hasattr(values, "tolist"):
+        values = values.tolist()
+    if not isinstance(values, (list, tuple)):
+        return (), [values]
+    parts = [_flatten(v) for v in values]
+    if any(shape != parts[0][0] for shape, _ in parts):
+        raise ShapeError("Tensor: nested lists differ in length")
+    return (len(parts), *(parts[0][0] if parts else ())), [v for _, flat in parts for v in flat]
+
+
+def _nest(flat: list, shape: tuple[int, ...]) -> Any:
+    if not shape:
+        return flat[0]
+    step = len(flat) // shape[0] if shape[0] else 0
+    return [_nest(flat[i * step : (i + 1) * step], shape[1:]) for i in range(shape[0])]
+
+
+__all__ = ["Buffer", "Tensor", "contiguous_strides", "u32"]
