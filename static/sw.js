@@ -1,0 +1,91 @@
+// The app without a network. build.py fills in the version and every file with its SHA-256, so that a new
+// build is a new service worker: it fetches what changed beside the running version, verifies each file, and
+// takes over as a whole, once no old page is open (or the one that is reloads). Models are not its business
+// (the engine keeps their shards itself), but for their small manifests.
+const VERSION = "__VERSION__";
+const FILES = "__FILES__";
+const PREFIX = "tensortab-app-";
+const APP = PREFIX + VERSION;
+const MANIFESTS = "tensortab-manifests";
+const SHA = "x-tensortab-sha256";
+const ROOT = new URL("./", self.location.href);
+
+async function verified(path) {
+  // The HTTP cache first: on a first visit the page has just loaded most of these files.
+  for (const cache of ["default", "reload"]) {
+    const response = await fetch(new URL(path, ROOT), { cache });
+    if (!response.ok) throw new Error(`${path}: status ${response.status}`);
+    const bytes = await response.arrayBuffer();
+    const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
+    const hex = Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join("");
+    if (hex !== FILES[path]) continue;
+    // A response of our own: one that was redirected could not answer a navigation.
+    const headers = new Headers(response.headers);
+    headers.set(SHA, hex);
+    return new Response(bytes, { headers });
+  }
+  throw new Error(`${path} is not the file of version ${VERSION}: the host is between two versions`);
+}
+
+async function install() {
+  const app = await caches.open(APP);
+  const earlier = [];
+  for (const name of await caches.keys()) if (name.startsWith(PREFIX)) earlier.push(await caches.open(name));
+  await Promise.all(Object.keys(FILES).map(async (path) => {
+    const url = new URL(path, ROOT).href;
+    for (const cache of earlier) {
+      const kept = await cache.match(url);
+      if (kept?.headers.get(SHA) === FILES[path]) return app.put(url, kept);
+    }
+    return app.put(url, await verified(path));
+  }));
+  const index = await fetch(new URL("models/index.json", ROOT));
+  if (!index.ok) return; // a site without models of its own
+  const { models } = await index.clone().json();
+  const manifests = await caches.open(MANIFESTS);
+  await manifests.put(index.url, index);
+  await manifests.addAll(models.map((name) => new URL(`models/${encodeURIComponent(name)}/manifest.json`, ROOT).href));
+}
+
+async function activate() {
+  for (const name of await caches.keys()) if (name.startsWith(PREFIX) && name !== APP) await caches.delete(name);
+  await self.clients.claim();
+}
+
+async function appFile(path, request) {
+  if (request.mode === "navigate" && self.registration.waiting) {
+    const pages = await self.clients.matchAll({ type: "window" });
+    if (pages.length < 2) {
+      self.registration.waiting.postMessage("activate");
+      return new Response("", { headers: { Refresh: "0" } });
+    }
+  }
+  const cache = await caches.open(APP);
+  return (await cache.match(new URL(path, ROOT).href)) ?? fetch(request);
+}
+
+async function modelInfo(url) {
+  const cache = await caches.open(MANIFESTS);
+  try {
+    const response = await fetch(url, { cache: "no-cache" });
+    if (response.ok) await cache.put(url, response.clone());
+    return response;
+  } catch (offline) {
+    const kept = await cache.match(url);
+    if (kept) return kept;
+    throw offline;
+  }
+}
+
+self.addEventListener("install", (event) => event.waitUntil(install()));
+self.addEventListener("activate", (event) => event.waitUntil(activate()));
+self.addEventListener("message", (event) => {
+  if (event.data === "activate") self.skipWaiting();
+});
+self.addEventListener("fetch", (event) => {
+  const url = new URL(event.request.url);
+  if (event.request.method !== "GET" || url.origin !== ROOT.origin || !url.pathname.startsWith(ROOT.pathname)) return;
+  const path = decodeURIComponent(url.pathname.slice(ROOT.pathname.length)) || "index.html";
+  if (Object.hasOwn(FILES, path)) event.respondWith(appFile(path, event.request));
+  else if (/^models\/(?:[^/]+\/manifest|index)\.json$/.test(path)) event.respondWith(modelInfo(url.origin + url.pathname));
+});
