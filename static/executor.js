@@ -1,0 +1,454 @@
+// Runs plans on the GPU. A plan is data (JSON: buffers, kernels, params, steps; see app/tensortab/plan.py); this file knows
+// no op. load() checks a plan and makes every GPU object it needs once; replay() is one short loop over its steps.
+// Its native twin is app/tensortab/device/native.py. Every error thrown here has a `code` of app/tensortab/errors.py.
+
+const FEATURES = ["shader-f16", "subgroups", "timestamp-query"];
+const LIMITS = [
+  "maxBufferSize", "maxStorageBufferBindingSize", "maxStorageBuffersPerShaderStage", "maxComputeWorkgroupStorageSize",
+  "maxComputeInvocationsPerWorkgroup", "maxComputeWorkgroupSizeX",
+];
+const SOFTWARE = /swiftshader|llvmpipe|lavapipe|microsoft basic/i;
+const ADAPTER_MS = 5000;
+const PARAMS = 256; // bytes of one step's uniform: its params start at multiples of this
+const POOL = 4, POOL_BYTES = 65536; // staging buffers made in advance: so many replays may be in flight
+const KEEP_BYTES = 1 << 20; // larger staging buffers are not kept
+
+export class ExecutorError extends Error {
+  constructor(code, message) {
+    super(message);
+    this.code = code;
+  }
+}
+
+export async function createExecutor() {
+  const adapter = await requestAdapter();
+  const requiredFeatures = FEATURES.filter((name) => adapter.features.has(name));
+  const requiredLimits = Object.fromEntries(LIMITS.map((name) => [name, adapter.limits[name]]));
+  try {
+    return new Executor(adapter, await adapter.requestDevice({ requiredFeatures, requiredLimits }));
+  } catch (error) {
+    throw new ExecutorError("no_adapter", `The GPU gave no device: ${error.message}. Reload the page.`);
+  }
+}
+
+// Chrome answers null while its GPU process starts or restarts, and a request may hang after a loss.
+async function requestAdapter() {
+  if (!globalThis.navigator?.gpu) {
+    throw new ExecutorError("no_webgpu", "There is no WebGPU here. Open the page over https or localhost in a current " +
+      "Chrome, Edge, Firefox or Safari.");
+  }
+  const end = performance.now() + ADAPTER_MS;
+  do {
+    const asked = navigator.gpu.requestAdapter({ powerPreference: "high-performance" });
+    const adapter = await Promise.race([asked, sleep(end - performance.now())]);
+    if (adapter) return adapter;
+    await sleep(100);
+  } while (performance.now() < end);
+  throw new ExecutorError("no_adapter", "WebGPU found no GPU. Close other tabs that use it, look at chrome://gpu or " +
+    "about:support, then reload the page.");
+}
+
+class Executor {
+  #device;
+  #gone = null; // why the device was lost
+  #error = null; // what the next call throws
+  #pending = new Set(); // verdicts on createBuffer that have not come yet
+  #ids = 0;
+  #buffers = new Map(); // id -> GPUBuffer
+  #plans = new Map(); // handle -> {steps: [{pipeline, bindGroup, grid}], params, own: [buffer ids], checked, error}
+  #layouts = new Map(); // binding types -> {group, pipeline}
+  #pipelines = new Map(); // binding types, label and code -> Promise<GPUComputePipeline>
+  #staging = []; // free read-back buffers
+
+  constructor(adapter, device) {
+    this.#device = device;
+    const { vendor, architecture, device: model, description, isFallbackAdapter } = adapter.info;
+    const software = SOFTWARE.test(`${architecture} ${model} ${description}`);
+    this.info = {
+      vendor, architecture, device: model, description,
+      fallback: software || Boolean(isFallbackAdapter ?? adapter.isFallbackAdapter),
+      features: FEATURES.filter((name) => device.features.has(name)),
+      limits: {},
+    };
+    for (const name in device.limits) this.info.limits[name] = device.limits[name];
+    // buffers, bytes: of createBuffer and of plans; created: every GPU object ever made
+    this.counters = { buffers: 0, bytes: 0, pipelines: 0, bindGroups: 0, submits: 0, created: 0 };
+    this.lost = device.lost.then(({ reason, message }) => (this.#gone = { reason, message }));
+    device.addEventListener("uncapturederror", ({ error }) => (this.#error ??= translate(error)));
+    for (let i = 0; i < POOL; i++) this.#staging.push(this.#newStaging(POOL_BYTES));
+  }
+
+  // ---- buffers
+
+  // Its bytes are zero. Whether there was memory for it is known later: the next awaited call rejects with out_of_memory.
+  createBuffer(size, label = "") {
+    this.#ready();
+    check(isSize(size), `buffer "${label}": ${size} is not a size`);
+    const most = this.info.limits.maxBufferSize;
+    if (size > most) {
+      throw new ExecutorError("out_of_memory", `Buffer "${label}" needs ${size} bytes, this GPU allows ${most} in one: use ` +
+        "a smaller model or a shorter context.");
+    }
+    const usage = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST;
+    this.#device.pushErrorScope("out-of-memory");
+    const buffer = this.#newBuffer({ size: roundUp(size, 16), usage, label });
+    const verdict = this.#device.popErrorScope().then((error) => {
+      if (error) this.#error ??= translate(error, `buffer "${label}" of ${size} bytes`);
+    }, () => {}).finally(() => this.#pending.delete(verdict)); // a scope rejects when the device is lost: #ready says so
+    this.#pending.add(verdict);
+    this.#buffers.set(++this.#ids, buffer);
+    this.counters.buffers++;
+    this.counters.bytes += buffer.size;
+    return this.#ids;
+  }
+
+  destroyBuffer(id) {
+    const buffer = this.#buffer(id);
+    this.#buffers.delete(id);
+    this.counters.buffers--;
+    this.counters.bytes -= buffer.size;
+    buffer.destroy();
+  }
+
+  // data: ArrayBuffer or a view of one. Where its length is no multiple of 4, zeros follow up to the next.
+  write(id, offset, data) {
+    this.#ready();
+    const bytes = new Uint8Array(data.buffer ?? data, data.byteOffset ?? 0, data.byteLength);
+    const buffer = this.#range(id, offset, bytes.length);
+    const whole = bytes.length & ~3;
+    if (whole) this.#device.queue.writeBuffer(buffer, offset, bytes, 0, whole);
+    if (whole === bytes.length) return;
+    const tail = new Uint8Array(4);
+    tail.set(bytes.subarray(whole));
+    this.#device.queue.writeBuffer(buffer, offset + whole, tail);
+  }
+
+  clear(id) {
+    this.#ready();
+    const encoder = this.#device.createCommandEncoder();
+    encoder.clearBuffer(this.#buffer(id));
+    this.#submit(encoder);
+  }
+
+  async read(id, offset, size) {
+    await this.#settle();
+    const encoder = this.#device.createCommandEncoder();
+    const staging = this.#copyOut(encoder, this.#range(id, offset, size), offset, size);
+    this.#submit(encoder);
+    return this.#mapped(staging, size);
+  }
+
+  // ---- plans
+
+  // plan, and buffers {name: id} for the plan's named buffers: objects or their JSON text. Resolves to a handle.
+  async load(plan, buffers = {}) {
+    await this.#settle();
+    if (typeof plan === "string") plan = JSON.parse(plan);
+    if (typeof buffers === "string") buffers = JSON.parse(buffers);
+    const named = new Map(Object.entries(buffers));
+    const ids = this.#checked(plan, named);
+    const pipelines = await Promise.all(plan.kernels.map((kernel) => this.#pipeline(kernel)));
+    this.#ready();
+
+    const loaded = { own: [], params: this.#params(plan.params), steps: [], checked: false, error: null };
+    const handle = ++this.#ids;
+    this.#plans.set(handle, loaded);
+    let scoped = false;
+    try {
+      plan.buffers.forEach(({ size }, i) => {
+        if (ids[i] === null) loaded.own.push(ids[i] = this.createBuffer(size, `transient ${i}`));
+      });
+      this.#device.pushErrorScope("validation");
+      scoped = true;
+      for (const { kernel, bind, params, grid } of plan.steps) {
+        const { label, bindings } = plan.kernels[kernel];
+        let next = 0;
+        const entries = bindings.map((type, binding) => {
+          if (type === "uniform") return { binding, resource: { buffer: loaded.params, offset: params, size: PARAMS } };
+          const [index, offset, size] = bind[next++];
+          return { binding, resource: { buffer: this.#buffers.get(ids[index]), offset, size } };
+        });
+        const bindGroup = this.#device.createBindGroup({ label, layout: this.#layout(bindings).group, entries });
+        loaded.steps.push({ pipeline: pipelines[kernel], bindGroup, grid });
+        this.counters.bindGroups++;
+        this.counters.created++;
+      }
+      scoped = false;
+      const error = await this.#device.popErrorScope();
+      if (error) throw translate(error, "plan");
+      await this.#settle();
+    } catch (error) {
+      if (scoped) this.#device.popErrorScope().catch(() => {});
+      this.unload(handle);
+      throw error;
+    }
+    return handle;
+  }
+
+  unload(handle) {
+    const plan = this.#plans.get(handle);
+    check(plan, `there is no plan ${handle}`);
+    this.#plans.delete(handle);
+    plan.own.forEach((id) => this.destroyBuffer(id));
+    plan.params.destroy();
+    this.counters.bindGroups -= plan.steps.length;
+  }
+
+  // Submits the plan `steps` times in one pass, and a copy of bytes [offset, offset + size) of buffer `id`, before it returns.
+  // Resolves with those bytes when the GPU is done; with size 0 (no copy) to undefined. Makes no GPU object.
+  replay(handle, steps = 1, id = 0, offset = 0, size = 0) {
+    const done = this.#replay(handle, steps, id, offset, size);
+    done.catch(() => {}); // who does not wait learns of a failure from the next call
+    return done;
+  }
+
+  async #replay(handle, steps, id, offset, size) {
+    this.#ready();
+    const plan = this.#plan(handle);
+    check(isSize(steps), `replay: ${steps} steps`);
+    const source = size === 0 ? null : this.#range(id, offset, size);
+    const first = !plan.checked;
+    if (first) this.#device.pushErrorScope("validation");
+    const encoder = this.#device.createCommandEncoder();
+    encode(encoder, plan.steps, steps);
+    const staging = source && this.#copyOut(encoder, source, offset, size);
+    this.#submit(encoder);
+    const verdict = first ? this.#device.popErrorScope() : null;
+    const result = source ? this.#mapped(staging, size) : this.#device.queue.onSubmittedWorkDone().then(() => this.#ready());
+    result.catch(() => {}); // awaited below, after the verdict, which says more
+    const error = await verdict;
+    if (error) throw (plan.error = translate(error, "plan"));
+    plan.checked = true;
+    return result;
+  }
+
+  // Nanoseconds of each step of one replay (which does to the buffers what a replay does).
+  async profile(handle) {
+    await this.#settle();
+    const { steps } = this.#plan(handle);
+    check(this.#device.features.has("timestamp-query"), "profile: this GPU has no timestamp-query");
+    const count = 2 * steps.length;
+    check(count <= 4096, `profile: ${steps.length} steps, a query set holds 2048`);
+    const querySet = this.#device.createQuerySet({ type: "timestamp", count });
+    const usage = GPUBufferUsage.QUERY_RESOLVE | GPUBufferUsage.COPY_SRC;
+    const resolved = this.#newBuffer({ size: 8 * count, usage, label: "timestamps" });
+    const encoder = this.#device.createCommandEncoder();
+    encode(encoder, steps, 1, (i) => ({ querySet, beginningOfPassWriteIndex: 2 * i, endOfPassWriteIndex: 2 * i + 1 }));
+    encoder.resolveQuerySet(querySet, 0, count, resolved, 0);
+    const staging = this.#copyOut(encoder, resolved, 0, 8 * count);
+    this.#submit(encoder);
+    const times = new BigInt64Array((await this.#mapped(staging, 8 * count)).buffer);
+    querySet.destroy();
+    resolved.destroy();
+    return steps.map((_, i) => Number(times[2 * i + 1] - times[2 * i]));
+  }
+
+  destroy() {
+    this.#device.destroy();
+  }
+
+  // ---- the state of things
+
+  #ready() {
+    if (this.#gone) throw new ExecutorError("device_lost", `The GPU was lost: ${this.#gone.message || this.#gone.reason}`);
+    const error = this.#error;
+    this.#error = null;
+    if (error) throw error;
+  }
+
+  async #settle() {
+    await Promise.all(this.#pending);
+    this.#ready();
+  }
+
+  #buffer(id) {
+    const buffer = this.#buffers.get(id);
+    check(buffer, `there is no buffer ${id}`);
+    return buffer;
+  }
+
+  #range(id, offset, size) {
+    const buffer = this.#buffer(id);
+    check(isCount(offset) && offset % 4 === 0 && isCount(size), `buffer ${id}: no such range, offset ${offset}, size ${size}`);
+    check(offset + size <= buffer.size, `buffer ${id} has ${buffer.size} bytes, the range ends at ${offset + size}`);
+    return buffer;
+  }
+
+  #plan(handle) {
+    const plan = this.#plans.get(handle);
+    check(plan, `there is no plan ${handle}`);
+    if (plan.error) throw plan.error;
+    return plan;
+  }
+
+  #checked(plan, named) {
+    try {
+      return checkPlan(plan, named, (id) => this.#buffer(id).size, this.info.limits);
+    } catch (error) {
+      throw error instanceof ExecutorError ? error : new ExecutorError("bad_request", `plan: ${error.message}`); // a field of a wrong type
+    }
+  }
+
+  // ---- GPU objects
+
+  #newBuffer(descriptor) {
+    this.counters.created++;
+    return this.#device.createBuffer(descriptor);
+  }
+
+  #params(base64) {
+    const bytes = Uint8Array.from(atob(base64), (c) => c.charCodeAt(0));
+    const usage = GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST;
+    const buffer = this.#newBuffer({ size: Math.max(PARAMS, roundUp(bytes.length, PARAMS)), usage, label: "params" });
+    this.#device.queue.writeBuffer(buffer, 0, bytes);
+    return buffer;
+  }
+
+  #layout(bindings) {
+    const key = bindings.join();
+    if (!this.#layouts.has(key)) {
+      const entries = bindings.map((type, binding) => ({ binding, visibility: GPUShaderStage.COMPUTE, buffer: { type } }));
+      const group = this.#device.createBindGroupLayout({ entries });
+      this.#layouts.set(key, { group, pipeline: this.#device.createPipelineLayout({ bindGroupLayouts: [group] }) });
+      this.counters.created += 2;
+    }
+    return this.#layouts.get(key);
+  }
+
+  #pipeline({ label, code, bindings }) {
+    const key = [bindings, label, code].join("\n");
+    if (!this.#pipelines.has(key)) {
+      const pipeline = this.#compile(label, code, this.#layout(bindings).pipeline);
+      this.#pipelines.set(key, pipeline);
+      pipeline.catch(() => this.#pipelines.delete(key));
+    }
+    return this.#pipelines.get(key);
+  }
+
+  async #compile(label, code, layout) {
+    this.#device.pushErrorScope("validation"); // the compiler's own messages say more
+    const module = this.#device.createShaderModule({ label, code });
+    this.#device.popErrorScope().catch(() => {});
+    try {
+      const pipeline = await this.#device.createComputePipelineAsync({ label, layout, compute: { module, entryPoint: "main" } });
+      this.counters.pipelines++;
+      this.counters.created += 2;
+      return pipeline;
+    } catch (error) {
+      this.#ready();
+      const { messages } = await module.getCompilationInfo();
+      const said = messages.filter(({ type }) => type === "error").map((m) => `line ${m.lineNum}: ${m.message}`);
+      throw new ExecutorError("bad_request", `kernel ${label} does not compile: ${said.join("; ") || error.message}`);
+    }
+  }
+
+  // ---- reading back
+
+  #newStaging(size) {
+    return this.#newBuffer({ size, usage: GPUBufferUsage.COPY_DST | GPUBufferUsage.MAP_READ, label: "staging" });
+  }
+
+  #copyOut(encoder, source, offset, size) {
+    const whole = roundUp(size, 4);
+    const free = this.#staging.findIndex((buffer) => buffer.size >= whole);
+    const staging = free < 0 ? this.#newStaging(Math.max(POOL_BYTES, whole)) : this.#staging.splice(free, 1)[0];
+    encoder.copyBufferToBuffer(source, offset, staging, 0, whole);
+    return staging;
+  }
+
+  async #mapped(staging, size) {
+    const whole = roundUp(size, 4);
+    try {
+      await staging.mapAsync(GPUMapMode.READ, 0, whole);
+    } catch (error) {
+      staging.destroy();
+      await Promise.race([this.lost, sleep(100)]); // the reason may come after the rejection
+      this.#ready();
+      throw translate(error, "reading back");
+    }
+    const bytes = new Uint8Array(staging.getMappedRange(0, whole)).slice(0, size);
+    staging.unmap();
+    if (staging.size <= KEEP_BYTES) this.#staging.push(staging);
+    else staging.destroy();
+    return bytes;
+  }
+
+  #submit(encoder) {
+    this.#device.queue.submit([encoder.finish()]);
+    this.counters.submits++;
+  }
+}
+
+// The loop. For profiling each step gets a pass of its own, since that is what WebGPU can time.
+function encode(encoder, steps, repeat, timestampWrites = null) {
+  let pass = timestampWrites ? null : encoder.beginComputePass();
+  for (let n = 0; n < repeat; n++) {
+    for (let i = 0; i < steps.length; i++) {
+      const { pipeline, bindGroup, grid } = steps[i];
+      if (timestampWrites) pass = encoder.beginComputePass({ timestampWrites: timestampWrites(i) });
+      pass.setPipeline(pipeline);
+      pass.setBindGroup(0, bindGroup);
+      pass.dispatchWorkgroups(grid[0], grid[1], grid[2]);
+      if (timestampWrites) pass.end();
+    }
+  }
+  if (!timestampWrites) pass.end();
+}
+
+// Throws unless every number of a plan (untrusted data) fits. Gives the id of each of its buffers, null for a transient one.
+function checkPlan(plan, named, sizeOf, limits) {
+  check(plan?.version === 1, `plan: version ${plan?.version}, this page runs version 1`);
+  const ids = plan.buffers.map(({ name, size }, i) => {
+    check(isSize(size), `plan: buffer ${i} has size ${size}`);
+    if (name === null) return null;
+    check(named.has(name), `plan: buffer "${name}" was not given`);
+    const actual = sizeOf(named.get(name));
+    check(size <= actual, `plan: buffer "${name}" must have ${size} bytes, it has ${actual}`);
+    return named.get(name);
+  });
+  for (const { label, code, bindings } of plan.kernels) {
+    check(typeof label === "string" && typeof code === "string", "plan: a kernel without label or code");
+    const uniforms = bindings.filter((type) => type === "uniform").length;
+    const known = bindings.every((type) => ["read-only-storage", "storage", "uniform"].includes(type));
+    check(known && uniforms <= 1, `plan: kernel ${label} has bindings ${bindings}`);
+    const most = limits.maxStorageBuffersPerShaderStage;
+    check(bindings.length - uniforms <= most, `plan: kernel ${label} binds ${bindings.length - uniforms} buffers, the limit is ${most}`);
+  }
+  const paramsEnd = atob(plan.params).length;
+  plan.steps.forEach(({ kernel, bind, params, grid }, i) => {
+    check(isCount(kernel) && kernel < plan.kernels.length, `plan: step ${i} names kernel ${kernel}`);
+    const { label, bindings } = plan.kernels[kernel];
+    const where = `plan: step ${i} (${label})`;
+    const types = bindings.filter((type) => type !== "uniform");
+    check(bind.length === types.length, `${where} binds ${bind.length} buffers, its kernel wants ${types.length}`);
+    bind.forEach(([index, offset, size], j) => {
+      check(isCount(index) && index < ids.length, `${where} names buffer ${index}`);
+      const end = roundUp(plan.buffers[index].size, 16), most = limits.maxStorageBufferBindingSize;
+      check(isCount(offset) && offset % limits.minStorageBufferOffsetAlignment === 0, `${where}: offset ${offset} in binding ${j}`);
+      check(isSize(size) && size % 4 === 0 && size <= most, `${where}: size ${size} in binding ${j}, the limit is ${most}`);
+      check(offset + size <= end, `${where}: binding ${j} ends at ${offset + size}, its buffer at ${end}`);
+      const again = bind.some(([other], k) => k !== j && (other === index || (ids[index] !== null && ids[other] === ids[index])));
+      check(types[j] !== "storage" || !again, `${where} writes buffer ${index} and binds it twice`);
+    });
+    const uniform = types.length === bindings.length || (isCount(params) && params % PARAMS === 0 && params < paramsEnd);
+    check(uniform, `${where}: params at ${params} of ${paramsEnd}`);
+    const most = limits.maxComputeWorkgroupsPerDimension;
+    check(grid.length === 3 && grid.every((n) => isSize(n) && n <= most), `${where}: grid ${grid}, each must be 1 to ${most}`);
+  });
+  return ids;
+}
+
+function translate(error, where = "") {
+  const text = where ? `${where}: ${error.message}` : error.message;
+  if (!(error instanceof GPUOutOfMemoryError)) return new ExecutorError("bad_request", text);
+  return new ExecutorError("out_of_memory", `The GPU is out of memory (${text}). Close other tabs or use a smaller model.`);
+}
+
+function check(condition, message) {
+  if (!condition) throw new ExecutorError("bad_request", message);
+}
+
+const isCount = (n) => Number.isSafeInteger(n) && n >= 0;
+const isSize = (n) => Number.isSafeInteger(n) && n > 0;
+const roundUp = (n, to) => Math.ceil(n / to) * to;
+const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));

@@ -1,0 +1,298 @@
+"""static/executor.js in a real browser: what it computes, creates, refuses and survives."""
+
+import base64
+import json
+import struct
+from typing import Any
+
+import pytest
+
+from .conftest import Page, PageError
+
+ADD = """
+struct Params { n: u32, by: f32 }
+@group(0) @binding(0) var<storage, read> x: array<f32>;
+@group(0) @binding(1) var<storage, read_write> y: array<f32>;
+@group(0) @binding(2) var<uniform> p: Params;
+@compute @workgroup_size(64) fn main(@builtin(global_invocation_id) id: vec3<u32>) {
+  if (id.x < p.n) { y[id.x] = x[id.x] + p.by; }
+}
+"""
+COUNT = """
+@group(0) @binding(0) var<storage, read_write> state: array<u32>;
+@compute @workgroup_size(1) fn main() { state[0] += 1u; }
+"""
+
+
+def plan(n: int = 1000) -> dict[str, Any]:
+    """out = in + 1 + 10 by way of a transient buffer; state[0] counts the repetitions."""
+    params = struct.pack("<If248x", n, 1.0) + struct.pack("<If248x", n, 10.0)
+    size = 4 * n
+    return {
+        "version": 1,
+        "buffers": [
+            {"name": "in", "size": size},
+            {"name": None, "size": size},
+            {"name": "out", "size": size},
+            {"name": "state", "size": 16},
+        ],
+        "kernels": [
+            {"label": "add", "code": ADD, "bindings": ["read-only-storage", "storage", "uniform"]},
+            {"label": "count", "code": COUNT, "bindings": ["storage"]},
+        ],
+        "params": base64.b64encode(params).decode(),
+        "steps": [
+            {"kernel": 0, "bind": [[0, 0, size], [1, 0, size]], "params": 0, "grid": [(n + 63) // 64, 1, 1]},
+            {"kernel": 0, "bind": [[1, 0, size], [2, 0, size]], "params": 256, "grid": [(n + 63) // 64, 1, 1]},
+            {"kernel": 1, "bind": [[3, 0, 16]], "params": 0, "grid": [1, 1, 1]},
+        ],
+    }
+
+
+SETUP = """
+const [plan] = args;
+const { createExecutor } = await import(location.origin + "/static/executor.js");
+const e = await createExecutor();
+const n = 1000;
+const ids = { in: e.createBuffer(4 * n, "in"), out: e.createBuffer(4 * n, "out"), state: e.createBuffer(16, "state") };
+e.write(ids.in, 0, Float32Array.from({ length: n }, (_, i) => i));
+const floats = (bytes) => [...new Float32Array(bytes.buffer)];
+try {
+"""
+END = "} finally { e.destroy(); }"
+
+
+@pytest.fixture
+def run(page: Page) -> Any:
+    return lambda body, *args: page.run(SETUP + body + END, *(args or (plan(),)))
+
+
+def test_info(run: Any) -> None:
+    info = run("return e.info;")
+    assert info["fallback"] is True  # SwiftShader
+    assert info["limits"]["maxStorageBuffersPerShaderStage"] >= 8
+    assert set(info["features"]) <= {"shader-f16", "subgroups", "timestamp-query"}
+    assert isinstance(info["vendor"], str) and isinstance(info["description"], str)
+
+
+def test_plan_runs(run: Any) -> None:
+    out = run("""
+      const handle = await e.load(JSON.stringify(plan), JSON.stringify(ids));
+      return floats(await e.replay(handle, 1, ids.out, 0, 4 * n));
+    """)
+    assert out == [i + 11.0 for i in range(1000)]
+
+
+def test_part_of_a_buffer(run: Any) -> None:
+    assert run("""
+      const handle = await e.load(plan, ids);
+      const part = await e.replay(handle, 1, ids.out, 40, 8);
+      return [floats(part), floats(await e.read(ids.out, 4, 4)), (await e.read(ids.out, 0, 5)).length];
+    """) == [[21.0, 22.0], [12.0], 5]
+
+
+def test_steps_repeat_on_the_gpu_and_replays_create_nothing(run: Any) -> None:
+    counts, created, submits, values = run("""
+      const handle = await e.load(plan, ids);
+      await e.replay(handle);
+      const before = { ...e.counters };
+      const flying = [];
+      for (let i = 0; i < 40; i += 4) {
+        for (let j = 0; j < 4; j++) flying.push(e.replay(handle, 8, ids.state, 0, 4));
+        await Promise.all(flying);
+      }
+      const values = (await Promise.all(flying)).map((bytes) => new Uint32Array(bytes.buffer)[0]);
+      return [new Uint32Array((await e.read(ids.state, 0, 4)).buffer)[0], e.counters.created - before.created,
+        e.counters.submits - before.submits, values];
+    """)
+    assert counts == 1 + 40 * 8
+    assert created == 0
+    assert submits == 41
+    assert values == [1 + 8 * (i + 1) for i in range(40)]  # each sees its own steps, in order
+
+
+def test_pipelines_are_shared_by_plans_and_unload_frees(run: Any) -> None:
+    first, second, third = run("""
+      const counts = () => ({ ...e.counters, created: 0, submits: 0 });
+      const one = await e.load(plan, ids), a = counts();
+      const two = await e.load(plan, ids), b = counts();
+      e.unload(two);
+      await e.replay(one, 1, ids.out, 0, 4);
+      return [a, b, counts()];
+    """)
+    assert first["pipelines"] == second["pipelines"] == 2
+    assert (first["bindGroups"], second["bindGroups"]) == (3, 6)
+    assert (first["buffers"], second["buffers"]) == (4, 5)
+    assert third == first
+
+
+def test_write_pads_odd_tails_and_clear_zeroes(run: Any) -> None:
+    assert run("""
+      e.write(ids.state, 4, Uint8Array.of(0, 1, 2, 3, 4, 5, 6).subarray(1, 7));
+      const written = [...await e.read(ids.state, 0, 16)];
+      e.clear(ids.state);
+      return [written, [...await e.read(ids.state, 0, 16)]];
+    """) == [[0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 0, 0, 0, 0, 0, 0], [0] * 16]
+
+
+def test_profile(run: Any) -> None:
+    result = run("""
+      const handle = await e.load(plan, ids);
+      if (!e.info.features.includes("timestamp-query")) return null;
+      return [await e.profile(handle), floats(await e.read(ids.out, 0, 4))];
+    """)
+    if result is None:
+        pytest.skip("no timestamp-query")
+    assert len(result[0]) == 3 and all(ns >= 0 for ns in result[0])
+    assert result[1] == [11.0]
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"version": 2}, "version 2"),
+        ({"buffers.0.size": 0}, "size 0"),
+        ({"buffers.0.size": 1 << 20}, '"in" must have 1048576 bytes'),
+        ({"buffers.0.name": "other"}, '"other" was not given'),
+        ({"kernels.0.bindings": ["storage", "texture"]}, "bindings storage,texture"),
+        ({"kernels.0.bindings": ["storage"] * 99}, "99 buffers"),
+        ({"steps.0.kernel": 7}, "names kernel 7"),
+        ({"steps.0.kernel": -1}, "names kernel -1"),
+        ({"steps.0.bind": [[0, 0, 4000]]}, "binds 1 buffers"),
+        ({"steps.0.bind": [[9, 0, 4000], [1, 0, 4000]]}, "names buffer 9"),
+        ({"steps.0.bind": [[0, 4, 4000], [1, 0, 4000]]}, "offset 4"),
+        ({"steps.0.bind": [[0, 256, 4000], [1, 0, 4000]]}, "ends at 4256"),
+        ({"steps.0.bind": [[0, 0, 6], [1, 0, 4000]]}, "size 6"),
+        ({"steps.0.bind": [[1, 0, 4000], [1, 0, 4000]]}, "binds it twice"),
+        ({"steps.0.bind": 3}, "plan:"),
+        ({"steps.0.params": 100}, "params at 100"),
+        ({"steps.0.params": 512}, "params at 512"),
+        ({"steps.0.grid": [0, 1, 1]}, "grid 0,1,1"),
+        ({"steps.0.grid": [65536, 1, 1]}, "grid 65536,1,1"),
+        ({"steps.0.grid": [1, 1]}, "grid 1,1"),
+        ({"kernels.1.code": "fn main( {"}, "kernel count does not compile: line 1"),
+        ({"kernels.1.bindings": ["read-only-storage"]}, "kernel count does not compile"),
+        ({"steps": None}, "plan:"),
+    ],
+    ids=str,
+)
+def test_bad_plans_are_refused(run: Any, change: dict[str, Any], says: str) -> None:
+    bad = json.loads(json.dumps(plan()))
+    for path, value in change.items():
+        *parents, last = [int(key) if key.isdigit() else key for key in path.split(".")]
+        target = bad
+        for key in parents:
+            target = target[key]
+        target[last] = value
+    message, before, after = run("""
+      const before = { ...e.counters };
+      try { await e.load(plan, ids); } catch (error) {
+        return [error.code + "|" + error.message, before, { ...e.counters }];
+      }
+    """, bad)
+    assert message.startswith("bad_request|") and says in message
+    for counter in ("buffers", "bytes", "bindGroups"):
+        assert before[counter] == after[counter]
+
+
+def test_bad_calls_are_refused(run: Any) -> None:
+    messages = run("""
+      const handle = await e.load(plan, ids);
+      const said = [];
+      for (const call of [() => e.createBuffer(0), () => e.createBuffer(1.5), () => e.write(99, 0, new Uint8Array(4)),
+        () => e.write(ids.state, 2, new Uint8Array(4)), () => e.write(ids.state, 12, new Uint8Array(8)), () => e.read(ids.state, 0, 20),
+        () => e.replay(99), () => e.replay(handle, 0), () => e.replay(handle, 1, ids.state, 16, 4), () => e.unload(99)]) {
+        try { await call(); said.push(null); } catch (error) { said.push(error.code); }
+      }
+      return said;
+    """)
+    assert messages == ["bad_request"] * 10
+
+
+def test_a_kernel_that_breaks_validation_at_replay_is_reported_by_replay(run: Any) -> None:
+    bad = plan()
+    bad["kernels"][1]["code"] = COUNT.replace("array<u32>", "array<u32, 100>")  # wants 400 bytes, the binding has 16
+    with pytest.raises(PageError) as caught:
+        run("const handle = await e.load(plan, ids); await e.replay(handle, 1, ids.out, 0, 4);", bad)
+    assert caught.value.code == "bad_request"
+
+
+def test_a_failed_replay_that_nobody_waits_for_fails_the_next(run: Any) -> None:
+    bad = plan()
+    bad["kernels"][1]["code"] = COUNT.replace("array<u32>", "array<u32, 100>")
+    with pytest.raises(PageError) as caught:
+        run("""
+          const handle = await e.load(plan, ids);
+          e.replay(handle);
+          await e.read(ids.out, 0, 4);
+          await e.replay(handle, 1, ids.out, 0, 4);
+        """, bad)
+    assert caught.value.code == "bad_request"
+
+
+def test_too_large_a_buffer(run: Any) -> None:
+    with pytest.raises(PageError) as caught:
+        run("e.createBuffer(e.info.limits.maxBufferSize + 16, 'huge');")
+    assert caught.value.code == "out_of_memory" and "huge" in caught.value.message
+
+
+def test_out_of_memory_is_reported_by_the_next_call(run: Any) -> None:
+    """SwiftShader promises more than there is; if this machine does give all of it, there is nothing to test."""
+    code = run("""
+      try {
+        for (let i = 0; i < 64; i++) e.createBuffer(e.info.limits.maxBufferSize, "much");
+        await e.read(ids.state, 0, 4);
+      } catch (error) { return error.code; }
+      return "enough";
+    """)
+    if code == "enough":
+        pytest.skip("there was memory for all of it")
+    assert code in ("out_of_memory", "device_lost")
+
+
+def test_lost_device(run: Any) -> None:
+    assert run("""
+      const handle = await e.load(plan, ids);
+      const flying = e.replay(handle, 1, ids.out, 0, 4);
+      e.destroy();
+      const { reason } = await e.lost;
+      const codes = [];
+      for (const call of [() => flying, () => e.replay(handle), () => e.read(ids.out, 0, 4), () => e.load(plan, ids),
+        () => e.createBuffer(4), () => e.write(ids.out, 0, new Uint8Array(4))]) {
+        try { await call(); codes.push(null); } catch (error) { codes.push(error.code); }
+      }
+      return [reason, codes.slice(1)];
+    """) == ["destroyed", ["device_lost"] * 5]
+
+
+def test_no_webgpu(page: Page) -> None:
+    """What a browser without WebGPU is told."""
+    with pytest.raises(PageError) as caught:
+        page.run("""
+          Object.defineProperty(navigator, "gpu", { value: undefined, configurable: true });
+          await (await import(location.origin + "/static/executor.js")).createExecutor();
+        """)
+    assert caught.value.code == "no_webgpu"
+
+
+def test_adapter_is_asked_again(page: Page) -> None:
+    """Chrome answers null while its GPU process starts."""
+    asked = page.run("""
+      const real = navigator.gpu.requestAdapter.bind(navigator.gpu);
+      let asked = 0;
+      navigator.gpu.requestAdapter = async (...options) => ++asked < 4 ? null : real(...options);
+      const e = await (await import(location.origin + "/static/executor.js")).createExecutor();
+      e.destroy();
+      return asked;
+    """)
+    assert asked == 4
+
+
+@pytest.mark.parametrize("answer", ["async () => null", "() => new Promise(() => {})"], ids=["null", "hangs"])
+def test_no_adapter(page: Page, answer: str) -> None:
+    with pytest.raises(PageError) as caught:
+        page.run(
+            f'navigator.gpu.requestAdapter = {answer};'
+            'await (await import(location.origin + "/static/executor.js")).createExecutor();'
+        )
+    assert caught.value.code == "no_adapter"
