@@ -1,0 +1,103 @@
+"""dist/ on this machine, as a static host serves it; the tests break it on purpose."""
+
+import fnmatch
+import hashlib
+import re
+from collections.abc import Callable
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+
+class Server(ThreadingHTTPServer):
+    """A folder on 127.0.0.1, as a static host serves it: Range and ETag, right types, the page's own CSP as a header.
+
+    `requests` records "METHOD path" and the Range header; `faults` maps a path pattern to what goes wrong there:
+    a status, a function from the right bytes to the ones sent, or ("cut", n): the connection breaks after n bytes.
+    """
+
+    daemon_threads = True
+
+    def __init__(self, folder: Path, port: int = 0) -> None:
+        self.folder = folder
+        self.requests: list[tuple[str, str]] = []
+        self.faults: dict[str, int | tuple[str, int] | Callable[[bytes], bytes]] = {}
+        page = folder / "index.html"
+        policy = re.search(
+            r'http-equiv="Content-Security-Policy"\s+content="([^"]+)"', page.read_text() if page.is_file() else ""
+        )
+        self.policy = policy[1] if policy else ""
+        super().__init__(("127.0.0.1", port), Handler)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}/"
+
+
+class Handler(SimpleHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: Server
+    extensions_map = {  # noqa: RUF012  (the base class's attribute)
+        ".html": "text/html; charset=utf-8", ".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8",
+        ".mjs": "text/javascript; charset=utf-8", ".py": "text/x-python; charset=utf-8", ".json": "application/json",
+        ".webmanifest": "application/manifest+json", ".wasm": "application/wasm", ".zip": "application/zip",
+        ".svg": "image/svg+xml", ".png": "image/png", "": "application/octet-stream",
+    }  # fmt: skip
+
+    def do_GET(self) -> None:
+        path = unquote(urlsplit(self.path).path).lstrip("/")
+        wanted = self.headers.get("Range", "")
+        self.server.requests.append((f"{self.command} /{path}", wanted))
+        file = (self.server.folder / path).resolve()
+        if not file.is_relative_to(self.server.folder.resolve()):
+            return self.send_error(403)
+        if file.is_dir():
+            file /= "index.html"
+        fault = next((f for pattern, f in self.server.faults.items() if fnmatch.fnmatch(path, pattern)), None)
+        if isinstance(fault, int):
+            return self.send_error(fault)
+        if not file.is_file():
+            return self.send_error(404)
+        data = file.read_bytes()  # the largest file is a shard of 16 MiB
+        if callable(fault):
+            data = fault(data)
+        tag = f'"{hashlib.sha256(data).hexdigest()[:32]}"'
+        start, end = 0, len(data)
+        span = re.fullmatch(r"bytes=(\d*)-(\d*)", wanted)
+        if span and (span[1] or span[2]):
+            start = int(span[1]) if span[1] else max(0, end - int(span[2]))
+            end = min(end, int(span[2]) + 1) if span[1] and span[2] else end
+            if start >= end:
+                self.send_response(416)
+                self.send_header("Content-Range", f"bytes */{len(data)}")
+                return self.finish_headers(b"")
+            self.send_response(206)
+            self.send_header("Content-Range", f"bytes {start}-{end - 1}/{len(data)}")
+        elif self.headers.get("If-None-Match") == tag:
+            self.send_response(304)
+            return self.finish_headers(b"", tag)
+        else:
+            self.send_response(200)
+        self.send_header("Content-Type", self.guess_type(file.name))
+        self.finish_headers(data[start:end], tag, fault[1] if isinstance(fault, tuple) else None)
+
+    do_HEAD = do_GET
+
+    def finish_headers(self, body: bytes, tag: str = "", cut: int | None = None) -> None:
+        if tag:
+            self.send_header("ETag", tag)
+        self.send_header("Cache-Control", "no-cache")  # kept, but asked for again: a rebuilt file is seen at once
+        self.send_header("Accept-Ranges", "bytes")
+        self.send_header("X-Content-Type-Options", "nosniff")
+        if self.server.policy:
+            self.send_header("Content-Security-Policy", self.server.policy)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(body if cut is None else body[:cut])
+        if cut is not None:
+            self.close_connection = True
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass

