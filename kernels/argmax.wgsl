@@ -1,0 +1,52 @@
+// y[r] = the lowest c with x[r, c] = max(x[r, :]), one workgroup a row. NaN is never chosen (a row of NaN gives 0).
+// x: [rows, cols] f32 -> y: [rows] u32; any cols >= 1.
+// grid: rows, folded in y: (min(rows, 65535), ceil(rows / 65535), 1). ref: ops.py argmax. pick: always.
+const WG: u32 = 128u; // spec: a power of two, 16u to 256u
+
+struct Params { rows: u32, cols: u32 }
+@group(0) @binding(0) var<storage, read> x: array<f32>;
+@group(0) @binding(1) var<storage, read_write> y: array<u32>;
+@group(0) @binding(2) var<uniform> p: Params;
+
+var<workgroup> keys: array<u32, WG>;
+var<workgroup> found: array<u32, WG>;
+
+// The bits of a float as a number of the same order: integer comparisons are exact where compilers assume no NaN and no inf.
+fn ordered(v: f32) -> u32 {
+  var bits = bitcast<u32>(v);
+  if ((bits & 0x7FFFFFFFu) > 0x7F800000u) { return 0u; }
+  if (bits == 0x80000000u) { bits = 0u; }
+  return select(bits | 0x80000000u, ~bits, bits >= 0x80000000u);
+}
+
+@compute @workgroup_size(WG)
+fn main(
+  @builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) grid: vec3<u32>,
+  @builtin(local_invocation_index) lane: u32,
+) {
+  let row = id.y * grid.x + id.x;
+  if (row >= p.rows) { return; }
+  var key = 0u;
+  var at = select(0xFFFFFFFFu, 0u, lane == 0u); // lanes with nothing lose every tie
+  for (var c = lane; c < p.cols; c += WG) {
+    let k = ordered(x[row * p.cols + c]);
+    if (k > key) {
+      key = k;
+      at = c;
+    }
+  }
+  keys[lane] = key;
+  found[lane] = at;
+  workgroupBarrier();
+  for (var step = WG / 2u; step > 0u; step /= 2u) {
+    if (lane < step) {
+      let other = keys[lane + step];
+      if (other > keys[lane] || (other == keys[lane] && found[lane + step] < found[lane])) {
+        keys[lane] = other;
+        found[lane] = found[lane + step];
+      }
+    }
+    workgroupBarrier();
+  }
+  if (lane == 0u) { y[row] = found[0]; }
+}

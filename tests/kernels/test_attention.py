@@ -1,0 +1,162 @@
+"""Key/value cache and attention, every form of it, against numpy in float64.
+
+Cache positions from pos + rows on hold NaN: one read of them into a result shows.
+"""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tensortab.device.native import NativeDevice
+from tests.kernels.harness import run
+from tests.kernels.tolerances import assert_close
+
+THETA = 10000.0
+SHAPES = [  # rows, heads, kv_heads, head_dim, context, pos
+    (1, 9, 3, 64, 320, 0),
+    (1, 9, 3, 64, 320, 300),
+    (3, 4, 4, 80, 160, 127),
+    (2, 6, 2, 96, 130, 128),
+    (5, 3, 1, 128, 64, 1),
+    (2, 2, 2, 256, 150, 140),
+    (130, 2, 1, 8, 130, 0),
+]
+
+
+def rope_table(context: int, head_dim: int) -> np.ndarray:
+    """(cos, sin) of angle pos * THETA^(-2i / D): rows 0..63 for positions 0..63, row 64 + n for position 64 n."""
+    positions = np.concatenate([np.arange(64), 64 * np.arange(-(-context // 64))])
+    angle = positions[:, None] * THETA ** (-2 * np.arange(head_dim // 2) / head_dim)
+    return np.stack([np.cos(angle), np.sin(angle)], -1).astype(np.float32)
+
+
+def rope(x: np.ndarray, positions: np.ndarray, interleaved: bool) -> np.ndarray:
+    """x [T, heads, D] turned by its positions [T], in float64 (Su et al. 2021)."""
+    x = x.astype(np.float64)
+    head_dim = x.shape[-1]
+    angle = positions[:, None, None] * THETA ** (-2 * np.arange(head_dim // 2) / head_dim)
+    c, s = np.cos(angle), np.sin(angle)
+    low, high = (
+        (slice(0, None, 2), slice(1, None, 2)) if interleaved else (slice(head_dim // 2), slice(head_dim // 2, None))
+    )
+    y = np.empty_like(x)
+    y[..., low], y[..., high] = x[..., low] * c - x[..., high] * s, x[..., high] * c + x[..., low] * s
+    return y
+
+
+def reference(q: np.ndarray, k: np.ndarray, v: np.ndarray, pos: int) -> np.ndarray:
+    """q [T, H, D] turned, k and v [G, C, D] -> [T, H * D]; row t sees positions 0 .. pos + t."""
+    rows, heads, head_dim = q.shape
+    y = np.empty((rows, heads, head_dim))
+    for t in range(rows):
+        for h in range(heads):
+            g = h // (heads // len(k))
+            scores = k[g, : pos + t + 1] @ q[t, h] / np.sqrt(head_dim)
+            w = np.exp(scores - scores.max())
+            y[t, h] = w / w.sum() @ v[g, : pos + t + 1]
+    return y.reshape(rows, -1)
+
+
+def case(rng: np.random.Generator, rows: int, heads: int, kv_heads: int, head_dim: int, context: int, pos: int) -> Any:
+    """Inputs, params and the caches as float64; positions after the last row's are NaN."""
+    qkv = (rng.standard_normal((rows, (heads + 2 * kv_heads) * head_dim)) * 3).astype(np.float32)
+    caches = rng.standard_normal((2, kv_heads, context, head_dim)).astype(np.float16)
+    caches[:, :, pos + rows :] = np.nan
+    inputs = {"qkv": qkv, "state": np.array([pos, *[0] * 7], np.uint32), "rope_table": rope_table(context, head_dim)}
+    inputs |= {"kcache": caches[0].view(np.uint32), "vcache": caches[1].view(np.uint32)}
+    params = {"rows": rows, "heads": heads, "kv_heads": kv_heads, "head_dim": head_dim, "context": context}
+    return inputs, params, caches.astype(np.float64)
+
+
+def attention(
+    backend: NativeDevice, kernel: str, inputs: dict, params: dict, spec: dict, splits: int = 5
+) -> np.ndarray:
+    rows, heads, head_dim = params["rows"], params["heads"], params["head_dim"]
+    params = params | {"scale": head_dim**-0.5}
+    shape = (rows, heads * head_dim)
+    if kernel == "attention":
+        return run(backend, kernel, spec, inputs, {"y": shape}, params, (heads, rows, 1))
+    if kernel == "attention_serial":
+        return run(backend, kernel, spec, inputs, {"y": shape}, params, (-(-rows * heads // 4), 1, 1))
+    parts = {"parts": (rows, heads, splits, head_dim + 2)}
+    grid = (splits, heads, rows)
+    slices = run(backend, kernel, spec, inputs, parts, params | {"splits": splits}, grid)
+    merge = {"rows": rows, "heads": heads, "head_dim": head_dim, "splits": splits}
+    grid = (-(-head_dim // 64), heads, rows)
+    return run(backend, "attention_merge", {}, {"parts": slices}, {"y": shape}, merge, grid)
+
+
+@pytest.mark.parametrize("interleaved", [True, False])
+@pytest.mark.parametrize("kernel", ["attention", "attention_serial", "attention_split"])
+def test_attention(backend: NativeDevice, rng: np.random.Generator, kernel: str, interleaved: bool) -> None:
+    for shape in SHAPES:
+        rows, heads, _, head_dim, _, pos = shape
+        inputs, params, (k, v) = case(rng, *shape)
+        q = inputs["qkv"][:, : heads * head_dim].reshape(rows, heads, head_dim)
+        expected = reference(rope(q, pos + np.arange(rows), interleaved), k, v, pos)
+        spec = {"INTERLEAVED": interleaved} | ({"AT_LEAST": "16u"} if kernel == "attention_split" else {})
+        y = attention(backend, kernel, inputs, params, spec)
+        # the angle's rounding grows with the position: cos and sin of 300 rad err by 300 * 2^-24 in any f32 product
+        assert_close(y, expected, np.abs(v[:, : pos + rows]).max() * 4)
+
+
+@pytest.mark.parametrize("kernel", ["attention", "attention_split"])
+def test_workgroup_sizes(backend: NativeDevice, rng: np.random.Generator, kernel: str) -> None:
+    inputs, params, (k, v) = case(rng, 2, 2, 1, 256, 700, 600)
+    q = inputs["qkv"][:, :512].reshape(2, 2, 256)
+    expected = reference(rope(q, 600 + np.arange(2), True), k, v, 600)
+    for wg in (32, 128):
+        y = attention(backend, kernel, inputs, params, {"WG": f"{wg}u"})
+        assert_close(y, expected, np.abs(v[:, :602]).max() * 4)
+
+
+@pytest.mark.parametrize("kernel", ["attention", "attention_serial", "attention_split"])
+def test_large_scores_do_not_overflow(backend: NativeDevice, rng: np.random.Generator, kernel: str) -> None:
+    inputs, params, (k, v) = case(rng, 2, 2, 1, 64, 300, 290)
+    inputs["qkv"] *= 300
+    q = inputs["qkv"][:, :128].reshape(2, 2, 64)
+    turned = rope(q, 290 + np.arange(2), True)
+    assert np.abs(np.einsum("thd,gsd->thgs", turned, k[:, :290])).max() > 2000
+    y = attention(backend, kernel, inputs, params, {})
+    assert_close(y, reference(turned, k, v, 290), 300.0)
+
+
+def test_serial_with_a_head_of_two(backend: NativeDevice, rng: np.random.Generator) -> None:
+    inputs, params, (k, v) = case(rng, 3, 2, 2, 2, 9, 4)
+    expected = reference(rope(inputs["qkv"][:, :4].reshape(3, 2, 2), 4 + np.arange(3), True), k, v, 4)
+    assert_close(attention(backend, "attention_serial", inputs, params, {}), expected, 4.0)
+
+
+@pytest.mark.parametrize("interleaved", [True, False])
+@pytest.mark.parametrize(
+    "shape", [(1, 9, 3, 64, 320, 300), (3, 2, 1, 80, 200, 127), (5, 2, 2, 6, 9, 6), (1, 1, 1, 2, 1, 0)]
+)
+def test_kv_update(backend: NativeDevice, rng: np.random.Generator, shape: tuple, interleaved: bool) -> None:
+    rows, heads, kv_heads, head_dim, context, pos = shape
+    inputs, params, _ = case(rng, *shape)
+    kcache, vcache = inputs.pop("kcache"), inputs.pop("vcache")
+    grid = (-(-rows * kv_heads * head_dim // 2 // 64), 1, 1)
+    done = run(
+        backend, "kv_update", {"INTERLEAVED": interleaved}, inputs, {"kcache": kcache, "vcache": vcache}, params, grid
+    )
+    k, v = inputs["qkv"].reshape(rows, -1, head_dim)[:, heads:].reshape(rows, 2, kv_heads, head_dim).swapaxes(0, 1)
+    k = rope(k, pos + np.arange(rows), interleaved)
+    stored = min(rows, context - pos)  # rows beyond the context are dropped
+    for name, before, new in (("kcache", kcache, k), ("vcache", vcache, v)):
+        after = done[name].view(np.float16)
+        got = after[:, pos : pos + stored].swapaxes(0, 1).astype(np.float64)
+        assert (np.abs(got - new[:stored]) <= np.abs(new[:stored]) * 2**-11 + 3e-5).all(), name
+        untouched = np.ones(context, bool)
+        untouched[pos : pos + stored] = False
+        assert (done[name][:, untouched] == before[:, untouched]).all(), name
+
+
+def test_kv_update_clamps_to_f16(backend: NativeDevice) -> None:
+    qkv = np.array([[0, 0, 1e30, -1e30, 7e4, -65504]], np.float32)
+    inputs = {"qkv": qkv, "state": np.zeros(8, np.uint32), "rope_table": rope_table(4, 2)}
+    params = {"rows": 1, "heads": 1, "kv_heads": 1, "head_dim": 2, "context": 4}
+    empty = np.zeros((1, 4, 1), np.uint32)
+    done = run(backend, "kv_update", {}, inputs, {"kcache": empty, "vcache": empty}, params, (1, 1, 1))
+    assert done["kcache"].view(np.float16)[0, 0].tolist() == [65504, -65504]
+    assert done["vcache"].view(np.float16)[0, 0].tolist() == [65504, -65504]

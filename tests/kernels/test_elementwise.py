@@ -1,0 +1,25 @@
+"""elementwise: the generated epilogue over one, many and folded workgroups."""
+
+import numpy as np
+import pytest
+
+from tensortab.device.native import NativeDevice
+from tests.kernels.harness import run
+
+
+@pytest.mark.parametrize("count, wg", [(1, 64), (3, 64), (127, 64), (129, 64), (65535 * 32 + 5, 32)])
+def test_identity_is_exact(backend: NativeDevice, rng: np.random.Generator, count: int, wg: int) -> None:
+    x = rng.standard_normal(count).astype(np.float32)
+    groups = -(-count // wg)
+    grid = (min(groups, 65535), -(-groups // 65535), 1)
+    y = run(backend, "elementwise", {"WG": wg}, {"x": x}, {"y": (count,)}, {"count": count}, grid)
+    assert (y == x).all()
+
+
+def test_epilogue_with_two_inputs(backend: NativeDevice, rng: np.random.Generator) -> None:
+    x, a, b = rng.standard_normal((3, 200)).astype(np.float32)
+    y = run(
+        backend, "elementwise", {}, {"x": x}, {"y": (200,)}, {"count": 200}, (4, 1, 1),
+        epilogue="return max(v, e0[i]) * e1[i / 2u];", extra=[a, b],
+    )  # fmt: skip
+    assert (y == np.maximum(x, a) * b[np.arange(200) // 2]).all()
