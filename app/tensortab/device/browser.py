@@ -1,0 +1,115 @@
+"""WebGPU in the tab: a thin proxy over static/executor.js, one call into JavaScript for each operation."""
+
+import json
+from collections.abc import Awaitable, Generator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import js
+from pyodide.code import run_js
+from pyodide.ffi import JsException, JsProxy, to_js
+
+from ..errors import CODES, Error
+
+_executor: Any = None
+
+
+def register(executor: Any) -> None:
+    """Takes the imported module executor.js. Without it create() imports the copy inside the package."""
+    global _executor
+    _executor = executor
+
+
+async def _module() -> Any:
+    if _executor is None:
+        text = (Path(__file__).parent.parent / "executor.js").read_text()
+        url = js.URL.createObjectURL(js.Blob.new(to_js([text]), js.JSON.parse('{"type": "text/javascript"}')))
+        register(await run_js("(url) => import(url)")(url))
+        js.URL.revokeObjectURL(url)
+    return _executor
+
+
+@contextmanager
+def _errors() -> Iterator[None]:
+    """A JavaScript error {code, message} becomes ours."""
+    try:
+        yield
+    except JsException as error:
+        code = getattr(error, "code", None)
+        raise Error(code if code in CODES else "bad_request", str(getattr(error, "message", error))) from None
+
+
+class _Bytes:
+    """Awaits a JavaScript promise of a Uint8Array, or of nothing."""
+
+    def __init__(self, promise: Any) -> None:
+        self._promise = promise
+
+    def __await__(self) -> Generator[Any, Any, bytes]:
+        with _errors():
+            result = yield from self._promise.__await__()
+        return b"" if result is None else result.to_bytes()
+
+
+class BrowserDevice:
+    """A Device (see __init__.py) of this tab. Made by `await BrowserDevice.create()`."""
+
+    def __init__(self, executor: Any) -> None:
+        self._js = executor
+        self._replay = executor.replay  # bound once: a replay is one call
+        self.info: dict[str, Any] = executor.info.to_py()
+
+    @classmethod
+    async def create(cls) -> "BrowserDevice":
+        """Raises Error("no_webgpu") or ("no_adapter")."""
+        with _errors():
+            return cls(await (await _module()).createExecutor())
+
+    def create_buffer(self, size: int, label: str) -> int:
+        """The id of a buffer of zeros. If there is no memory for it, the next awaited call raises "out_of_memory"."""
+        with _errors():
+            return self._js.createBuffer(size, label)
+
+    def destroy_buffer(self, buffer: int) -> None:
+        with _errors():
+            self._js.destroyBuffer(buffer)
+
+    def write(self, buffer: int, offset: int, data: Any) -> None:
+        """`data`: bytes-like, or a JavaScript ArrayBuffer or view, which then never touches the WASM heap."""
+        with _errors():
+            self._js.write(buffer, offset, data if isinstance(data, JsProxy) else to_js(memoryview(data).cast("B")))
+
+    def clear(self, buffer: int) -> None:
+        with _errors():
+            self._js.clear(buffer)
+
+    async def read(self, buffer: int, offset: int, size: int) -> bytes:
+        return await _Bytes(self._js.read(buffer, offset, size))
+
+    async def load(self, plan: dict[str, Any], buffers: dict[str, int]) -> int:
+        with _errors():
+            return await self._js.load(json.dumps(plan), json.dumps(buffers))
+
+    def replay(self, plan: int, steps: int = 1, buffer: int = -1, offset: int = 0, size: int = 0) -> Awaitable[bytes]:
+        """Submits at once; the awaitable gives the bytes when the GPU is done. Several may be in flight."""
+        return _Bytes(self._replay(plan, steps, buffer, offset, size))
+
+    async def profile(self, plan: int) -> list[int]:
+        with _errors():
+            return (await self._js.profile(plan)).to_py()
+
+    def unload(self, plan: int) -> None:
+        with _errors():
+            self._js.unload(plan)
+
+    def counters(self) -> dict[str, int]:
+        return self._js.counters.to_py()
+
+    async def lost(self) -> str:
+        """Returns, with the reason, when the GPU is gone; from then on the other calls raise Error("device_lost")."""
+        reason = await self._js.lost
+        return reason.message or reason.reason
+
+    def destroy(self) -> None:
+        self._js.destroy()
