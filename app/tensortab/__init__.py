@@ -4,7 +4,8 @@ from .debug import debug
 from .dtype import DTYPES, DType
 from .errors import Error
 from .jit import jit
+from .tasks import pipeline
 from .tensor import Tensor
 
 __version__ = "0.1.0"
-__all__ = ["DTYPES", "DType", "Error", "Tensor", "debug", "jit"]
+__all__ = ["DTYPES", "DType", "Error", "Tensor", "debug", "jit", "pipeline"]

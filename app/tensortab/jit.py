@@ -33,28 +33,36 @@ class Program:
                 output.buffer = place.buffer
         self.outputs = outputs
         self.handle = 0
+        self._steps: list[int] = []  # with CHECK=1 a plan for each step
+        self._timed = level("PROFILE") > 0 or level("DEBUG") >= 2
+        self.times = [0] * len(self.plan["steps"])  # with PROFILE=1 nanoseconds of each step in all replays
+        self.replays = 0
 
     async def load(self) -> "Program":
         """Compiles the kernels and binds the buffers."""
         self._report()
         buffers = {name: buffer.on(self.device) for name, buffer in self.named.items()}
         self.handle = await self.device.load(self.plan, buffers)
-        self._steps = [await self.device.load(p, buffers) for p in self._single_steps()] if level("CHECK") else []
+        if level("CHECK"):
+            self._steps = [await self.device.load(p, buffers) for p in self._single_steps()]
         return self
 
     def replay(self, steps: int = 1, read: Tensor | None = None, offset: int = 0, size: int = 0) -> Awaitable[bytes]:
         """Submits `steps` repetitions; the awaitable gives `size` bytes of the tensor `read` afterwards."""
-        if self._steps:
-            return self._checked(steps, read, offset, size)
+        if self._steps or self._timed:
+            return self._watched(steps, read, offset, size)
         if read is None or read.buffer is None:
             return self.device.replay(self.handle, steps)
         return self.device.replay(self.handle, steps, read.buffer.id, offset, size)
 
-    async def profile(self) -> list[tuple[str, int]]:
-        """(kernel, nanoseconds) of each step of one replay."""
-        times = await self.device.profile(self.handle)
-        labels = [self.plan["kernels"][step["kernel"]]["label"] for step in self.plan["steps"]]
-        return list(zip(labels, times, strict=True))
+    def profile(self) -> list[dict[str, Any]]:
+        """What PROFILE=1 measured, for each step: kernel, ns a replay, flops, bytes (of the bound ranges)."""
+        rows = []
+        for step, ns in zip(self.plan["steps"], self.times, strict=True):
+            label = self.plan["kernels"][step["kernel"]]["label"]
+            nbytes = sum(size for _, _, size in step["bind"])
+            rows.append({"kernel": label, "ns": ns / max(1, self.replays), "flops": step["flops"], "bytes": nbytes})
+        return rows
 
     def unload(self) -> None:
         for handle in (self.handle, *self._steps):
@@ -63,15 +71,25 @@ class Program:
     def _single_steps(self) -> list[dict]:
         return [{**self.plan, "steps": [step]} for step in self.plan["steps"]]
 
-    async def _checked(self, steps: int, read: Tensor | None, offset: int, size: int) -> bytes:
-        """CHECK=1: each step also in numpy on the same inputs; raises at the first that differs."""
+    async def _watched(self, steps: int, read: Tensor | None, offset: int, size: int) -> bytes:
+        """CHECK=1: each step also in numpy on the same inputs, raising at the first that differs. PROFILE=1: timed."""
         from .device.cpu import check
 
         for _ in range(steps):
-            for handle, single in zip(self._steps, self._single_steps(), strict=True):
+            for handle, single in zip(self._steps, self._single_steps(), strict=bool(self._steps)):
                 await check(self.device, single, self.named, handle)
-        assert read is None or read.buffer is not None
-        return await self.device.read(read.buffer.id, offset, size) if read and read.buffer else b""
+            if not self._steps:
+                times = await self.device.profile(self.handle)
+                self.times = [a + b for a, b in zip(self.times, times, strict=True)]
+            self.replays += 1
+        if level("DEBUG") >= 2 and not self._steps:
+            for row in self.profile():
+                ns = max(1, row["ns"])
+                rates = f"{row['bytes'] / ns:8.1f} GB/s {row['flops'] / ns:8.1f} GFLOP/s"
+                print(f"{ns / 1000:10.1f} us {rates}  {row['kernel'].split('+')[0]}")
+        if read is None or read.buffer is None:
+            return b""
+        return bytes(await self.device.read(read.buffer.id, offset, size))
 
     def _report(self) -> None:
         debug = level("DEBUG")

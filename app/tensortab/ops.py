@@ -143,7 +143,7 @@ def _rms_norm(hw: Hardware, node: Any) -> list[Dispatch]:
     x, weight = node.src
     params = {"rows": rows(x), "cols": x.shape[-1], "eps": node.arg["eps"]}
     if hw.tier == "serial":
-        return [Dispatch("rms_norm_serial", [x, weight, node], params, hw.grid(-(-rows(x) // 64)))]
+        return [Dispatch("rms_norm_serial", [x, weight, node], params, (-(-x.shape[-1] // 512), *hw.grid(rows(x))[:2]))]
     return [Dispatch("rms_norm", [x, weight, node], params, hw.grid(rows(x)))]
 
 
@@ -398,6 +398,7 @@ def _attention(hw: Hardware, node: Any) -> list[Dispatch]:
     heads, kv_heads, dim, context = _heads(node.arg, kcache)
     count = qkv.shape[0]
     params = {"rows": count, "heads": heads, "kv_heads": kv_heads, "head_dim": dim, "context": context}
+    params["scale"] = dim**-0.5
     spec = {"INTERLEAVED": node.arg["interleaved"]}
     bind = [qkv, state, rope_table, kcache, vcache, node]
     stem = "attention_serial" if hw.tier == "serial" else "attention" if count > 1 or context <= 1024 else "attention_split"
@@ -406,16 +407,41 @@ def _attention(hw: Hardware, node: Any) -> list[Dispatch]:
         return [Dispatch(stem, bind, params, hw.grid(-(-count * heads // 4)), spec)]
     if stem == "attention":
         return [Dispatch(stem, bind, params, (heads, count, 1), spec)]
-    partial = node.node("temp", shape=(heads, SPLITS, dim + 2))
-    merge = {"heads": heads, "head_dim": dim, "splits": SPLITS}
-    split = params | {"splits": SPLITS}
+    parts = node.node("temp", shape=(count, heads, SPLITS, dim + 2))
+    merge = {"rows": count, "heads": heads, "head_dim": dim, "splits": SPLITS}
     return [
-        Dispatch(stem, [*bind[:-1], partial], split, (heads, SPLITS, 1), spec),
-        Dispatch("attention_merge", [partial, node], merge, (heads, 1, 1)),
+        Dispatch(stem, [*bind[:-1], parts], params | {"splits": SPLITS}, (SPLITS, heads, count), spec),
+        Dispatch("attention_merge", [parts, node], merge, (-(-dim // 64), heads, count)),
     ]
 
 
 OPS["attention"] = Op(_attention_shape, _attention_definition, _attention)
+
+
+def _sample_shape(arg: dict, logits: Any, penalties: Any, tokens: Any, state: Any, settings: Any, *more: Any) -> tuple:
+    _check(rows(logits) == 1 and penalties.shape == logits.shape[-1:] and tokens.dtype is u32, "sample", logits, tokens)
+    return tokens.shape, u32
+
+
+def _sample(hw: Hardware, node: Any) -> list[Dispatch]:
+    """A sixth source, `logprobs` [C + 1, 21, 2], is given the log probabilities of the token and the likeliest ones."""
+    logits, penalties, tokens, state, settings, *logprobs = node.src
+    size = logits.shape[-1]
+    slices = -(-size // 1024)
+    parts, hist, candidates = (node.node("temp", shape=(n,), dtype=u32) for n in (16 + 8 * slices, 3072, 2048 * slices))
+    params, grid = {"vocab": size}, (slices, 1, 1)
+    dispatches = [
+        Dispatch("sample_max", [logits, state, settings, parts, hist], params, grid, {"LOGPROBS": bool(logprobs)}),
+        Dispatch("sample_histogram", [logits, state, settings, parts, hist], params, grid),
+        Dispatch("sample_select", [logits, state, settings, hist, parts, candidates], params, grid),
+        Dispatch("sample_draw", [logits, settings, parts, candidates, penalties, tokens, state], params, (1, 1, 1)),
+    ]
+    if logprobs:
+        dispatches.append(Dispatch("sample_logprobs", [logits, tokens, parts, state, *logprobs], params, (1, 1, 1)))
+    return dispatches
+
+
+OPS["sample"] = Op(_sample_shape, lambda np, arg, *src: src[2], _sample, inplace=2, writes=(1, 3))
 
 
 def picked(op: str, stem: str) -> str:

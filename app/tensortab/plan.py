@@ -4,7 +4,8 @@
      "buffers": [{"name": str | None, "size": bytes}],          named ones are given at load, the others made there
      "kernels": [{"label", "code": WGSL, "bindings": [buffer binding type, ...]}],
      "params":  base64 of the uniform buffer,
-     "steps":   [{"kernel", "bind": [[buffer, offset, size], ...], "params": offset, "grid": [x, y, z], "nodes": [..]}],
+     "steps":   [{"kernel", "bind": [[buffer, offset, size], ...], "params": offset, "grid": [x, y, z],
+                  "flops", "nodes": [number in graph, ...], "result": bind of the last node}],
      "graph":   [{"op", "src", "arg", "shape", "dtype", "bind"}]}     what it means; only the CPU device reads it
 """
 
@@ -84,7 +85,8 @@ def build(dispatches: list[Dispatch], outputs: list[Tensor], hw: Hardware) -> tu
         number = kernels.setdefault(made.label, (len(kernels), made))[0]
         offset = _slot(params, made.pack(d.params))
         bind = [bound(t) for t in (*d.bind, *d.extra)]
-        steps.append({"kernel": number, "bind": bind, "params": offset, "grid": list(d.grid)})
+        flops = sum(OPS[n.op].flops(n) for n in d.nodes)
+        steps.append({"kernel": number, "bind": bind, "params": offset, "grid": list(d.grid), "flops": flops})
     plan = {
         "version": VERSION,
         "buffers": buffers,

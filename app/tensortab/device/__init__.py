@@ -77,7 +77,7 @@ async def _open(name: str) -> Device:
     return NativeDevice("" if name == "gpu" else name)
 
 
-def forget() -> None:
-    """Drops the chosen device (it was lost or destroyed); the next choose() opens a new one."""
+def use(device: Device | None) -> None:
+    """choose() gives this device from now on; with None (the old one was lost or destroyed) it opens a new one."""
     global _chosen
-    _chosen = None
+    _chosen = device

@@ -1,0 +1,259 @@
+"""Decoding a causal language model: everything of a step stays on the GPU, tokens are read late."""
+
+import asyncio
+import random
+import struct
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import Any
+
+from .device import Device
+from .dtype import u32
+from .errors import Error
+from .formats import Checkpoint
+from .jit import Program, hardware
+from .kv import STATE_WORDS, KVCache, rope_table
+from .tensor import Tensor
+from .weights import Weights, as_f32
+
+CHUNKS = {"serial": (8, 32), "default": (16, 128, 512), "subgroups": (16, 128, 512)}  # tokens a prefill plan
+CONTEXT = 4096  # tokens, unless the model's own is shorter
+STOPS = 16  # ids that end a text on the GPU
+TOP_LOGPROBS = 20
+SUBMIT_SECONDS = 0.008  # of work submitted at once: the granularity of stopping
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How the next token is chosen, in Hugging Face's order: repetition penalty, temperature, top-k, top-p, min-p."""
+
+    temperature: float = 0.0  # 0: the likeliest token
+    top_p: float = 1.0
+    top_k: int = 0  # 0: all
+    min_p: float = 0.0
+    repetition_penalty: float = 1.0
+    seed: int | None = None
+    stop_ids: frozenset[int] = field(default_factory=frozenset)
+
+    def __post_init__(self) -> None:
+        limits = {"temperature": (0, 100), "top_p": (0, 1), "top_k": (0, 1 << 30), "min_p": (0, 1)}
+        limits |= {"repetition_penalty": (0.01, 100)}
+        for name, (low, high) in limits.items():
+            if not low <= getattr(self, name) <= high:
+                raise Error("bad_request", f"{name} is {getattr(self, name)}: give a number from {low} to {high}")
+
+
+@dataclass
+class Token:
+    """A generated token. `logprobs` [(id, log probability)]: the token itself, then the likeliest ones."""
+
+    id: int
+    logprobs: list[tuple[int, float]] = field(default_factory=list)
+
+
+class Generator:
+    """A causal language model on a device, with its cache. One text at a time; others wait."""
+
+    def __init__(self, checkpoint: Checkpoint, device: Device, context: int | None = None) -> None:
+        """Declares everything; nothing is read or allocated. Raises Error("out_of_memory") or ("bad_file")."""
+        config = checkpoint.config
+        try:
+            architecture = import_module(f".models.{config.get('model_type')}", __package__)
+        except ModuleNotFoundError:
+            raise Error("bad_file", f"models of type {config.get('model_type')!r} are not supported") from None
+        self.device = device
+        self.hw = hardware(device.info)
+        self.config = config
+        self.weights = Weights(checkpoint, self.hw.max_binding)
+        self.model = architecture.Model(config, self.weights)
+        heads, kv_heads = config["num_attention_heads"], config["num_key_value_heads"]
+        head_dim = config.get("head_dim") or config["hidden_size"] // heads
+        self.chunks = CHUNKS[self.hw.tier]
+        longest = self.hw.max_binding // (kv_heads * head_dim * 2) - self.chunks[-1]
+        self.context = min(context or CONTEXT, config["max_position_embeddings"], longest)
+        if self.context < 32:
+            raise Error("out_of_memory", "This GPU's buffers are too small for this model's cache.")
+        room = -(-(self.context + self.chunks[-1]) // 64) * 64  # a padded chunk may reach beyond the context
+        self.kv = KVCache(config["num_hidden_layers"], kv_heads, room, head_dim)
+        self._rope_args = (room, head_dim, config)
+        vocabulary = config["vocab_size"]
+        self.tokens = Tensor.of("tokens", (room + 1,), u32)
+        self.state = Tensor.of("state", (STATE_WORDS,), u32)
+        self.settings = Tensor.of("settings", (8 + STOPS,), u32)
+        self.penalties = Tensor.of("penalties", (vocabulary,))
+        self.logprobs = Tensor.of("logprobs", (room + 1, 1 + TOP_LOGPROBS, 2), u32)
+        self.cached: list[int] = []  # tokens whose keys and values are in the cache
+        self.step_seconds = 0.0  # measured time of one decoding step
+        self._penalised = True
+        self._programs: dict[str, Program] = {}
+        self._busy = asyncio.Lock()
+        self.aborted = False
+        self.reused = 0  # tokens of the last prompt that were in the cache already
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes on the GPU, without what a plan needs for itself."""
+        return self.weights.nbytes + self.kv.nbytes
+
+    async def load(self, on_progress: Callable[[str, int, int], None] = lambda stage, done, total: None) -> None:
+        """Streams the weights to the GPU and compiles the plans. Stages: "load" (bytes), "compile" (plans)."""
+        factors = None
+        if "rope_freqs.weight" in self.weights:
+            info = self.weights.checkpoint.tensor("rope_freqs.weight")
+            raw = as_f32(await info.source.bytes(info.offset, info.nbytes), info.dtype.name)
+            factors = list(struct.unpack(f"<{len(raw) // 4}f", raw))
+        self.rope = rope_table(*self._rope_args, factors)
+        await self.weights.load(self.device, lambda done, total: on_progress("load", done, total))
+        names = ["decode", *map(str, self.chunks)]
+        for n, name in enumerate(names):
+            on_progress("compile", n, len(names))
+            await self._program(name)
+        on_progress("compile", len(names), len(names))
+
+    async def _program(self, name: str) -> Program:
+        """ "decode", "logprobs" (decode that keeps them), or a number of tokens to prefill."""
+        if name not in self._programs:
+            self._programs[name] = await Program(self.device, self._trace(name)).load()
+        return self._programs[name]
+
+    def _trace(self, name: str) -> list[Tensor]:
+        rows = 1 if name in ("decode", "logprobs") else int(name)
+        hidden = self.model.hidden(self.tokens, self.state, self.rope, self.kv, rows)
+        updates = self.kv.traced()
+        if rows > 1 or name == "1":
+            return updates[-1:]  # the last layer's own output is not needed
+        logits = self.model.logits(hidden).penalise(self.penalties.reshape(1, -1))
+        more = [self.logprobs] if name == "logprobs" else []
+        return [Tensor.apply("sample", logits, self.penalties, self.tokens, self.state, self.settings, *more)]
+
+    async def generate(
+        self, prompt: list[int], sampling: Sampling = Sampling(), max_tokens: int | None = None, top_logprobs: int = -1
+    ) -> AsyncIterator[Token]:
+        """Yields the tokens that follow `prompt`, the one that stops included. Closing the iterator stops the GPU.
+
+        Raises Error("context_exceeded") if the prompt leaves no room in the context.
+        """
+        if not prompt:
+            raise Error("bad_request", "The prompt is empty: give at least one token.")
+        if any(not 0 <= t < self.config["vocab_size"] for t in prompt):
+            raise Error("bad_request", "The prompt has tokens that are not in the model's vocabulary.")
+        room = self.context - len(prompt)
+        if room < 1:
+            raise Error(
+                "context_exceeded",
+                f"The conversation has {len(prompt):,} tokens, the model's context is {self.context:,}: shorten it, "
+                "or start a new one.",
+            )
+        limit = room if max_tokens is None else min(room, max_tokens)
+        async with self._busy:
+            self.aborted = False
+            decode = await self._program("logprobs" if top_logprobs >= 0 else "decode")
+            await self._prefill(prompt)
+            self._write_settings(prompt, sampling, len(prompt) + limit)
+            async for token in self._decode(decode, prompt[-1], len(prompt), limit, sampling.stop_ids, top_logprobs):
+                yield token
+
+    async def _prefill(self, prompt: list[int]) -> None:
+        """Brings all but the last token of the prompt into the cache, reusing what is there already."""
+        position = 0
+        for old, new in zip(self.cached, prompt[:-1], strict=False):
+            if old != new:
+                break
+            position += 1
+        self.reused = position
+        del self.cached[position:]
+        self._write(self.tokens, 0, struct.pack(f"<{len(prompt)}I", *prompt))
+        while (left := len(prompt) - 1 - position) > 0 and not self.aborted:
+            rows = next((n for n in self.chunks if n >= left), self.chunks[-1])
+            self._write(self.state, 0, struct.pack("<4I", position, 0, 0, 0))
+            program = await self._program(str(rows))
+            await program.replay(1, self.state, 0, 4)  # wait, so that stopping a long prompt is quick
+            position += min(rows, left)
+            self.cached = prompt[:position]
+        self._write(self.state, 0, struct.pack("<4I", len(prompt) - 1, 0, 0, 0))
+
+    def _write(self, tensor: Tensor, offset: int, data: bytes) -> None:
+        assert tensor.buffer is not None
+        self.device.write(tensor.buffer.on(self.device), offset, data)
+
+    def _write_settings(self, prompt: list[int], sampling: Sampling, end: int) -> None:
+        s = sampling
+        seed = random.getrandbits(32) if s.seed is None else s.seed & 0xFFFFFFFF
+        stops = sorted(s.stop_ids)[:STOPS]
+        numbers = (s.temperature, s.top_p, s.min_p, s.top_k, seed, s.repetition_penalty, end - 1, len(stops))
+        self._write(self.settings, 0, struct.pack("<3fIIfII", *numbers) + struct.pack(f"<{STOPS}I", *stops, *[0] * (STOPS - len(stops))))
+        if s.repetition_penalty != 1.0 or self._penalised:
+            penalties = [1.0] * self.config["vocab_size"]
+            for token in prompt if s.repetition_penalty != 1.0 else ():
+                penalties[token] = s.repetition_penalty
+            self._write(self.penalties, 0, struct.pack(f"<{len(penalties)}f", *penalties))
+            self._penalised = s.repetition_penalty != 1.0
+
+    async def _decode(
+        self, program: Program, last: int, position: int, limit: int, stop_ids: frozenset[int], top_logprobs: int
+    ) -> AsyncIterator[Token]:
+        """Keeps steps in flight and yields their tokens as they arrive; the first goes to `position`, after `last`."""
+        assert self.tokens.buffer is not None
+        flying: deque[tuple[int, asyncio.Future | Any]] = deque()
+        submitted, end = position, position + limit
+        try:
+            while not self.aborted:
+                while submitted < end and len(flying) < self._depth(top_logprobs):
+                    steps = min(end - submitted, self._steps(top_logprobs))
+                    flying.append((steps, program.replay(steps, self.tokens, 4 * submitted, 4 * steps)))
+                    submitted += steps
+                if not flying:
+                    return
+                started = time.perf_counter()
+                steps, replay = flying.popleft()
+                ids = struct.unpack(f"<{steps}I", bytes(await replay))
+                self._measure(time.perf_counter() - started, steps)
+                for token in ids:
+                    self.cached.append(last)
+                    last = token
+                    yield Token(token, await self._logprobs(len(self.cached), top_logprobs))
+                    if token in stop_ids or self.aborted:
+                        return
+        finally:
+            for _, replay in flying:  # their staging buffers must come back; what they wrote is overwritten later
+                await replay
+
+    def _depth(self, top_logprobs: int) -> int:
+        """Submissions in flight: two where a step is quick, else one, so that stopping never waits for a step more."""
+        return 2 if 0 < self.step_seconds < 0.05 and top_logprobs < 0 else 1
+
+    def _steps(self, top_logprobs: int) -> int:
+        """Steps a submission."""
+        if top_logprobs >= 0 or not self.step_seconds:
+            return 1
+        return max(1, min(16, int(SUBMIT_SECONDS / self.step_seconds)))
+
+    def _measure(self, seconds: float, steps: int) -> None:
+        each = seconds / steps
+        self.step_seconds = each if not self.step_seconds else 0.8 * self.step_seconds + 0.2 * each
+
+    async def _logprobs(self, position: int, count: int) -> list[tuple[int, float]]:
+        if count < 0:
+            return []
+        assert self.logprobs.buffer is not None
+        size = 8 * (1 + count)
+        row = 8 * (1 + TOP_LOGPROBS) * position
+        return list(struct.iter_unpack("<If", bytes(await self.device.read(self.logprobs.buffer.id, row, size))))
+
+    def abort(self) -> None:
+        """Ends the text being generated: its iterator stops after the token that the GPU is at."""
+        self.aborted = True
+
+    def free(self) -> None:
+        """Gives everything back; the object is of no use afterwards."""
+        for program in self._programs.values():
+            program.unload()
+        self._programs.clear()
+        self.weights.free()
+        self.kv.free()
+        for tensor in (self.tokens, self.state, self.settings, self.penalties, self.logprobs, self.rope):
+            if tensor.buffer is not None:
+                tensor.buffer.free()

@@ -1,0 +1,29 @@
+"""Tasks, by their Hugging Face names: one file each, `text-generation` in text_generation.py."""
+
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any
+
+from ..errors import Error
+
+Progress = Callable[[str, int, int], None]  # stage, done, total
+
+
+async def pipeline(
+    task: str,
+    model: Any = None,
+    device: Any = None,
+    context: int | None = None,
+    on_progress: Progress = lambda stage, done, total: None,
+) -> Any:
+    """A model ready for a task, as in transformers.
+
+    model: a name of the site's own models, a path, a Hugging Face id ("org/name"), a URL, or a Source; by default the
+    task's own. context: tokens, at most the model's own. on_progress(stage, done, total) with the stages "download"
+    and "load" (bytes) and "compile" (plans).
+    """
+    try:
+        module = import_module("." + task.replace("-", "_"), __package__)
+    except ModuleNotFoundError:
+        raise Error("bad_request", f"There is no task {task!r}; there is: text-generation.") from None
+    return await module.create(model, device, context, on_progress)

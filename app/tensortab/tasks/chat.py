@@ -1,0 +1,161 @@
+"""Chat completions in OpenAI's shape (Chat Completions API): requests and answers are their dictionaries."""
+
+import time
+import uuid
+from collections.abc import AsyncIterator
+from typing import Any
+
+from ..errors import Error
+from ..generate import TOP_LOGPROBS, Sampling, Token
+
+FIELDS = {
+    "messages", "model", "stream", "stream_options", "max_tokens", "max_completion_tokens", "temperature", "top_p",
+    "top_k", "min_p", "repetition_penalty", "seed", "stop", "logprobs", "top_logprobs", "n", "user",
+}  # fmt: skip
+
+
+class Chat:
+    def __init__(self, pipe: Any) -> None:
+        self.completions = Completions(pipe)
+
+
+class Completions:
+    def __init__(self, pipe: Any) -> None:
+        self.pipe = pipe
+
+    async def create(self, **request: Any) -> Any:
+        """A ChatCompletion, or with stream=True an async iterator of ChatCompletionChunks.
+
+        messages, stream, max_tokens (or max_completion_tokens), temperature (default 1), top_p, seed, stop (one or up
+        to 4 texts), logprobs, top_logprobs (up to 20); beyond OpenAI's: top_k, min_p, repetition_penalty. The last
+        chunk has `usage` and `timings` (ttft_ms, tokens_per_second). Raises Error("bad_request", "context_exceeded").
+        """
+        answer = _Answer(self.pipe, request)
+        chunks = answer.chunks()
+        if request.get("stream"):
+            return chunks
+        text, logprobs, last = "", [], {}
+        async for chunk in chunks:
+            choice, last = chunk["choices"][0], chunk
+            text += choice["delta"].get("content", "")
+            logprobs += (choice["logprobs"] or {}).get("content", [])
+        message = {"role": "assistant", "content": text}
+        choice = {"index": 0, "message": message, "finish_reason": last["choices"][0]["finish_reason"]}
+        choice["logprobs"] = {"content": logprobs} if answer.logprobs else None
+        return {**last, "object": "chat.completion", "choices": [choice]}
+
+    def abort(self) -> None:
+        """Ends the running completion within one token; its finish_reason is "abort"."""
+        self.pipe.abort()
+
+
+class _Answer:
+    """One request being answered."""
+
+    def __init__(self, pipe: Any, request: dict[str, Any]) -> None:
+        if unknown := sorted(set(request) - FIELDS):
+            raise Error("bad_request", f"The request has unknown fields: {', '.join(unknown)}.")
+        if request.get("n") not in (None, 1):
+            raise Error("bad_request", "n must be 1: ask again for another answer.")
+        self.pipe = pipe
+        self.logprobs = bool(request.get("logprobs"))
+        self.top = int(request.get("top_logprobs") or 0)
+        if not 0 <= self.top <= TOP_LOGPROBS or (self.top and not self.logprobs):
+            raise Error("bad_request", f"top_logprobs is a number from 0 to {TOP_LOGPROBS} and needs logprobs.")
+        limit = request.get("max_completion_tokens", request.get("max_tokens"))
+        if limit is not None and (not isinstance(limit, int) or limit < 1):
+            raise Error("bad_request", "max_tokens must be at least 1.")
+        self.limit = limit
+        stop = request.get("stop") or []
+        self.stop = [stop] if isinstance(stop, str) else list(stop)
+        if len(self.stop) > 4 or not all(isinstance(s, str) and s for s in self.stop):
+            raise Error("bad_request", "stop takes one to four texts that are not empty.")
+        self.sampling = Sampling(
+            **{k: request[k] for k in ("top_p", "top_k", "min_p", "repetition_penalty", "seed") if request.get(k) is not None},
+            temperature=1.0 if request.get("temperature") is None else request["temperature"],
+            stop_ids=frozenset(pipe.tokenizer.eos),
+        )
+        self.prompt = pipe.prompt(_messages(request.get("messages")))
+        self.head = {
+            "id": f"chatcmpl-{uuid.uuid4().hex[:24]}", "object": "chat.completion.chunk",
+            "created": int(time.time()), "model": pipe.name,
+        }  # fmt: skip
+
+    def _chunk(self, delta: dict[str, str], logprobs: list | None = None, reason: str | None = None) -> dict[str, Any]:
+        choice = {"index": 0, "delta": delta, "logprobs": {"content": logprobs} if logprobs else None}
+        return {**self.head, "choices": [{**choice, "finish_reason": reason}]}
+
+    async def chunks(self) -> AsyncIterator[dict[str, Any]]:
+        started = time.perf_counter()
+        first, count, reason, held = 0.0, 0, "length", ""
+        pending: list[dict] = []  # log probabilities of tokens whose text is held back
+        yield self._chunk({"role": "assistant", "content": ""})
+        stream = self.pipe.stream(self.prompt, self.sampling, self.limit, self.top if self.logprobs else -1)
+        try:
+            async for token, piece in stream:
+                first = first or time.perf_counter()
+                count += 1
+                if token.id in self.sampling.stop_ids:
+                    reason = "stop"
+                    break
+                if token.logprobs:
+                    pending.append(self._logprob(token))
+                text, held, stopped = cut(held + piece, self.stop)
+                if text or (pending and not held):
+                    yield self._chunk({"content": text}, pending)
+                    pending = []
+                if stopped:
+                    reason, held = "stop", ""
+                    break
+            else:
+                if self.pipe.generator.aborted:
+                    reason = "abort"
+        finally:
+            await stream.aclose()
+        if held or pending:
+            yield self._chunk({"content": held}, pending)
+        seconds = time.perf_counter() - first
+        usage = {"prompt_tokens": len(self.prompt), "completion_tokens": count, "total_tokens": len(self.prompt) + count}
+        usage["prompt_tokens_details"] = {"cached_tokens": self.pipe.generator.reused}  # type: ignore[assignment]
+        timings = {"ttft_ms": 1000 * (first - started) if count else 0.0}
+        timings["tokens_per_second"] = (count - 1) / seconds if count > 1 and seconds > 0 else 0.0
+        yield {**self._chunk({}, None, reason), "usage": usage, "timings": timings}
+
+    def _logprob(self, token: Token) -> dict[str, Any]:
+        entries = []
+        for id, value in token.logprobs:
+            raw = self.pipe.tokenizer.token_bytes(id)
+            entries.append({"token": raw.decode(errors="replace"), "logprob": value, "bytes": list(raw)})
+        return {**entries[0], "top_logprobs": entries[1:]}
+
+
+def cut(text: str, stops: list[str]) -> tuple[str, str, bool]:
+    """(text to show, text held back because a stop may begin there, whether a stop was found)."""
+    found = min((at for stop in stops if (at := text.find(stop)) >= 0), default=-1)
+    if found >= 0:
+        return text[:found], "", True
+    longest = 0
+    for stop in stops:
+        for size in range(min(len(stop) - 1, len(text)), longest, -1):
+            if text.endswith(stop[:size]):
+                longest = size
+                break
+    return text[: len(text) - longest], text[len(text) - longest :], False
+
+
+def _messages(messages: Any) -> list[dict[str, Any]]:
+    """The conversation, checked; content given in parts is joined."""
+    if not isinstance(messages, list) or not messages:
+        raise Error("bad_request", 'messages is a list like [{"role": "user", "content": "Hello"}].')
+    checked = []
+    for message in messages:
+        if not isinstance(message, dict) or message.get("role") not in ("system", "developer", "user", "assistant", "tool"):
+            raise Error("bad_request", "Each message has a role (system, user or assistant) and a content.")
+        content = message.get("content") or ""
+        if isinstance(content, list):
+            if not all(isinstance(part, dict) and part.get("type") == "text" for part in content):
+                raise Error("bad_request", "This model reads text only: send no pictures or sounds.")
+            content = "".join(part["text"] for part in content)
+        role = "system" if message["role"] == "developer" else message["role"]
+        checked.append({**message, "role": role, "content": content})
+    return checked

@@ -1,0 +1,96 @@
+"""text-generation: a prompt or a conversation goes on. Called as in transformers, or by `.chat` as OpenAI's client."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+from ..device import choose
+from ..errors import Error
+from ..formats import open_checkpoint
+from ..generate import Generator, Sampling, Token
+from ..sources.model import find
+from ..tokenizer import load_tokenizer
+from . import Progress
+from .chat import Chat
+
+DEFAULT = "SmolLM2-135M-Instruct"
+NEW_TOKENS = 256  # transformers' default for this task
+
+
+async def create(model: Any, device: Any, context: int | None, on_progress: Progress) -> "TextGeneration":
+    device = device or await choose()
+    source = await find(model or DEFAULT, lambda done, total: on_progress("download", done, total))
+    checkpoint = await open_checkpoint(source)
+    name = model if isinstance(model, str) else DEFAULT if model is None else source.name
+    made = TextGeneration(name, load_tokenizer(checkpoint), Generator(checkpoint, device, context))
+    await made.generator.load(on_progress)
+    return made
+
+
+class TextGeneration:
+    """await pipe("Once", max_new_tokens=32) -> [{"generated_text": "Once upon ..."}]"""
+
+    def __init__(self, name: str, tokenizer: Any, generator: Generator) -> None:
+        self.name, self.tokenizer, self.generator = name, tokenizer, generator
+        self.chat = Chat(self)
+
+    async def __call__(
+        self,
+        text_inputs: str | list[dict[str, str]],
+        max_new_tokens: int = NEW_TOKENS,
+        do_sample: bool = False,
+        temperature: float = 1.0,
+        top_k: int = 50,
+        top_p: float = 1.0,
+        min_p: float = 0.0,
+        repetition_penalty: float = 1.0,
+        seed: int | None = None,
+        return_full_text: bool = True,
+    ) -> list[dict[str, Any]]:
+        """Continues a text, or answers a conversation [{"role", "content"}, ...]. Names and defaults are transformers'.
+
+        Raises Error("context_exceeded") or ("bad_request").
+        """
+        chat = not isinstance(text_inputs, str)
+        sampling = Sampling(
+            temperature if do_sample else 0.0, top_p, top_k if do_sample else 0, min_p, repetition_penalty, seed,
+            frozenset(self.tokenizer.eos),
+        )  # fmt: skip
+        prompt = self.prompt(text_inputs)
+        text = "".join([piece async for _, piece in self.stream(prompt, sampling, max_new_tokens)])
+        if chat and return_full_text:
+            return [{"generated_text": [*text_inputs, {"role": "assistant", "content": text}]}]  # type: ignore[list-item]
+        return [{"generated_text": text_inputs + text if return_full_text and isinstance(text_inputs, str) else text}]
+
+    def prompt(self, text: str | list[dict[str, Any]]) -> list[int]:
+        """Token ids of a text, or of a conversation in the model's chat template."""
+        if isinstance(text, str):
+            ids = self.tokenizer.encode(text)
+            if not ids and self.tokenizer.bos is not None:
+                ids = [self.tokenizer.bos]
+        else:
+            ids = self.tokenizer.encode(self.tokenizer.apply_chat_template(text), add_special_tokens=False)
+        if not ids:
+            raise Error("bad_request", "The prompt is empty: write something.")
+        return ids
+
+    async def stream(
+        self, prompt: list[int], sampling: Sampling, max_tokens: int | None, top_logprobs: int = -1
+    ) -> AsyncIterator[tuple[Token, str]]:
+        """(token, the text that it completes), until a stop id, `max_tokens` or the end of the context."""
+        text = self.tokenizer.stream()
+        tokens = self.generator.generate(prompt, sampling, max_tokens, top_logprobs)
+        try:
+            async for token in tokens:
+                yield token, text.feed(token.id)
+        finally:
+            await tokens.aclose()  # type: ignore[attr-defined]
+        if rest := text.end():
+            yield token, rest
+
+    def abort(self) -> None:
+        """Ends what is being generated within one token."""
+        self.generator.abort()
+
+    def free(self) -> None:
+        """Gives the GPU's memory back."""
+        self.generator.free()

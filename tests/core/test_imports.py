@@ -1,0 +1,55 @@
+"""Imports run one way: a module only imports from its own layer or those below."""
+
+import ast
+from pathlib import Path
+
+PACKAGE = Path(__file__).parents[2] / "app" / "tensortab"
+LAYERS = [
+    {"errors", "debug", "dtype"},
+    {"blocks", "kernels", "memory", "ops", "sources"},
+    {"tensor", "formats", "tokenizer"},
+    {"schedule", "plan", "device"},
+    {"jit"},
+    {"weights", "kv"},
+    {"nn"},
+    {"models"},
+    {"generate"},
+    {"tasks"},
+    {"__init__"},
+]
+
+
+def layer(module: str) -> int:
+    return next(n for n, names in enumerate(LAYERS) if module in names)
+
+
+def imports(path: Path) -> set[str]:
+    """Modules of the package that a file imports at its top level."""
+    depth = len(path.relative_to(PACKAGE).parts)
+    found = set()
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.ImportFrom) and node.level == depth:
+            found |= {node.module.split(".")[0]} if node.module else {name.name for name in node.names}
+    return found
+
+
+def test_imports_run_one_way():
+    for path in PACKAGE.rglob("*.py"):
+        own = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+        for other in imports(path):
+            assert layer(other) <= layer(own), f"{path.name} imports {other}"
+
+
+def test_only_browser_modules_import_the_page():
+    for path in PACKAGE.rglob("*.py"):
+        modules = {n.module for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.ImportFrom) and not n.level}
+        modules |= {a.name for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Import) for a in n.names}
+        if any(name and name.split(".")[0] in ("js", "pyodide_js") for name in modules):
+            assert path.name == "browser.py", path
+
+
+def test_the_library_imports_without_numpy():
+    for path in PACKAGE.rglob("*.py"):
+        for node in ast.parse(path.read_text()).body:
+            names = [a.name for a in node.names] if isinstance(node, ast.Import) else [getattr(node, "module", None)]
+            assert "numpy" not in names, path

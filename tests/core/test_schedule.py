@@ -1,0 +1,82 @@
+"""What is fused: dispatches are counted."""
+
+import numpy as np
+import pytest
+
+from tensortab import DTYPES, Tensor, debug
+from tensortab.ops import Hardware
+from tensortab.schedule import schedule
+
+HW = Hardware("default", False, 1 << 27)
+
+
+def stems(*outputs: Tensor) -> list[str]:
+    return [d.stem for d in schedule(list(outputs), HW)[0]]
+
+
+def f32(*shape: int) -> Tensor:
+    return Tensor.of("x", shape)
+
+
+def weight(rows: int, columns: int) -> Tensor:
+    return Tensor.of("w", (rows, columns), DTYPES["q4_0"])
+
+
+def test_an_elementwise_chain_is_one_kernel():
+    x, y = f32(3, 4), f32(4)
+    assert stems((x * 2 + y).exp() / (x + 1)) == ["elementwise"]
+
+
+def test_a_chain_runs_in_the_store_of_the_kernel_before_it():
+    x, y = f32(1, 64), f32(1, 96)
+    assert stems((x.linear(weight(96, 64)) + y).silu() * 2) == ["matvec"]
+    with debug(FUSE=0):
+        assert stems((x.linear(weight(96, 64)) + y).silu()) == ["matvec", "elementwise", "elementwise"]
+
+
+def test_a_result_that_others_read_is_not_swallowed():
+    product = f32(1, 64).linear(weight(64, 64))
+    assert stems(product + 1, product.rms_norm(f32(64), 1e-5)) == ["matvec", "elementwise", "rms_norm"]
+
+
+def test_a_norm_runs_inside_the_matvec_after_it():
+    x = f32(1, 64).rms_norm(f32(64), 1e-5)
+    (dispatch,) = schedule([x.linear(weight(32, 64))], HW)[0]
+    assert dispatch.spec["NORM"] is True
+
+
+def test_a_norm_of_many_rows_does_not():
+    x = f32(9, 64).rms_norm(f32(64), 1e-5)
+    assert stems(x.linear(weight(32, 64))) == ["rms_norm", "matmul"]
+
+
+def test_a_gate_runs_inside_the_matvec_before_it():
+    (dispatch,) = schedule([f32(1, 64).linear(weight(256, 64)).silu_gate() + 1], HW)[0]
+    assert dispatch.spec["GATED"] is True
+    assert dispatch.params["n"] == 128
+    assert dispatch.epilogue
+
+
+def test_a_gate_of_many_rows_is_elementwise():
+    assert stems(f32(9, 64).linear(weight(256, 64)).silu_gate()) == ["matmul", "elementwise"]
+
+
+def test_weights_of_two_formats_write_one_output():
+    first, second = weight(32, 256), Tensor.of("w", (64, 256), DTYPES["q6_k"])
+    dispatches, _ = schedule([f32(1, 256).linear(first, second)], HW)
+    assert [d.params["y_offset"] for d in dispatches] == [0, 32]
+    assert dispatches[0].bind[-1] is dispatches[1].bind[-1]
+
+
+def test_kernels_get_dense_operands():
+    x = Tensor(np.zeros((4, 6)))
+    assert stems(x.transpose().softmax()) == ["elementwise", "softmax"]
+    assert stems(x.reshape(2, 12).softmax()) == ["softmax"]
+
+
+def test_too_many_operands_are_refused():
+    total = f32(3)
+    for _ in range(9):
+        total = total + f32(3)
+    with pytest.raises(ValueError, match="realize"):
+        schedule([total], HW)
