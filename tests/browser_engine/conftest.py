@@ -1,78 +1,70 @@
-"""Fixtures: a server of our static files, headless Chromium, and a page whose JavaScript a test evaluates."""
+"""Fixtures: a small site with parts of ours on it, and one tab for all tests in each browser."""
 
 import json
 import shutil
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from .server import Server
+from building.server import Handler, Server
+from tests.browser import Browser, Chromium, Firefox
 
 ROOT = Path(__file__).resolve().parents[2]
-FLAGS = (
-    "--no-sandbox --headless=new --disable-quic --no-first-run --disable-background-networking --disable-component-update "
-    "--disable-sync --enable-unsafe-webgpu --use-webgpu-adapter=swiftshader"
-).split()
 
 
-class Page:
-    """A tab. `run` evaluates the body of an async JavaScript function and gives its JSON result, or raises PageError."""
+class RangelessHandler(Handler):
+    """Some hosts ignore Range."""
 
-    def __init__(self, driver: Any, url: str) -> None:
-        self.driver = driver
-        self.url = url
-
-    def open(self, path: str = "/") -> None:
-        self.driver.get(self.url + path)
-
-    def run(self, body: str, *args: Any) -> Any:
-        script = (
-            "const done = arguments[arguments.length - 1], args = JSON.parse(arguments[0]);"
-            "(async (args) => {" + body + "})(args).then((value) => done(JSON.stringify({value: value ?? null})),"
-            " (error) => done(JSON.stringify({error: {code: error.code ?? null, message: String(error.message ?? error)}})))"
-        )
-        answer = json.loads(self.driver.execute_async_script(script, json.dumps(args)))
-        if "error" in answer:
-            raise PageError(answer["error"]["code"], answer["error"]["message"])
-        return answer["value"]
+    def do_GET(self) -> None:
+        if not self.server.ranges:  # type: ignore[attr-defined]
+            del self.headers["Range"]
+        super().do_GET()
 
 
-class PageError(Exception):
-    def __init__(self, code: str | None, message: str) -> None:
-        super().__init__(f"{code}: {message}")
-        self.code = code
-        self.message = message
+class SmallSite(Server):
+    """A folder to put files in; `ranges` says whether Range is honoured."""
 
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.RequestHandlerClass = RangelessHandler
+        self.ranges = True
+        self.put("index.html", "<!doctype html><meta charset=utf-8><title>test</title>")
+        self.put("executor.js", ROOT / "static/executor.js")
 
-@pytest.fixture(scope="session")
-def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    binary = shutil.which("chromium")
-    selenium = pytest.importorskip("selenium.webdriver")
-    if binary is None:
-        pytest.skip("no chromium")
-    options = selenium.ChromeOptions()
-    options.binary_location = binary
-    for flag in [*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"]:
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    service = selenium.ChromeService(executable_path=shutil.which("chromedriver"))
-    driver = selenium.Chrome(options=options, service=service)
-    driver.set_script_timeout(120)
-    yield driver
-    driver.quit()
+    def put(self, path: str, content: str | bytes | Path) -> None:
+        file = self.folder / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        if isinstance(content, Path):
+            shutil.copy(content, file)
+        else:
+            file.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
 @pytest.fixture
-def server() -> Iterator[Server]:
-    server = Server({"/static/": ROOT / "static"})
-    yield server
-    server.close()
+def small_site(tmp_path: Path) -> Iterator[SmallSite]:
+    site = SmallSite(tmp_path / "site")
+    threading.Thread(target=site.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+    yield site
+    site.shutdown()
+    site.server_close()
+
+
+@pytest.fixture(scope="session", params=[Chromium, Firefox], ids=["chromium", "firefox"])
+def tab(request: pytest.FixtureRequest) -> Iterator[Browser]:
+    browser = request.param()
+    yield browser
+    browser.close()
 
 
 @pytest.fixture
-def page(driver: Any, server: Server) -> Page:
-    page = Page(driver, server.url)
-    page.open()
-    return page
+def page(tab: Browser, small_site: SmallSite) -> Callable[..., Any]:
+    """page(body, *args): the JSON-shaped result of the body of an async function of `args`, on a fresh page."""
+    tab.open(small_site.url)
+
+    def run(body: str, *args: Any, timeout: float = 60) -> Any:
+        return tab.evaluate(f"(async (args) => {{{body}}})({json.dumps(args)})", timeout)
+
+    return run
