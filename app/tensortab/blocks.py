@@ -1,4 +1,4 @@
-"""Block formats of weights, defined in numpy: what each byte of a block means. The GPU's formats/*.wgsl give the same bits.
+"""Block formats of weights in numpy: what each byte of a block means. The GPU's formats/*.wgsl give the same bits.
 
 In every format an element is a small integer times a scale of its group, plus or minus an offset of its group, in f32.
 """
@@ -123,8 +123,8 @@ def _q5_k(b: "ndarray") -> "ndarray":
 def _q6_k(b: "ndarray") -> "ndarray":
     """128 bytes of low 4 bits, 64 of high 2 bits, 16 scales i8, scale f16. scale * scales * (q - 32)
 
-    In two halves of 128 elements, each 4 groups of 32: low bits in the low halves of 64 bytes, then in their high halves;
-    high bits of group g at bit 2g of 32 bytes.
+    In two halves of 128 elements, each 4 groups of 32: low bits in the low halves of 64 bytes, then in their high
+    halves; high bits of group g at bit 2g of 32 bytes.
     """
     import numpy as np
 

@@ -205,8 +205,11 @@ def matvec_stem(hw: Hardware, stem_rows: int) -> str:
     return {"serial": "matvec_serial", "default": "matvec", "subgroups": "matvec_subgroup"}[hw.tier]
 
 
-# outputs a workgroup, and rows of x a workgroup, of each kernel of `linear`
-LINEAR_TILE = {"matvec_serial": (64, 1), "matvec": (4, 1), "matvec_subgroup": (4, 1), "matmul": (64, 64), "matmul_serial": (64, 8)}
+# outputs a workgroup (plain, gated) and rows of x a workgroup, of each kernel of `linear`
+LINEAR_TILE = {
+    "matvec_serial": (64, 32, 1), "matvec": (4, 4, 1), "matvec_subgroup": (4, 4, 1), "matmul": (64, 64, 64),
+    "matmul_serial": (64, 64, 8),
+}  # fmt: skip
 
 
 def _linear(hw: Hardware, node: Any, norm: Any = None, gated: bool = False) -> list[Dispatch]:
@@ -227,8 +230,8 @@ def _linear(hw: Hardware, node: Any, norm: Any = None, gated: bool = False) -> l
         if stem.startswith("matvec"):
             bind.insert(1, gain)
             spec |= {"NORM": norm is not None, "GATED": gated}
-        tile_n, tile_rows = LINEAR_TILE[stem]
-        grid = hw.grid(-(-n // tile_n))
+        plain, halved, tile_rows = LINEAR_TILE[stem]
+        grid = hw.grid(-(-n // (halved if gated else plain)))
         dispatches.append(Dispatch(stem, bind, params, (grid[0], grid[1], -(-count // tile_rows)), spec))
         offset += n
     return dispatches
@@ -286,11 +289,11 @@ OPS["matmul"] = Op(
 def _dequantize(hw: Hardware, node: Any) -> list[Dispatch]:
     (w,) = node.src
     groups = math.prod(w.shape) // 32
-    params = {"groups": groups, "blocks": blocks(w)}
+    params = {"count": 32 * groups, "blocks": blocks(w)}
     return [Dispatch("dequantize", [w, node], params, hw.grid(-(-groups // 64)), {"FORMAT": w.dtype.name})]
 
 
-OPS["dequantize"] = Op(lambda arg, w: (w.shape, f32), lambda np, arg, w: w, _dequantize)
+OPS["dequantize"] = Op(lambda arg, w: (w.shape, f32), lambda np, arg, w: w, _dequantize, fuse=True)
 
 
 # a transformer's own

@@ -114,11 +114,11 @@ def schedule(outputs: list[Tensor], hw: Hardware) -> tuple[list[Dispatch], list[
 
 
 def _folded_norms(graph: _Graph, hw: Hardware) -> set[int]:
-    """RMS norms that only matvecs read."""
+    """RMS norms that only matvecs read. On a processor it is cheaper to do them once, before."""
     return {
         id(node)
         for node in graph.order
-        if graph.fuse and node.op == "rms_norm" and id(node) not in graph.kept and rows(node) <= MATVEC_ROWS
+        if graph.fuse and hw.tier != "serial" and node.op == "rms_norm" and id(node) not in graph.kept and rows(node) <= MATVEC_ROWS
         if all(user.op == "linear" and user.src[0] is node for user in graph.users[id(node)])
     }
 

@@ -1,4 +1,4 @@
-"""From tokens back to text, one token at a time: a token may be part of a character, so bytes wait until they are one."""
+"""From tokens back to text, one token at a time: a token may be part of a character, so bytes wait for the rest."""
 
 import codecs
 from collections.abc import Collection

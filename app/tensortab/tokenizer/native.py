@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any
+from typing import Any, ClassVar
 
 from ..errors import Error
 
@@ -28,7 +28,7 @@ def template(text: str) -> Callable[[dict[str, Any]], str]:
     class Generation(Extension):
         """{% generation %} marks the assistant's words for training; here it is only its body."""
 
-        tags = {"generation"}
+        tags: ClassVar = {"generation"}
 
         def parse(self, parser: Any) -> Any:
             next(parser.stream)

@@ -18,7 +18,7 @@ DIGIT = r"\p{N}"
 
 # tokenizer.ggml.pre: the expressions, applied one after the other to what the one before left uncut
 BY_NAME = {
-    **dict.fromkeys(("gpt-2", "phi-2", "jina-en", "mpt", "olmo", "jais", "exaone4"), (GPT2,)),
+    **dict.fromkeys(("gpt-2", "phi-2", "mpt", "olmo", "jais", "exaone4"), (GPT2,)),
     **dict.fromkeys(("smollm", "starcoder", "refact", "command-r", "codeshell"), (DIGIT, GPT2)),
     **dict.fromkeys(("llama3", "llama-v3", "llama-bpe", "falcon3", "dbrx", "smaug-bpe"), (LLAMA3,)),
     **dict.fromkeys(("qwen2", "stablelm2", "deepseek-r1-qwen"), (QWEN2,)),
