@@ -1,8 +1,11 @@
 """dist/ on this machine, as a static host serves it; the tests break it on purpose."""
 
+import contextlib
 import fnmatch
 import hashlib
 import re
+import socket
+import sys
 from collections.abc import Callable
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -28,11 +31,31 @@ class Server(ThreadingHTTPServer):
             r'http-equiv="Content-Security-Policy"\s+content="([^"]+)"', page.read_text() if page.is_file() else ""
         )
         self.policy = policy[1] if policy else ""
+        self._open: set[socket.socket] = set()
         super().__init__(("127.0.0.1", port), Handler)
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.server_address[1]}/"
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        self._open.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        self._open.discard(request)
+        super().shutdown_request(request)
+
+    def server_close(self) -> None:
+        """Kept-alive connections end as well."""
+        super().server_close()
+        for connection in list(self._open):
+            with contextlib.suppress(OSError):  # its other end was faster
+                connection.shutdown(socket.SHUT_RDWR)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        if not isinstance(sys.exception(), ConnectionError):  # a browser that stops reading is no news
+            super().handle_error(request, client_address)
 
 
 class Handler(SimpleHTTPRequestHandler):

@@ -11,6 +11,7 @@ from .steps import CACHE, DIST, ROOT, BuildError, alone, anew, digest, once, run
 from .tools import MODEL, MODEL_FILES, NPM, PYTHON, STATIC, default_model, from_package, node, npm_packages, page_wheels
 
 SHARD = 16 << 20
+WORKER = ROOT / "app/studio/worker.py"  # the one part of the studio that Pyodide runs: it is in the wheel
 NOT_SERVED = ("package.json", "package-lock.json", "snapshot.mjs", "sw.js")
 
 # dist/ path <- path (a pattern may end it) in node_modules
@@ -28,9 +29,10 @@ PACKAGES = {
 
 def library_wheel() -> Path:
     """TensorTab itself as a wheel, the same bytes from the same sources."""
-    sources = [ROOT / "app", ROOT / "kernels", STATIC / "executor.js", ROOT / "pyproject.toml"]
+    sources = [ROOT / "app/tensortab", ROOT / "kernels", STATIC / "executor.js", ROOT / "pyproject.toml"]
     if missing := [str(path.relative_to(ROOT)) for path in sources if not path.exists()]:
         raise BuildError(f"The wheel needs {', '.join(missing)}")
+    sources += [WORKER] if WORKER.exists() else []
     folder = CACHE / "wheel"
 
     def make() -> None:
@@ -67,7 +69,7 @@ def snapshot(wheel: Path) -> Path:
     """Pyodide's memory with TensorTab imported, bound to this Pyodide and this wheel; the page starts from it."""
     folder = CACHE / "snapshot"
     script = STATIC / "snapshot.mjs"
-    modules = ["tensortab"] + ["studio.worker"] * (ROOT / "app/studio/worker.py").exists()
+    modules = ["tensortab"] + ["studio.worker"] * WORKER.exists()
 
     def make() -> None:
         run(node()[0], script, NPM / "node_modules/pyodide", wheel, anew(folder), ",".join(modules))
@@ -86,7 +88,8 @@ def site_files() -> dict[str, Path | bytes]:
             files[name] = file
     for file in sorted((ROOT / "app/studio").rglob("*.py")):
         name = file.relative_to(ROOT / "app/studio").as_posix()
-        files[f"studio/{name}"] = file
+        if file != WORKER:
+            files[f"studio/{name}"] = file
     modules = NPM / "node_modules"
     for target, patterns in PACKAGES.items():
         for pattern in patterns:
@@ -118,13 +121,21 @@ def build(model: bool = True) -> None:
                 file.rmdir()
             elif file.is_file() and name not in hashes and name != "sw.js" and not name.startswith("models/"):
                 file.unlink()
-        version = hashlib.sha256(json.dumps(hashes, sort_keys=True).encode()).hexdigest()[:16]
-        worker = (STATIC / "sw.js").read_text()
-        put(DIST / "sw.js", worker.replace("__VERSION__", version).replace('"__FILES__"', json.dumps(hashes)).encode())
+        version, worker = service_worker(hashes)
+        put(DIST / "sw.js", worker)
         if model:
             pack(default_model(), MODEL)
     app = sum((DIST / name).stat().st_size for name in hashes)
     print(f"dist/: version {version}, {len(hashes)} files, {app / 1e6:.1f} MB without models")
+
+
+def service_worker(hashes: dict[str, str]) -> tuple[str, bytes]:
+    """The version that these files (path -> SHA-256) make, and sw.js for it."""
+    files = json.dumps(hashes, sort_keys=True, indent=1)
+    version = hashlib.sha256((files + (STATIC / "sw.js").read_text()).encode()).hexdigest()[:16]
+    return version, (STATIC / "sw.js").read_text().replace("__VERSION__", version).replace(
+        '"__FILES__"', files
+    ).encode()
 
 
 def put(path: Path, data: bytes) -> None:
