@@ -1,8 +1,7 @@
-"""Sources in the tab. Bytes go from the network to storage and from there to the GPU as JavaScript arrays, never through
-the WASM heap.
+"""Sources in the tab. Bytes go from the network to storage and on to the GPU as JavaScript arrays, never through WASM.
 
-A model of the site is a manifest.json and its shards (build.py pack). Shards are kept in the origin's private file system
-(OPFS) as tensortab/<model>/<sha256>, as <sha256>.part until they are complete and their hash is right.
+A model of the site is a manifest.json and its shards (build.py pack). Shards are kept in the origin's private file
+system (OPFS) as tensortab/<model>/<sha256>, as <sha256>.part until they are complete and their hash is right.
 """
 
 import asyncio
@@ -10,7 +9,7 @@ import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 import js
 from pyodide.ffi import JsException, create_proxy, to_js
@@ -30,7 +29,7 @@ class BlobSource:
     def __init__(self, blob: Any, name: str = "") -> None:
         self._blob = blob
         self.name = name or getattr(blob, "name", "the file")
-        self.size = int(blob.size)
+        self.size = blob.size
         if self.size == 0:
             raise Error("bad_file", f"{self.name} is empty: get it again")
 
@@ -47,7 +46,7 @@ class BlobSource:
 
 
 class UrlSource:
-    """A file on a host that answers Range requests and allows other sites to read (CORS), as the Hugging Face hub does."""
+    """A file on a host that gives parts of files (Range) to other sites (CORS), as the Hugging Face hub does."""
 
     def __init__(self, url: str, size: int) -> None:
         self.url, self.size = url, size
@@ -61,7 +60,7 @@ class UrlSource:
             raise Error("bad_file", f"{url}: the host answered with status {head.status}. Check the address.")
         size = int(head.headers.get("Content-Length") or 0)
         if not size:
-            raise Error("bad_file", f"{url}: the host does not say how long the file is. Download it and open it here.")
+            raise Error("bad_file", f"{url}: the host does not say how long it is. Download it, then open the file.")
         return cls(url, size)
 
     async def chunk(self, offset: int, size: int) -> Any:
@@ -71,7 +70,7 @@ class UrlSource:
         if response.status != 206:
             with suppress(JsException):
                 await response.body.cancel()
-            raise Error("bad_file", f"{self.url}: the host gives no parts of files. Download the file and open it here.")
+            raise Error("bad_file", f"{self.url}: the host gives no parts of files. Download it, then open the file.")
         try:
             array = js.Uint8Array.new(await response.arrayBuffer())
         except JsException:
@@ -85,7 +84,7 @@ class UrlSource:
 
 
 class ShardSource:
-    """A model of the site, complete and verified, kept in this browser's storage. Made by `await ShardSource.open(url)`.
+    """A model of the site, complete and verified, in this browser's storage. Made by `await ShardSource.open(url)`.
 
     files   {name: Source} of what was packed (one for a GGUF model, several for a model's folder)
     stored  False where the browser lends no storage (private windows): the model stays until the tab is closed
@@ -118,7 +117,8 @@ class ShardSource:
                 if present[shard["sha256"]] is None:
                     address = js.URL.new(shard["path"], url).href
                     download = _Download(store, shard, address, f"{manifest['name']}, {shard['path']}")
-                    present[shard["sha256"]] = await download.run(lambda n, done=done: on_progress(done + n, manifest["size"]))
+                    download.on_progress = lambda here, done=done: on_progress(done + here, manifest["size"])
+                    present[shard["sha256"]] = await download.run()
                     done += shard["size"]
             if folder is not None:
                 await _write_text(folder, "manifest.json", json.dumps(manifest))
@@ -142,7 +142,9 @@ class ShardSource:
         try:
             return js.Uint8Array.new(await self._blobs[index].slice(start, start + size).arrayBuffer())
         except JsException as error:
-            raise Error("bad_shard", f"{self.name} is no longer in this browser's storage ({error.message}): load it again") from None
+            raise Error(
+                "bad_shard", f"{self.name} can't be read from storage ({error.message}): load it again"
+            ) from None
 
     async def bytes(self, offset: int, size: int) -> bytes:
         return (await self.chunk(offset, size)).to_bytes()
@@ -166,9 +168,10 @@ class PartSource:
 
 async def open_model(model: str, on_progress: Progress = lambda done, total: None) -> Any:
     """The Source of one of the site's models (a name) or of a file elsewhere (a URL)."""
-    if "://" in model:
-        return await (ShardSource.open(model, on_progress) if model.endswith("/manifest.json") else UrlSource.open(model))
-    return await ShardSource.open(js.URL.new(f"models/{quote(model, safe='')}/manifest.json", js.location.href).href, on_progress)
+    if "://" in model and not model.endswith("/manifest.json"):
+        return await UrlSource.open(model)
+    address = model if "://" in model else f"models/{quote(model, safe='')}/manifest.json"
+    return await ShardSource.open(js.URL.new(address, js.location.href).href, on_progress)
 
 
 # ---- downloading
@@ -179,20 +182,21 @@ class _Download:
 
     def __init__(self, store: Any, shard: dict[str, Any], url: str, label: str) -> None:
         self.store, self.shard, self.url, self.label = store, shard, url, label
+        self.on_progress: Callable[[int], None] = lambda here: None
 
-    async def run(self, on_progress: Callable[[int], None]) -> Any:
+    async def run(self) -> Any:
         """The complete shard as a Blob. A wrong hash is given one more try from the start."""
         for _ in range(2):
-            blob = await self._whole(on_progress)
+            blob = await self._whole()
             if await _sha256(blob) == self.shard["sha256"]:
                 return await self.store.keep(self.shard)
             await self.store.discard(self.shard)
         raise Error(
-            "bad_shard", f"{self.label} arrived damaged twice. Try again later: nothing else was lost. If it stays so, the "
-            "site's files are wrong.",
-        )  # fmt: skip
+            "bad_shard",
+            f"{self.label} arrived damaged twice. Try again: nothing else was lost. If it stays so, the site is broken.",
+        )
 
-    async def _whole(self, on_progress: Callable[[int], None]) -> Any:
+    async def _whole(self) -> Any:
         """Connections that break are taken up again where they stopped."""
         part = await self.store.part(self.shard)
         try:
@@ -200,21 +204,21 @@ class _Download:
             while part.size < size:
                 before = part.size
                 try:
-                    await self._stream(part, on_progress)
+                    await self._stream(part)
                 except Error as error:
-                    if error.code != "offline" or (part.size <= before and not waits):
+                    if error.code != "offline" or not waits:
                         raise
                 if part.size > before:
                     waits = list(RETRY_SECONDS)
-                elif not waits:
-                    raise _broken(self.label)
                 if part.size < size:
+                    if not waits:
+                        raise _broken(self.label)
                     await asyncio.sleep(waits.pop(0))
         finally:
             part.close()
         return await self.store.blob(self.shard)
 
-    async def _stream(self, part: Any, on_progress: Callable[[int], None]) -> None:
+    async def _stream(self, part: Any) -> None:
         """What one connection brings. A host that ignores Range sends the shard from its start."""
         size, controller = self.shard["size"], js.AbortController.new()
         options = {"signal": controller.signal, "cache": "no-store"}
@@ -224,10 +228,10 @@ class _Download:
         try:
             if response.status in (200, 416):
                 part.truncate()
-            if response.status not in (200, 206, 416):
-                raise Error("bad_shard", f"{self.label}: the host answered with status {response.status}. Try again later.")
-            if response.status == 416:
-                return
+            if response.status not in (200, 206):
+                busy = response.status in (416, 429) or response.status >= 500  # worth another try
+                message = f"{self.label}: the host answered with status {response.status}. Try again later."
+                raise Error("offline" if busy else "bad_shard", message)
             reader = response.body.getReader()
             while part.size < size:
                 piece = await reader.read()
@@ -235,17 +239,23 @@ class _Download:
                     return
                 array = piece.value
                 part.append(array if part.size + array.length <= size else array.subarray(0, size - part.size))
-                on_progress(part.size)
+                self.on_progress(part.size)
         except JsException as error:
             if error.name == "QuotaExceededError":
-                raise Error("quota", f"This device's storage is full, {self.label} does not fit. Free some and try again.") from None
+                raise _full() from None
             raise _broken(self.label) from None
         finally:
             controller.abort()
 
 
 def _broken(label: str) -> Error:
-    return Error("offline", f"The connection broke while loading {label}. What has arrived is kept: try again when online.")
+    return Error("offline", f"The connection broke ({label}). What has arrived is kept: try again when you are online.")
+
+
+def _full() -> Error:
+    return Error(
+        "quota", "This device's storage is full. Delete other models, or free space on the device; then try again."
+    )
 
 
 async def _fetch(url: str, options: dict[str, Any]) -> Any:
@@ -260,7 +270,7 @@ async def _sha256(blob: Any) -> str:
 
 
 async def _manifest(url: str) -> tuple[dict[str, Any], Any]:
-    """The manifest and the model's folder in storage (None where there is no storage). Without a network: the kept one."""
+    """The manifest and the model's folder in storage (None where there is none). Without a network: the kept one."""
     try:
         response = await _fetch(url, {"cache": "no-cache"})
         if response.status == 404:
@@ -272,7 +282,7 @@ async def _manifest(url: str) -> tuple[dict[str, Any], Any]:
         except JsException:
             raise _broken(url) from None
     except Error as error:
-        name = urlsplit(url).path.split("/")[-2] if error.code == "offline" else ""
+        name = unquote(urlsplit(url).path.split("/")[-2]) if error.code == "offline" else ""
         folder = await _folder(name, create=False) if name else None
         kept = await _read_json(folder) if folder is not None else None
         if kept is None:
@@ -304,9 +314,10 @@ async def _check_quota(need: int) -> None:
     free = estimate.quota - estimate.usage
     if need > free:
         raise Error(
-            "quota", f"The model needs {need / 1e6:.0f} MB more storage, this browser has {free / 1e6:.0f} MB left for this "
-            "site. Delete other models, or free space on the device.",
-        )  # fmt: skip
+            "quota",
+            f"The model needs {need / 1e6:.0f} MB of storage and this browser gives the site only {free / 1e6:.0f} MB more. "
+            "Delete other models, or free space on the device.",
+        )
 
 
 # ---- one download of a model at a time
@@ -354,12 +365,12 @@ class _Part:
 
     def __init__(self, handle: Any) -> None:
         self._handle = handle
-        self.size = int(handle.getSize())
+        self.size = handle.getSize()
 
     def append(self, array: Any) -> None:
         written = self._handle.write(array, to_js({"at": self.size}))
         if written != array.length:
-            raise Error("quota", "This device's storage is full. Free some and try again.")
+            raise _full()
         self.size += array.length
 
     def truncate(self) -> None:
@@ -490,7 +501,7 @@ async def _sizes(folder: Any) -> dict[str, int]:
     sizes = {}
     async for handle in folder.values():
         with suppress(JsException):  # it was renamed meanwhile
-            sizes[handle.name] = int((await handle.getFile()).size)
+            sizes[handle.name] = (await handle.getFile()).size
     return sizes
 
 
@@ -501,10 +512,10 @@ async def kept() -> list[dict[str, Any]]:
     root = await _root()
     if root is not None:
         async for folder in root.values():
-            manifest = await _read_json(folder) or {}
-            size, stored = manifest.get("size", 0), sum((await _sizes(folder)).values())
-            about = {key: manifest.get(key, "") for key in ("license", "source")}
-            models.append({"name": manifest.get("name") or js.decodeURIComponent(folder.name), "size": size, "stored": stored, **about})
+            model = {"name": unquote(folder.name), "size": 0, "license": "", "source": ""}
+            known = await _read_json(folder) or {}
+            model |= {key: known[key] for key in model if key in known}
+            models.append({**model, "stored": sum((await _sizes(folder)).values())})
     return models
 
 
@@ -527,4 +538,5 @@ async def delete(name: str) -> None:
             await root.removeEntry(quote(name, safe=""), to_js({"recursive": True}))
         except JsException as error:
             if error.name != "NotFoundError":
-                raise Error("bad_request", f"{name} can't be deleted ({error.message}): close other tabs of this site") from None
+                message = f"{name} can't be deleted ({error.message}): close the other tabs of this site"
+                raise Error("bad_request", message) from None
