@@ -1,0 +1,494 @@
+"""What the user does, and what then happens: the conversation, the queue of answers, and the engine."""
+
+import asyncio
+import json
+import random
+import time
+
+import js
+from js import document
+from studio import dom, notice, sidebar, store, transcript
+from studio.conversation import Conversation, check
+from studio.dom import announce, attempt, by_id, message_of, show, toast
+from studio.engine import Engine
+from studio.settings import Settings, register_worker
+
+prompt = by_id("prompt")
+
+
+def new_key() -> str:
+    return "c%d%06x" % (int(time.time() * 1000), random.getrandbits(24))
+
+
+class Answer:
+    """An answer that is wanted: which message it answers, where it is written, how far it is."""
+
+    def __init__(self, conversation: Conversation, question: str, key: str):
+        self.conversation, self.question, self.key = conversation, question, key
+        self.text, self.request, self.saved, self.retried = "", None, time.time(), False
+
+    @property
+    def node(self) -> dict:
+        return self.conversation.node(self.key)
+
+
+class Chat:
+    """The page's one controller. `queue` holds the answers that wait for the engine, `active` the one coming."""
+
+    def __init__(self):
+        self.engine = Engine()
+        self.engine.changed, self.engine.started = self.engine_changed, self.engine_started
+        self.settings = Settings(self.engine)
+        self.transcript = transcript.Transcript()
+        self.conversation = self.fresh()
+        self.rows, self.unsaved = [], {}
+        self.queue, self.active = [], None
+        self.problem, self.failed = None, None  # an error of an answer or of the storage; the answer that failed
+        self.default, self.registration, self.deleted = None, None, []
+        self.channel = js.BroadcastChannel.new("tensortab-conversations")
+        self._draft_timer, self._store_draft_proxy = None, dom.create_proxy(self.store_draft)
+
+    def start(self) -> None:
+        dom.on(self.channel, "message", lambda _: asyncio.create_task(self.changed_elsewhere()))
+        self.engine.start()
+        self.draw()
+        asyncio.create_task(self.restore())
+        asyncio.create_task(self.find_default())
+        register_worker(self.settings, self.offer_update)
+
+    # Conversations
+
+    def fresh(self) -> Conversation:
+        kept = js.localStorage.getItem("tensortab.defaults")
+        defaults = json.loads(kept) if kept else {}
+        return Conversation.new(new_key(), time.time(), defaults.get("system", ""), defaults.get("sampling"))
+
+    async def restore(self) -> None:
+        """The list of conversations, and the one that was open last."""
+        try:
+            await store.open_database()
+            await self.list_again()
+            last = js.sessionStorage.getItem("tensortab.open")
+            if last and self.conversation.empty and any(row["id"] == last for row in self.rows):
+                await self.open(last)
+        except Exception as error:
+            self.problem = {"code": "not_kept", "message": message_of(error)}
+            self.draw_notice()
+
+    async def list_again(self) -> None:
+        self.rows = await store.listing()
+        for key, conversation in self.unsaved.items():
+            self.rows = [row for row in self.rows if row["id"] != key]
+            self.rows.insert(0, {"id": key, "title": conversation.title, "updated": conversation.data["updated"]})
+        sidebar.show_list(self.rows, self.conversation.id)
+
+    async def changed_elsewhere(self) -> None:
+        """Another tab saved or deleted something: what is open here is read again, unless it is being answered."""
+        await self.list_again()
+        busy = self.active is not None and self.active.conversation.id == self.conversation.id
+        if not busy and not self.queue and not self.conversation.empty and self.conversation.id not in self.unsaved:
+            again = await store.read(self.conversation.id)
+            if again is not None and again.data["updated"] > self.conversation.data["updated"]:
+                self.conversation = again
+                self.draw()
+
+    async def find(self, key: str) -> Conversation | None:
+        """A conversation as it is now: in memory while it is being answered or could not be saved."""
+        for answer in self.queue + ([self.active] if self.active else []):
+            if answer.conversation.id == key:
+                return answer.conversation
+        if key == self.conversation.id:
+            return self.conversation
+        return self.unsaved.get(key) or await store.read(key)
+
+    async def open(self, key: str) -> None:
+        found = await self.find(key)
+        if found is None:
+            toast("This chat was deleted in another tab.")
+            await self.list_again()
+            return
+        self.store_draft()
+        self.conversation = found
+        self.draw()
+
+    def begin(self) -> None:
+        self.store_draft()
+        if not self.conversation.empty:
+            self.conversation = self.fresh()
+        self.draw()
+        prompt.focus()
+
+    async def save(self, conversation: Conversation) -> None:
+        if conversation.empty:
+            return
+        try:
+            await store.write(conversation)
+        except Exception as error:
+            self.unsaved[conversation.id] = conversation
+            self.problem = {"code": "not_kept", "message": message_of(error)}
+            self.draw_notice()
+        else:
+            if self.unsaved.pop(conversation.id, None) and not self.unsaved:
+                self.solved("not_kept")
+            self.channel.postMessage(conversation.id)
+        try:
+            await self.list_again()
+        except OSError:  # no database at all: said by the notice already
+            sidebar.show_list([{"id": c.id, "title": c.title, "updated": c.data["updated"]}
+                               for c in self.unsaved.values()], self.conversation.id)
+
+    def save_soon(self, conversation: Conversation) -> None:
+        asyncio.create_task(self.save(conversation))
+
+    def solved(self, code: str) -> None:
+        if self.problem and self.problem["code"] == code:
+            self.problem = None
+            self.draw_notice()
+
+    async def delete(self, key: str) -> None:
+        conversation = await self.find(key)
+        if conversation is None:
+            return
+        if self.active and self.active.conversation.id == key:
+            self.stop()
+        self.queue = [answer for answer in self.queue if answer.conversation.id != key]
+        self.unsaved.pop(key, None)
+        await store.remove(key)
+        self.channel.postMessage(key)
+        self.deleted = [conversation]
+        if key == self.conversation.id:
+            self.conversation = self.fresh()
+            self.draw()
+        await self.list_again()
+        toast("Deleted “%s”." % conversation.title, "Undo", "undo-delete", 10)
+
+    async def delete_all(self) -> None:
+        if self.active is not None:
+            self.engine.abort(self.active.request)
+        self.queue, self.unsaved, self.deleted = [], {}, []
+        for data in await store.everything():
+            self.deleted.append(Conversation(data))
+            await store.remove(data["id"])
+        by_id("settings").close()
+        self.conversation = self.fresh()
+        self.draw()
+        await self.list_again()
+        self.channel.postMessage("all")
+        toast("Deleted %d chats." % len(self.deleted), "Undo", "undo-delete", 20)
+
+    async def undo_delete(self) -> None:
+        for conversation in self.deleted:
+            await self.save(conversation)
+        if len(self.deleted) == 1:
+            await self.open(self.deleted[0].id)
+        self.deleted = []
+        dom.hide_toast()
+
+    # Drawing
+
+    def draw(self) -> None:
+        """Everything of the open conversation."""
+        conversation = self.conversation
+        by_id("title").textContent = conversation.title
+        document.title = "TensorTab" if conversation.empty else conversation.title + " · TensorTab"
+        self.transcript.show(conversation)
+        for answer in self.queue + ([self.active] if self.active else []):
+            if answer.key in self.transcript.turns and answer.conversation is conversation:
+                self.transcript.turns[answer.key].streaming("" if answer.text else self.waiting_text(answer))
+                if answer.text:
+                    self.transcript.draw_now(answer.key, answer.text)
+        js.sessionStorage.setItem("tensortab.open", conversation.id)
+        prompt.value = js.localStorage.getItem("tensortab.draft." + self.draft_name()) or ""
+        fit_prompt()
+        sidebar.show_list(self.rows, conversation.id)
+        self.draw_buttons()
+        self.draw_notice()
+
+    def draw_buttons(self) -> None:
+        busy = any(answer.conversation is self.conversation for answer in self.queue + [self.active] if answer)
+        show(by_id("stop"), busy)
+        show(by_id("send"), not busy)
+        document.documentElement.setAttribute("data-engine", self.engine.state)
+
+    def draw_notice(self) -> None:
+        notice.update(self.engine, self.default, self.problem)
+
+    def waiting_text(self, answer: Answer) -> str:
+        if answer is self.active:
+            return "Reading your message …"
+        if self.active is not None:
+            return "Waits for the answer in another chat"
+        return {"idle": "Waits for the model: load it below", "failed": "Waits for the engine: see below",
+                "elsewhere": "Waits for the model: see below"}.get(self.engine.state, "Waits for the model to be ready …")
+
+    # The engine
+
+    def engine_changed(self) -> None:
+        self.draw_buttons()
+        self.draw_notice()
+        self.pump()
+        for answer in self.queue:
+            if answer.key in self.transcript.turns and answer.conversation is self.conversation:
+                self.transcript.turns[answer.key].streaming(self.waiting_text(answer))
+
+    def engine_started(self) -> None:
+        """The worker is up: load what was used last, if it is on this device."""
+        self.engine.request("storage", {}, self.stored_known)
+
+    async def find_default(self) -> None:
+        """What the site offers, for the first visit's card."""
+        try:
+            index = json.loads(await (await js.fetch("models/index.json")).text())
+            name = index["default"]
+            manifest = json.loads(await (await js.fetch("models/%s/manifest.json" % name)).text())
+        except Exception as error:
+            # Offline before the first visit was complete, or a site without models: the engine says which.
+            js.console.info("No model of this site: " + message_of(error))
+            return
+        stored = self.default["stored"] if self.default else 0
+        self.default = {"name": name, "title": name, "size": manifest["size"], "stored": stored}
+        self.draw_notice()
+
+    def stored_known(self, kind: str, body: dict) -> None:
+        if kind != "result":
+            return
+        wanted = js.localStorage.getItem("tensortab.model")
+        for model in body.get("models") or []:
+            if self.default and model["name"] == self.default["name"]:
+                self.default["stored"] = model.get("stored") or 0
+            complete = (model.get("stored") or 0) >= model["size"]
+            if model["name"] == wanted and complete and self.engine.state == "idle":
+                self.engine.load(wanted)
+        self.draw_notice()
+
+    def load(self, name: str | None, file=None) -> None:
+        """What the user asked for; remembered, so that the next visit needs no click."""
+        self.problem = None
+        if name is not None:
+            attempt(js.localStorage, "setItem", "tensortab.model", name)
+            attempt(js.navigator.storage, "persist")
+        self.engine.load(name, file)
+
+    # Answers
+
+    def send(self, text: str) -> None:
+        conversation = self.conversation
+        path = conversation.path()
+        parent = path[-1] if path else None
+        if parent is not None and conversation.node(parent)["role"] == "user":
+            parent = conversation.node(parent)["parent"]  # an unanswered question is replaced by this branch
+        question = conversation.add("user", text, time.time(), parent)
+        self.transcript.append(conversation, question) if parent == (path[-1] if path else None) \
+            else self.transcript.show(conversation)
+        by_id("title").textContent = conversation.title
+        self.ask(conversation, question)
+
+    def ask(self, conversation: Conversation, question: str) -> None:
+        """Adds an answer to the queue; what is there of it is kept from the first word on."""
+        key = conversation.add("assistant", "", time.time(), question)
+        conversation.node(key)["stopped"] = "not answered"
+        answer = Answer(conversation, question, key)
+        self.queue.append(answer)
+        self.transcript.append(conversation, key).streaming(self.waiting_text(answer))
+        self.transcript.to_end()
+        self.save_soon(conversation)
+        self.pump()
+        self.draw_buttons()
+
+    def pump(self) -> None:
+        """Gives the engine the next answer to write."""
+        if self.active is not None or not self.queue or self.engine.state != "ready":
+            return
+        answer = self.active = self.queue.pop(0)
+        settings = answer.conversation.sampling()
+        if settings["seed"] is None:
+            settings["seed"] = random.getrandbits(32)
+        answer.node["seed"] = settings["seed"]
+        answer.node["model"] = self.engine.model
+        request = {"model": self.engine.model, "messages": answer.conversation.messages(answer.question), "stream": True}
+        if answer.key in self.transcript.turns:
+            self.transcript.turns[answer.key].streaming(self.waiting_text(answer))
+        answer.request = self.engine.chat(request | settings, lambda kind, body: self.answered(answer, kind, body))
+
+    def answered(self, answer: Answer, kind: str, body: dict) -> None:
+        if kind == "progress":
+            return
+        if kind == "chunk":
+            for choice in body.get("choices") or []:
+                answer.text += (choice.get("delta") or {}).get("content") or ""
+            answer.node["content"] = answer.text
+            if answer.conversation is self.conversation and answer.text:
+                if answer.key in self.transcript.turns:
+                    self.transcript.turns[answer.key].streaming("")
+                self.transcript.draw(answer.key, answer.text)
+            if time.time() - answer.saved > 3:  # a crash of the tab loses three seconds at most
+                answer.saved = time.time()
+                asyncio.create_task(store.write(answer.conversation))
+            return
+        self.active = None
+        node = answer.node
+        node.pop("stopped", None)
+        if kind == "result":
+            node["stats"] = body
+            if body.get("finish_reason") in ("abort", "aborted", "stopped"):
+                node["stopped"] = "stopped"
+            announce("Answer: " + answer.text[:1500])
+        elif body["code"] == "device_lost" and not answer.retried:
+            self.again_later(answer, body)
+            return
+        elif body["code"] in ("aborted", "ended"):
+            node["stopped"] = "stopped" if body["code"] == "aborted" else "interrupted"
+        else:
+            node["stopped"] = "not answered" if not answer.text else "interrupted"
+            self.problem, self.failed = body, answer
+            if body["code"] == "device_lost":
+                self.engine.recover(body.get("message", ""))
+        answer.conversation.data["updated"] = time.time()
+        if answer.conversation is self.conversation and answer.key in self.transcript.turns:
+            self.transcript.draw_now(answer.key, answer.text)
+            self.transcript.turns[answer.key].finish(answer.conversation)
+            self.transcript.follow()
+        self.save_soon(answer.conversation)
+
+    def again_later(self, answer: Answer, error: dict) -> None:
+        """The GPU was lost in the middle: the answer is written again, once, when the model is back."""
+        answer.text, answer.retried, answer.node["content"] = "", True, ""
+        answer.node["stopped"] = "not answered"
+        self.queue.insert(0, answer)
+        self.transcript.draw_now(answer.key, "")
+        self.engine.recover(error.get("message", ""))
+
+    def stop(self) -> None:
+        """Stops this chat's answer, or takes it out of the queue."""
+        if self.active is not None and self.active.conversation is self.conversation:
+            self.engine.abort(self.active.request)
+        for answer in [a for a in self.queue if a.conversation is self.conversation]:
+            self.queue.remove(answer)
+            answer.conversation.remove(answer.key)
+            self.save_soon(answer.conversation)
+            self.draw()
+
+    def busy(self) -> bool:
+        return any(a.conversation is self.conversation for a in self.queue + [self.active] if a)
+
+    def again(self, key: str) -> None:
+        """Another answer to the same message, beside the first."""
+        if self.busy():
+            return
+        node = self.conversation.node(key)
+        if not node["content"]:
+            self.conversation.remove(key)
+        self.conversation.data["head"] = node["parent"]
+        self.transcript.show(self.conversation)
+        self.ask(self.conversation, node["parent"])
+
+    def resend(self, key: str, text: str) -> None:
+        """An edited message: a branch beside the first."""
+        if self.busy():
+            self.stop()
+        question = self.conversation.add("user", text, time.time(), self.conversation.node(key)["parent"])
+        self.transcript.show(self.conversation)
+        self.ask(self.conversation, question)
+
+    def retry_failed(self) -> None:
+        answer, self.failed, self.problem = self.failed, None, None
+        if answer is None or answer.key not in answer.conversation.data["nodes"]:
+            self.engine.retry()
+            return
+        if answer.conversation is self.conversation:
+            self.again(answer.key)
+        if self.engine.state == "failed":
+            self.engine.retry()
+        self.draw_notice()
+
+    def shorten(self) -> None:
+        """Lets the model forget the oldest exchange, and asks again."""
+        answer = self.failed
+        if answer is None:
+            return
+        if not answer.conversation.leave_out_oldest(answer.question):
+            toast("This one message is too long for the model: edit it and send it again.", seconds=10)
+            return
+        self.retry_failed()
+
+    def download_again(self) -> None:
+        """A damaged model: what is kept of it is deleted first."""
+        name = self.engine.wanted or self.default["name"]
+
+        def deleted(kind: str, body: dict) -> None:
+            if kind == "result":
+                self.load(name)
+            elif kind == "error":
+                toast("It could not be deleted: " + body["message"])
+        self.engine.request("delete", {"model": name}, deleted)
+
+    def delete_model(self, name: str) -> None:
+        def deleted(kind: str, body: dict) -> None:
+            if kind == "error":
+                toast("“%s” could not be deleted: %s" % (name, body["message"]))
+            if kind == "result" and self.default and self.default["name"] == name:
+                self.default["stored"] = 0
+            self.settings.refresh()
+            self.draw_notice()
+        if js.localStorage.getItem("tensortab.model") == name:
+            js.localStorage.removeItem("tensortab.model")
+        self.engine.request("delete", {"model": name}, deleted)
+
+    # The message box
+
+    def draft_name(self) -> str:
+        return "new" if self.conversation.empty else self.conversation.id
+
+    def store_draft(self, *_) -> None:
+        name = "tensortab.draft." + self.draft_name()
+        if prompt.value:
+            attempt(js.localStorage, "setItem", name, prompt.value)
+        else:
+            attempt(js.localStorage, "removeItem", name)
+
+    def typed(self, *_) -> None:
+        fit_prompt()
+        if self._draft_timer is not None:
+            js.clearTimeout(self._draft_timer)
+        self._draft_timer = js.setTimeout(self._store_draft_proxy, 250)
+
+    def submit(self) -> None:
+        text = prompt.value.strip()
+        if not text or self.busy():
+            return
+        prompt.value = ""
+        self.store_draft()
+        fit_prompt()
+        self.send(text)
+
+    # App
+
+    def offer_update(self, registration) -> None:
+        self.registration = registration
+        toast("A new version of TensorTab is ready.", "Reload", "update", 60)
+
+    async def import_file(self, file) -> None:
+        """Adds an export's conversations; one that is here already stays as it is and comes a second time."""
+        try:
+            data = json.loads(await file.text())
+            found = data["conversations"] if isinstance(data, dict) and "conversations" in data else [data]
+            for item in found:
+                check(item)
+        except ValueError as error:
+            toast("Nothing was imported: " + (str(error) or "this is not JSON."))
+            return
+        known = [row["id"] for row in self.rows]
+        for item in found:
+            if item["id"] in known:
+                item["id"] = new_key()
+            await self.save(Conversation(item))
+        by_id("settings").close()
+        toast("Imported %d chat%s." % (len(found), "" if len(found) == 1 else "s"))
+
+
+def fit_prompt() -> None:
+    """The box grows with its text (where the browser does not do it by itself)."""
+    prompt.style.height = "auto"
+    prompt.style.height = "%dpx" % min(prompt.scrollHeight, 260)
+    by_id("composer").classList.toggle("filled", bool(prompt.value.strip()))
+

@@ -1,0 +1,137 @@
+"""The page's elements, from Python: build, find, listen, and call JavaScript that may throw."""
+
+import js
+from js import document
+from jsffi import create_proxy
+
+SVG = "http://www.w3.org/2000/svg"
+_apply = js.Reflect.get(js.Reflect, "apply")
+_actions = {}
+
+
+def by_id(name):
+    return document.getElementById(name)
+
+
+def el(tag: str, *children, **attributes):
+    """A new element. `cls` is its class, `act` its data-act, other names are attributes (`_` for `-`);
+    False and None leave an attribute out, True sets an empty one. Text children become text, never HTML."""
+    node = document.createElement(tag)
+    for name, value in attributes.items():
+        if value is None or value is False:
+            continue
+        name = {"cls": "class", "act": "data-act"}.get(name, name.replace("_", "-"))
+        node.setAttribute(name, "" if value is True else str(value))
+    for child in children:
+        if child is not None:
+            node.append(child)
+    return node
+
+
+def icon(name: str):
+    """One of index.html's symbols."""
+    svg, use = document.createElementNS(SVG, "svg"), document.createElementNS(SVG, "use")
+    svg.setAttribute("aria-hidden", "true")
+    use.setAttribute("href", "#i-" + name)
+    svg.append(use)
+    return svg
+
+
+def icon_button(name: str, label: str, act: str, **attributes):
+    return el("button", icon(name), type="button", cls="icon", act=act, aria_label=label, title=label, **attributes)
+
+
+def button(text: str, act: str, cls: str = "quiet", **attributes):
+    return el("button", text, type="button", cls=cls, act=act, **attributes)
+
+
+def fill(node, *children) -> None:
+    """Replaces the children of a node."""
+    node.replaceChildren()
+    for child in children:
+        if child is not None:
+            node.append(child)
+
+
+def show(node, visible: bool = True) -> None:
+    if node.hidden == visible:
+        node.hidden = not visible
+
+
+def on(target, event: str, handler) -> None:
+    """Adds a listener for the page's life: `handler(event)`."""
+    target.addEventListener(event, create_proxy(handler))
+
+
+def action(name: str):
+    """Decorator: the function is called as `f(element)` when an element with data-act=`name` is clicked."""
+    def register(function):
+        _actions[name] = function
+        return function
+    return register
+
+
+def _clicked(event) -> None:
+    source = event.target.closest("[data-act]")
+    if source is not None and source.getAttribute("data-act") in _actions:
+        _actions[source.getAttribute("data-act")](source)
+
+
+on(document, "click", _clicked)
+
+
+def attempt(obj, method: str, *args):
+    """`obj.method(*args)` as an awaitable. MicroPython cannot catch what JavaScript throws in a direct call;
+    a promise turns it into a JsException. Its `args` are (error, name, message)."""
+    bound = _apply.bind(None, js.Reflect.get(obj, method), obj)
+    return js.Promise.resolve(js.Array.of(*args)).then(bound)
+
+
+def listening(target, success: str, *failures):
+    """A promise of the first of these events of an old-style request object."""
+    deferred = js.Promise.withResolvers()
+    target.addEventListener(success, deferred.resolve)
+    for name in failures:
+        target.addEventListener(name, deferred.reject)
+    return deferred.promise
+
+
+def message_of(error) -> str:
+    """What to tell the user of an exception of either language."""
+    return error.args[2] if len(error.args) == 3 else str(error)
+
+
+def announce(text: str) -> None:
+    """Read out by screen readers, seen by nobody."""
+    by_id("said").textContent = text
+
+
+_toast_timer = None
+
+
+def toast(text: str, label: str = "", act: str = "", seconds: float = 6) -> None:
+    """A line at the bottom for a while, with at most one button."""
+    global _toast_timer
+    box = by_id("toast")
+    fill(box, el("span", text), button(label, act, cls="link") if label else None)
+    if not box.matches(":popover-open"):
+        box.showPopover()
+    if _toast_timer is not None:
+        js.clearTimeout(_toast_timer)
+    _toast_timer = js.setTimeout(_hide_toast, seconds * 1000)
+
+
+def hide_toast(*_) -> None:
+    if by_id("toast").matches(":popover-open"):
+        by_id("toast").hidePopover()
+
+
+_hide_toast = create_proxy(hide_toast)
+
+
+def download(name: str, text: str, mime: str) -> None:
+    """Hands the user a file made here."""
+    blob = js.Blob.new(js.Array.of(text), js.JSON.parse('{"type": "%s"}' % mime))
+    link = el("a", href=js.URL.createObjectURL(blob), download=name)
+    link.click()
+    js.URL.revokeObjectURL(link.href)

@@ -1,0 +1,269 @@
+"""The engine's worker, seen from the page: its state, requests and their events.
+
+A request is answered by events, each given to its handler as `handler(kind, body)`: "progress" and "chunk" any
+number of times, then once "result" or "error" ({"code", "message"})."""
+
+import json
+import time
+
+import js
+from js import navigator
+from jsffi import create_proxy
+
+LOCK = "tensortab-model"
+
+
+def supported() -> dict | None:
+    """The error that no worker needs to be asked about; None where WebGPU is there."""
+    if not js.isSecureContext:
+        return {"code": "no_webgpu", "message": "The browser offers WebGPU only over https or on localhost."}
+    if not hasattr(navigator, "gpu"):
+        return {"code": "no_webgpu", "message": ""}
+    return None
+
+
+class Progress:
+    """How far a download or load is, at what rate, and how long it still takes."""
+
+    def __init__(self):
+        self.stage, self.loaded, self.total = "", 0, 0
+        self._marks = []
+
+    def update(self, stage: str, loaded: float, total: float) -> None:
+        now = time.time()
+        if stage != self.stage or loaded < self.loaded:
+            self._marks = []
+        self.stage, self.loaded, self.total = stage, loaded, total
+        self._marks.append((now, loaded))
+        while len(self._marks) > 2 and now - self._marks[0][0] > 6:
+            self._marks.pop(0)
+
+    @property
+    def rate(self) -> float:
+        """Bytes a second over the last seconds; 0 while unknown."""
+        (before, first), (now, last) = self._marks[0], self._marks[-1]
+        return (last - first) / (now - before) if now - before > 0.7 else 0
+
+    @property
+    def left(self) -> float | None:
+        """Seconds, or None while unknown."""
+        return (self.total - self.loaded) / self.rate if self.rate and self.total else None
+
+
+class Engine:
+    """`state` is one of: starting, idle (no model), loading, ready, answering, failed, elsewhere (another tab
+    has the model). `changed` and `started` are set by the chat: called on every change, and when the worker is up."""
+
+    def __init__(self):
+        self.state, self.error = "starting", None
+        self.info, self.boot, self.model, self.context = {}, "", None, None
+        self.progress = Progress()
+        self.changed = self.started = lambda: None
+        self._worker, self._next, self._handlers, self._waiting, self._is_up = None, 0, {}, [], False
+        self._loading, self._file, self._release, self._recoveries = None, None, None, 0
+        self._channel = js.BroadcastChannel.new(LOCK)
+        self._channel.addEventListener("message", create_proxy(self._asked_to_release))
+        self._receive_proxy, self._crash_proxy = create_proxy(self._receive), create_proxy(self._crashed)
+
+    # The worker
+
+    def start(self) -> None:
+        """Starts the worker; requests made before it is up wait."""
+        self.error = supported()
+        self._is_up = False
+        self._worker = js.Worker.new("./worker.js", js.JSON.parse('{"type": "module"}'))
+        self._worker.addEventListener("message", self._receive_proxy)
+        self._worker.addEventListener("error", self._crash_proxy)
+        self._set("failed" if self.error else "starting")
+
+    def restart(self) -> None:
+        self.end()
+        self.start()
+
+    def end(self) -> None:
+        """Ends the worker, and with it everything on the GPU; open requests are answered with an error."""
+        self._worker.terminate()
+        self._is_up, self._waiting, self.model, self._loading = False, [], None, None
+        self._let_go()
+        handlers, self._handlers = self._handlers, {}
+        for handler in handlers.values():
+            handler("error", {"code": "ended", "message": "The engine was ended."})
+
+    def request(self, method: str, params: dict, handler, file=None) -> int:
+        self._next += 1
+        self._handlers[self._next] = handler
+        text = json.dumps({"id": self._next, "method": method, "params": params})
+        message = text if file is None else js.Array.of(text, file)
+        if self._is_up:
+            self._worker.postMessage(message)
+        else:
+            self._waiting.append(message)
+        return self._next
+
+    def _receive(self, event) -> None:
+        text = event.data
+        if "\\u" in text:  # MicroPython's json leaves escaped surrogate pairs apart
+            text = js.JSON.stringify(js.JSON.parse(text))
+        message = json.loads(text)
+        kind = message.get("event")
+        if kind == "ready":
+            self._ready(message)
+        elif kind == "lost":
+            self.recover(message.get("message", ""))
+        elif message.get("id") in self._handlers:
+            self._deliver(message, kind)
+        elif message.get("error") and message.get("id") is None:
+            self._fail(message["error"])
+
+    def _deliver(self, message: dict, kind: str | None) -> None:
+        if kind == "progress":
+            self._handlers[message["id"]]("progress", message)
+        elif kind == "chunk":
+            self._handlers[message["id"]]("chunk", message["chunk"])
+        else:
+            handler = self._handlers.pop(message["id"])
+            if "error" in message:
+                handler("error", message["error"])
+            else:
+                handler("result", message.get("result") or {})
+
+    def _ready(self, message: dict) -> None:
+        self._is_up = True
+        self.info, self.boot = message.get("info") or {}, message.get("boot", "")
+        waiting, self._waiting = self._waiting, []
+        for held in waiting:
+            self._worker.postMessage(held)
+        if self.state == "starting":
+            self._set("idle")
+        self.started()
+
+    def _crashed(self, event) -> None:
+        event.preventDefault()
+        text = getattr(event, "message", None)
+        self.end()
+        self._fail({"code": "crashed", "message": text if isinstance(text, str) else ""})
+
+    def _fail(self, error: dict) -> None:
+        self.error = error
+        self._set("failed")
+
+    def _set(self, state: str) -> None:
+        self.state = state
+        self.changed()
+
+    # The model
+
+    def load(self, name: str | None, file=None, wait_for_tab: bool = False) -> None:
+        """Loads a model of the site, or the user's own file. One tab at a time holds one."""
+        self._loading, self._file = name, file
+        self.error, self.progress = None, Progress()
+        self._set("loading")
+        if self._release is not None:
+            self._load()
+            return
+        options = js.JSON.parse("{}" if wait_for_tab else '{"ifAvailable": true}')
+        navigator.locks.request(LOCK, options, create_proxy(self._got_lock))
+
+    def _got_lock(self, lock):
+        if lock is None:
+            self.error = {"code": "two_tabs", "message": ""}
+            self._set("elsewhere")
+            return None
+        self._release = js.Promise.withResolvers()
+        self._load()
+        return self._release.promise  # held until it resolves
+
+    def _load(self) -> None:
+        self._load_id = self.request("load", {"model": self._loading}, self._loaded, self._file)
+
+    def _loaded(self, kind: str, body: dict) -> None:
+        if self.state != "loading":
+            return
+        if kind == "progress":
+            self.progress.update(body["stage"], body.get("loaded") or 0, body.get("total") or 0)
+            self.changed()
+        elif kind == "result":
+            self.model = body.get("model") or self._loading or self._file.name
+            self.context = body.get("context")
+            self._set("ready")
+        elif body["code"] == "aborted":
+            self._let_go()
+            self._set("idle")
+        else:
+            self._let_go()
+            self._fail(body)
+
+    def cancel_load(self) -> None:
+        """What has arrived is kept; the next load goes on from there."""
+        self.request("abort", {"target": self._load_id}, lambda *_: None)
+        self._let_go()
+        self._set("idle")
+
+    def retry(self) -> None:
+        self.load(self._loading, self._file)
+
+    def take_over(self) -> None:
+        """Takes the model from the other tab."""
+        self._channel.postMessage("release")
+        self.load(self._loading, self._file, wait_for_tab=True)
+
+    def _asked_to_release(self, event) -> None:
+        if event.data == "release" and self._release is not None:
+            wanted, file = self._loading, self._file
+            self.end()
+            self.start()
+            self._loading, self._file = wanted, file
+            self.error = {"code": "two_tabs", "message": ""}
+            self._set("elsewhere")
+
+    def _let_go(self) -> None:
+        if self._release is not None:
+            self._release.resolve()
+            self._release = None
+
+    def recover(self, message: str) -> None:
+        """The GPU was reset: the model is loaded again from this device's storage, twice in a row at most."""
+        if self.state == "loading":
+            return
+        self.model = None
+        self._recoveries += 1
+        if self._recoveries > 2 or (self._loading is None and self._file is None):
+            self._fail({"code": "device_lost", "message": message})
+            return
+        self.load(self._loading, self._file)
+
+    @property
+    def wanted(self) -> str | None:
+        """The name of the site's model that is loaded or was asked for last."""
+        return self._loading
+
+    # Answers
+
+    def chat(self, request: dict, handler) -> int:
+        self._set("answering")
+
+        def done(kind: str, body: dict) -> None:
+            if kind in ("result", "error") and self.state == "answering":
+                self._recoveries = 0
+                self.state = "ready"
+            handler(kind, body)
+            if kind in ("result", "error"):
+                self.changed()
+        return self.request("chat", request, done)
+
+    def abort(self, target: int) -> None:
+        self.request("abort", {"target": target}, lambda *_: None)
+
+    def run(self, source: str):
+        """A promise of the text of a Python source's result, evaluated in the worker."""
+        deferred = js.Promise.withResolvers()
+
+        def done(kind: str, body: dict) -> None:
+            if kind == "result":
+                deferred.resolve(body.get("text", "") if isinstance(body, dict) else str(body))
+            elif kind == "error":
+                deferred.reject(js.Error.new(body["message"]))
+        self.request("run", {"source": source}, done)
+        return deferred.promise
+
+

@@ -1,0 +1,476 @@
+"""Starts the page: connects what is clicked, typed and dropped with the chat."""
+
+import asyncio
+import json
+
+import js
+from js import document
+from studio import dom, sidebar, store
+from studio.chat import Chat
+from studio.dom import action, attempt, by_id, el, on, toast
+from studio.settings import open_sheet, tune
+from studio.transcript import copied, editor
+
+STARTERS = ["Explain why the sky is blue", "Write a short poem about rain", "Plan a quiet weekend at home",
+            "Write a Python function that reverses a list"]
+
+chat = Chat()
+prompt, composer, menu = by_id("prompt"), by_id("composer"), by_id("menu")
+
+
+def turn_of(source) -> str:
+    return source.closest(".turn").getAttribute("data-key")
+
+
+def menu_target() -> str:
+    return menu.getAttribute("data-key") or chat.conversation.id
+
+
+# Writing
+
+@action("starter")
+def _(source):
+    prompt.value = source.textContent
+    chat.submit()
+
+
+@action("stop")
+def _(_source):
+    chat.stop()
+    prompt.focus()
+
+
+@action("latest")
+def _(_source):
+    chat.transcript.to_end()
+
+
+@action("copy")
+def _(source):
+    asyncio.create_task(copy(source, chat.conversation.node(turn_of(source))["content"]))
+
+
+@action("copy-code")
+def _(source):
+    asyncio.create_task(copy(source, source.closest("figure").querySelector("pre").textContent))
+
+
+async def copy(source, text: str) -> None:
+    try:
+        await attempt(js.navigator.clipboard, "writeText", text)
+        copied(source)
+    except Exception as error:
+        toast("The browser did not allow copying (%s): select the text and copy it." % dom.message_of(error))
+
+
+@action("again")
+def _(source):
+    chat.again(turn_of(source))
+
+
+@action("branch")
+def _(source):
+    chat.conversation.turn_to(source.getAttribute("data-to"))
+    chat.draw()
+    chat.save_soon(chat.conversation)
+
+
+@action("edit")
+def _(source):
+    edit(turn_of(source))
+
+
+def edit(key: str) -> None:
+    turn = chat.transcript.turns[key]
+    form = editor(chat.conversation.node(key)["content"])
+    turn.element.classList.add("editing")
+    turn.body.replaceChildren(form)
+    area = form.querySelector("textarea")
+    area.focus()
+    area.setSelectionRange(len(area.value), len(area.value))
+
+    def submitted(event):
+        event.preventDefault()
+        text = area.value.strip()
+        if text:
+            chat.resend(key, text)
+            prompt.focus()
+
+    def pressed(event):
+        if event.key == "Escape":
+            event.stopPropagation()
+            edit_end(turn)
+        elif event.key == "Enter" and not event.shiftKey and not event.isComposing:
+            submitted(event)
+    on(form, "submit", submitted)
+    on(area, "keydown", pressed)
+
+
+@action("edit-cancel")
+def _(source):
+    edit_end(chat.transcript.turns[turn_of(source)])
+
+
+def edit_end(turn) -> None:
+    turn.element.classList.remove("editing")
+    turn.text(chat.conversation.node(turn.key)["content"])
+    prompt.focus()
+
+
+# Conversations
+
+@action("new-chat")
+def _(_source):
+    chat.problem = None
+    sidebar.drawer(False)
+    chat.begin()
+
+
+@action("open")
+def _(source):
+    sidebar.drawer(False)
+    asyncio.create_task(chat.open(source.getAttribute("data-key")))
+
+
+@action("chat-menu")
+def _(source):
+    menu.setAttribute("data-key", source.getAttribute("data-key") or "")
+    menu.showPopover()
+    box = source.getBoundingClientRect()
+    left = min(box.left, js.innerWidth - menu.offsetWidth - 8)
+    top = box.bottom + 4 if box.bottom + menu.offsetHeight < js.innerHeight else box.top - menu.offsetHeight - 4
+    menu.style.left, menu.style.top = "%dpx" % left, "%dpx" % top
+    menu.querySelector("button").focus()
+
+
+@action("rename")
+def _(_source):
+    menu.hidePopover()
+    asyncio.create_task(rename(menu_target()))
+
+
+async def rename(key: str) -> None:
+    conversation = await chat.find(key)
+    here = key == chat.conversation.id
+    place = by_id("title") if here else document.querySelector('li[data-key="%s"] .open' % key)
+    field = el("input", type="text", cls="rename", aria_label="Name of the chat", maxlength="120")
+    field.value = conversation.title
+    place.replaceWith(field)
+    field.select()
+    state = {"open": True}
+
+    def done(kept: bool) -> None:
+        if not state["open"]:
+            return
+        state["open"] = False
+        field.replaceWith(place)
+        if kept and field.value.strip() and not conversation.empty:
+            conversation.data["title"] = field.value.strip()
+            if here:
+                place.textContent = conversation.title
+            chat.save_soon(conversation)
+
+    def pressed(event):
+        event.stopPropagation()
+        if event.key in ("Enter", "Escape") and not event.isComposing:
+            done(event.key == "Enter")
+    on(field, "keydown", pressed)
+    on(field, "blur", lambda _event: done(True))
+    field.focus()
+
+
+@action("export-markdown")
+def _(_source):
+    asyncio.create_task(export("markdown"))
+
+
+@action("export-json")
+def _(_source):
+    asyncio.create_task(export("json"))
+
+
+async def export(kind: str) -> None:
+    if menu.matches(":popover-open"):
+        menu.hidePopover()
+    conversation = await chat.find(menu_target())
+    name = "".join([c if c.isalpha() or c.isdigit() else "-" for c in conversation.title]).strip("-") or "chat"
+    if kind == "markdown":
+        dom.download(name + ".md", conversation.markdown(), "text/markdown")
+    else:
+        dom.download(name + ".json", json.dumps(conversation.data), "application/json")
+
+
+@action("export-all")
+def _(_source):
+    asyncio.create_task(export_all())
+
+
+async def export_all() -> None:
+    found = await store.everything()
+    dom.download("tensortab-chats.json", json.dumps({"version": 1, "conversations": found}), "application/json")
+
+
+@action("import")
+def _(_source):
+    by_id("import-file").click()
+
+
+@action("delete-chat")
+def _(_source):
+    menu.hidePopover()
+    asyncio.create_task(chat.delete(menu_target()))
+
+
+@action("delete-all")
+def _(_source):
+    asyncio.create_task(chat.delete_all())
+
+
+@action("undo-delete")
+def _(_source):
+    asyncio.create_task(chat.undo_delete())
+
+
+@action("drawer-open")
+def _(_source):
+    sidebar.drawer(True)
+
+
+@action("drawer-close")
+def _(_source):
+    sidebar.drawer(False)
+
+
+# Sheets
+
+@action("tune")
+def _(_source):
+    tune(chat.conversation, lambda: chat.save_soon(chat.conversation))
+
+
+@action("tune-reset")
+def _(_source):
+    chat.conversation.data["sampling"] = {}
+    chat.conversation.data["system"] = ""
+    chat.save_soon(chat.conversation)
+    tune(chat.conversation, lambda: chat.save_soon(chat.conversation))
+
+
+@action("tune-keep")
+def _(_source):
+    data = chat.conversation.data
+    kept = json.dumps({"system": data["system"], "sampling": data["sampling"]})
+    attempt(js.localStorage, "setItem", "tensortab.defaults", kept)
+    by_id("tune").close()
+    toast("New chats start with these instructions and settings.")
+
+
+@action("settings")
+def _(_source):
+    chat.settings.open()
+
+
+@action("close-dialog")
+def _(source):
+    source.closest("dialog").close()
+
+
+# The model
+
+@action("load-default")
+def _(_source):
+    chat.load(chat.default["name"])
+
+
+@action("use-default")
+def _(_source):
+    chat.load(chat.default["name"])
+
+
+@action("load-model")
+def _(source):
+    by_id("settings").close()
+    chat.load(source.getAttribute("data-name"))
+
+
+@action("delete-model")
+def _(source):
+    chat.delete_model(source.getAttribute("data-name"))
+
+
+@action("pick-file")
+def _(_source):
+    by_id("model-file").click()
+
+
+@action("cancel-load")
+def _(_source):
+    chat.engine.cancel_load()
+
+
+@action("retry")
+def _(_source):
+    chat.retry_failed()
+
+
+@action("restart")
+def _(_source):
+    chat.problem = None
+    chat.engine.restart()
+
+
+@action("reload")
+def _(_source):
+    js.location.reload()
+
+
+@action("download-again")
+def _(_source):
+    chat.download_again()
+
+
+@action("shorten")
+def _(_source):
+    chat.shorten()
+
+
+@action("use-here")
+def _(_source):
+    chat.engine.take_over()
+
+
+@action("save-again")
+def _(_source):
+    chat.problem = None
+    chat.draw_notice()
+    chat.save_soon(chat.conversation)
+
+
+@action("install")
+def _(_source):
+    asyncio.create_task(chat.settings.install_app())
+
+
+@action("update")
+def _(_source):
+    on(js.navigator.serviceWorker, "controllerchange", lambda _event: js.location.reload())
+    chat.registration.waiting.postMessage("activate")
+
+
+def use_file(file) -> None:
+    if file.name.lower().endswith(".gguf"):
+        by_id("settings").close()
+        chat.load(None, file)
+    else:
+        toast("“%s” is not a .gguf file." % file.name)
+
+
+def picked(event) -> None:
+    if event.target.files.length:
+        use_file(event.target.files.item(0))
+        event.target.value = ""
+
+
+def import_picked(event) -> None:
+    if event.target.files.length:
+        asyncio.create_task(chat.import_file(event.target.files.item(0)))
+        event.target.value = ""
+
+
+# Keyboard, typing, dropping
+
+def pressed(event) -> None:
+    if event.isComposing:
+        return
+    if event.key == "Enter" and not event.shiftKey and event.target.id == "prompt":
+        event.preventDefault()
+        chat.submit()
+    elif event.key == "Escape" and document.querySelector("dialog[open], [popover]:popover-open") is None:
+        if by_id("side").classList.contains("open"):
+            sidebar.drawer(False)
+        elif chat.busy():
+            chat.stop()
+    elif event.key in ("k", "K") and (event.ctrlKey or event.metaKey) and not event.shiftKey:
+        event.preventDefault()
+        chat.begin()
+    elif event.key == "ArrowUp" and event.target.id == "prompt" and not prompt.value and not chat.busy():
+        mine = [key for key in chat.conversation.path() if chat.conversation.node(key)["role"] == "user"]
+        if mine:
+            event.preventDefault()
+            edit(mine[-1])
+
+
+def menu_pressed(event) -> None:
+    if event.key in ("ArrowDown", "ArrowUp"):
+        event.preventDefault()
+        items = [item for item in menu.querySelectorAll("button")]
+        for place, item in enumerate(items):
+            if item.matches(":focus"):
+                items[(place + (1 if event.key == "ArrowDown" else -1)) % len(items)].focus()
+                break
+
+
+def submitted(event) -> None:
+    event.preventDefault()
+    chat.submit()
+
+
+def dragged(event) -> None:
+    if event.dataTransfer is not None and event.dataTransfer.types.includes("Files"):
+        event.preventDefault()
+        dom.show(by_id("drop"), event.type == "dragover")
+
+
+def dropped(event) -> None:
+    dragged(event)
+    if event.dataTransfer is not None and event.dataTransfer.files.length:
+        use_file(event.dataTransfer.files.item(0))
+
+
+def hidden(_event) -> None:
+    if document.visibilityState == "hidden":
+        chat.store_draft()
+        if chat.active is not None:
+            chat.save_soon(chat.active.conversation)
+
+
+def online(_event) -> None:
+    if chat.engine.state == "failed" and chat.engine.error["code"] == "offline":
+        chat.engine.retry()
+
+
+def ready() -> None:
+    """Takes over from start.js: what was typed or sent before now counts."""
+    typed, early = prompt.value, composer.dataset.early if hasattr(composer.dataset, "early") else ""
+    composer.setAttribute("data-python", "1")
+    for text in STARTERS:
+        by_id("starters").append(el("li", el("button", text, type="button", act="starter")))
+    chat.start()
+    if typed:
+        prompt.value = typed
+        chat.typed()
+    on(document, "keydown", pressed)
+    on(menu, "keydown", menu_pressed)
+    on(composer, "submit", submitted)
+    on(prompt, "input", chat.typed)
+    on(by_id("model-file"), "change", picked)
+    on(by_id("import-file"), "change", import_picked)
+    for name in ("dragover", "dragleave"):
+        on(document, name, dragged)
+    on(document, "drop", dropped)
+    on(document, "visibilitychange", hidden)
+    on(js.window, "online", online)
+    on(js.matchMedia("(max-width: 800px)"), "change", sidebar.fit)
+    sidebar.fit()
+    for dialog in document.querySelectorAll("dialog"):
+        on(dialog, "click", lambda event: event.target.close() if event.target.matches("dialog") else None)
+    js.tensortab.ready.resolve(chat.engine.run)
+    js.tensortab.run = chat.engine.run
+    if early:
+        by_id("hint").textContent = "Small models make mistakes. Check what matters."
+        chat.submit()
+    js.performance.mark("interface")
+    document.documentElement.setAttribute("data-ready", "")
+
+
+ready()

@@ -1,0 +1,148 @@
+"""Markdown to elements, safely: marked's lexer finds the structure, these functions build it from elements and
+text only. HTML in an answer is shown as the text it is; images are not loaded; links are http(s) or plain text."""
+
+from js import document
+from pyscript.js_modules import marked
+from studio.dom import button, el
+
+ENTITIES = (("&lt;", "<"), ("&gt;", ">"), ("&quot;", '"'), ("&#39;", "'"), ("&nbsp;", "\u00a0"), ("&amp;", "&"))
+
+
+def decode(text: str) -> str:
+    if "&" in text:
+        for name, character in ENTITIES:
+            text = text.replace(name, character)
+    return text
+
+
+def field(token, name: str, default=None):
+    """A token's field; the lexer leaves some out and sets others to null or undefined."""
+    value = getattr(token, name, default)
+    return default if value is None or str(value) == "<undefined>" else value
+
+
+def safe_link(address: str) -> bool:
+    return address.lower().startswith(("http://", "https://", "mailto:"))
+
+
+def inline(parent, tokens) -> None:
+    for token in tokens:
+        kind = token.type
+        if kind in ("strong", "em", "del"):
+            child = el(kind)
+            inline(child, token.tokens)
+        elif kind == "codespan":
+            child = el("code", token.text)
+        elif kind == "br":
+            child = el("br")
+        elif kind == "link" and safe_link(token.href):
+            child = el("a", href=token.href, rel="noopener noreferrer nofollow", target="_blank")
+            inline(child, token.tokens)
+        elif kind == "link":
+            child = el("span")
+            inline(child, token.tokens)
+        elif kind == "image":
+            name = "Image: " + (token.text or token.href)
+            child = el("a", name, href=token.href, rel="noopener noreferrer nofollow", target="_blank") \
+                if safe_link(token.href) else el("span", name)
+        elif kind in ("text", "paragraph") and field(token, "tokens") is not None:
+            child = None
+            inline(parent, token.tokens)
+        elif kind == "checkbox":
+            child = el("input", type="checkbox", disabled=True, checked=token.checked)
+        elif kind == "html":
+            child = document.createTextNode(token.raw)
+        else:
+            child = document.createTextNode(decode(field(token, "text", token.raw)))
+        if child is not None:
+            parent.append(child)
+
+
+def code_block(token):
+    language = (field(token, "lang", "") or "").split(" ")[0]
+    header = el("header", el("span", language or "code"), button("Copy", "copy-code"))
+    return el("figure", header, el("pre", el("code", token.text), tabindex="0"), cls="code")
+
+
+def list_block(token):
+    node = el("ol" if token.ordered else "ul")
+    if token.ordered and field(token, "start", 1) not in (1, ""):
+        node.setAttribute("start", str(token.start))
+    for item in token["items"]:
+        entry = el("li")
+        for part in item.tokens:
+            if part.type in ("text", "checkbox"):
+                inline(entry, [part])
+            else:
+                child = block(part)
+                if child is not None:
+                    entry.append(child)
+        node.append(entry)
+    return node
+
+
+def table_block(token):
+    def row(cells, tag):
+        line = el("tr")
+        for cell in cells:
+            side = field(cell, "align")
+            box = el(tag, data_align=side)
+            inline(box, cell.tokens)
+            line.append(box)
+        return line
+    body = el("tbody")
+    for cells in token.rows:
+        body.append(row(cells, "td"))
+    return el("div", el("table", el("thead", row(token.header, "th")), body), cls="table", tabindex="0")
+
+
+def block(token):
+    """One top-level token as an element; None for what shows nothing."""
+    kind = token.type
+    if kind in ("space", "def"):
+        return None
+    if kind == "code":
+        return code_block(token)
+    if kind == "list":
+        return list_block(token)
+    if kind == "table":
+        return table_block(token)
+    if kind == "hr":
+        return el("hr")
+    if kind == "blockquote":
+        node = el("blockquote")
+        for part in token.tokens:
+            child = block(part)
+            if child is not None:
+                node.append(child)
+        return node
+    if kind == "heading":
+        node = el("h%d" % min(6, token.depth + 2))  # the page has h1 and h2 of its own
+        inline(node, token.tokens)
+        return node
+    node = el("p")
+    inline(node, [token] if kind in ("html", "text") else token.tokens)
+    return node
+
+
+class Rendered:
+    """A growing text drawn into `parent`: only the blocks that changed are built again."""
+
+    def __init__(self, parent):
+        self.parent = parent
+        self.blocks = []  # (raw text, element or None)
+
+    def update(self, text: str) -> None:
+        tokens = [token for token in marked.lexer(text)]
+        same = 0
+        while same < len(self.blocks) and same < len(tokens) and self.blocks[same][0] == tokens[same].raw:
+            same += 1
+        for _, node in self.blocks[same:]:
+            if node is not None:
+                node.remove()
+        self.blocks = self.blocks[:same]
+        for token in tokens[same:]:
+            node = block(token)
+            if node is not None:
+                self.parent.append(node)
+            self.blocks.append((token.raw, node))

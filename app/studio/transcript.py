@@ -1,0 +1,146 @@
+"""The messages of the open conversation, as elements."""
+
+import js
+from jsffi import create_proxy
+from studio.conversation import Conversation
+from studio.dom import by_id, el, fill, icon, icon_button, show
+from studio.markdown import Rendered
+from studio.wording import figures
+
+scroller, turns = by_id("scroll"), by_id("turns")
+
+
+class Turn:
+    """One message: its element, and how its text is drawn."""
+
+    def __init__(self, conversation: Conversation, key: str):
+        self.key = key
+        node = conversation.node(key)
+        self.mine = node["role"] == "user"
+        self.body = el("div", cls="text")
+        self.foot = el("footer")
+        who = "You" if self.mine else "Answer"
+        label = el("h2", who, cls="who")
+        self.element = el("article", label, self.body, self.foot, cls="turn mine" if self.mine else "turn",
+                          data_key=key, aria_label="You wrote" if self.mine else "The model answered")
+        self.rendered = None if self.mine else Rendered(self.body)
+        self.text(node["content"])
+        self.finish(conversation)
+
+    def text(self, content: str) -> None:
+        if self.mine:
+            self.body.textContent = content
+        else:
+            self.rendered.update(content)
+
+    def streaming(self, label: str) -> None:
+        """While the answer is coming: a label until its first word, no buttons."""
+        self.element.classList.add("streaming")
+        fill(self.foot, el("span", label, cls="pending") if label else None)
+
+    def finish(self, conversation: Conversation) -> None:
+        node = conversation.node(self.key)
+        self.element.classList.remove("streaming")
+        tools = el("div", cls="tools")
+        siblings = conversation.siblings(self.key)
+        if len(siblings) > 1:
+            place = siblings.index(self.key)
+            tools.append(
+                icon_button("prev", "Earlier version", "branch", data_to=siblings[place - 1] if place else None,
+                            disabled=place == 0),
+                el("span", "%d / %d" % (place + 1, len(siblings)), cls="count"),
+                icon_button("next", "Later version", "branch", disabled=place == len(siblings) - 1,
+                            data_to=siblings[place + 1] if place < len(siblings) - 1 else None))
+        tools.append(icon_button("copy", "Copy", "copy"))
+        if self.mine:
+            tools.append(icon_button("edit", "Edit", "edit"))
+        else:
+            tools.append(icon_button("again", "Answer again", "again"))
+        state = node.get("stopped")
+        line = figures(node.get("stats") or {})
+        if state:
+            line = state + ("  ·  " + line if line else "")
+        title = "Seed %s" % node["seed"] if node.get("seed") is not None else None
+        fill(self.foot, tools, el("span", line, cls="figures", title=title) if line else None)
+
+
+class Transcript:
+    """Draws a conversation's shown path, and the answer that is being written at most once a frame."""
+
+    def __init__(self):
+        self.turns = {}
+        self._pending = None  # (turn, text) to draw at the next frame
+        self._frame = create_proxy(self._draw)
+        self._stuck = True
+        scroller.addEventListener("scroll", create_proxy(self._scrolled))
+
+    def show(self, conversation: Conversation) -> None:
+        self.turns = {}
+        turns.replaceChildren()
+        show(by_id("hello"), conversation.empty)
+        start = conversation.data["from"]
+        for key in conversation.path():
+            if key == start and conversation.node(key)["parent"] is not None:
+                turns.append(el("p", "The model no longer sees the messages above.", cls="cut"))
+            self.append(conversation, key)
+        self.to_end()
+
+    def append(self, conversation: Conversation, key: str) -> Turn:
+        show(by_id("hello"), False)
+        turn = Turn(conversation, key)
+        self.turns[key] = turn
+        turns.append(turn.element)
+        return turn
+
+    def draw(self, key: str, text: str) -> None:
+        """Shows a growing answer's text at the next frame."""
+        if self._pending is None:
+            js.requestAnimationFrame(self._frame)
+        self._pending = (key, text)
+
+    def _draw(self, *_) -> None:
+        if self._pending is None:
+            return
+        key, text = self._pending
+        self._pending = None
+        if key in self.turns:
+            self.turns[key].text(text)
+            self.follow()
+
+    def draw_now(self, key: str, text: str) -> None:
+        self._pending = None
+        if key in self.turns:
+            self.turns[key].text(text)
+            self.follow()
+
+    def _scrolled(self, *_) -> None:
+        self._stuck = scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight < 60
+        show(by_id("latest"), not self._stuck)
+
+    def follow(self) -> None:
+        """Keeps the end in view, unless the reader has scrolled away from it."""
+        if self._stuck:
+            scroller.scrollTop = scroller.scrollHeight
+
+    def to_end(self) -> None:
+        self._stuck = True
+        self.follow()
+        show(by_id("latest"), False)
+
+
+def editor(text: str):
+    """The form in which a sent message is edited."""
+    area = el("textarea", rows="3", aria_label="Edit the message")
+    area.value = text
+    return el("form", area, el("div", el("button", "Cancel", type="button", cls="quiet", data_act="edit-cancel"),
+                               el("button", "Send", type="submit", cls="primary"), cls="row"), cls="editor")
+
+
+def copied(source) -> None:
+    """Marks a copy button for a moment."""
+    before = [child for child in source.childNodes]
+    fill(source, icon("check"), "Copied" if not source.classList.contains("icon") else None)
+
+    def back(*_):
+        fill(source, *before)
+    js.setTimeout(create_proxy(back), 1400)

@@ -1,0 +1,114 @@
+"""Numbers and errors in words. Pure Python: CPython runs its tests."""
+
+
+def size(count: float) -> str:
+    """Bytes, decimal, as file managers say it: 98 MB."""
+    for unit, scale in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if count >= scale:
+            value = count / scale
+            return "%.1f %s" % (value, unit) if value < 10 else "%d %s" % (round(value), unit)
+    return "%d bytes" % count
+
+
+def duration(seconds: float) -> str:
+    """A remaining time, no more precise than it is: 12 s, 2 min."""
+    if seconds < 1.5:
+        return "1 s"
+    if seconds < 90:
+        return "%d s" % round(seconds)
+    if seconds < 5400:
+        return "%d min" % round(seconds / 60)
+    return "%d h" % round(seconds / 3600)
+
+
+def figures(stats: dict) -> str:
+    """The line under an answer, from the result of a chat request."""
+    parts = []
+    timings, usage = stats.get("timings") or {}, stats.get("usage") or {}
+    if timings.get("tokens_per_second"):
+        speed = timings["tokens_per_second"]
+        parts.append(("%.1f tokens/s" if speed < 100 else "%.0f tokens/s") % speed)
+    if timings.get("ttft_ms"):
+        parts.append("first after %.2f s" % (timings["ttft_ms"] / 1000))
+    if usage.get("completion_tokens"):
+        count = usage["completion_tokens"]
+        parts.append("%d token%s" % (count, "" if count == 1 else "s"))
+    if stats.get("finish_reason") == "length":
+        parts.append("stopped at the limit")
+    return "  ·  ".join(parts)
+
+
+# code: (title, what to do, [(button, action)])
+ERRORS = {
+    "no_webgpu": (
+        "This browser has no WebGPU",
+        "The model computes on your graphics card through WebGPU. Open this page in a current Chrome, Edge or Safari, "
+        "or in Firefox 141 or later. Your conversations stay readable here.",
+        [("Check again", "reload")],
+    ),
+    "no_adapter": (
+        "No graphics card answered",
+        "The browser knows WebGPU but offers no adapter. Turn on hardware acceleration in its settings, update the "
+        "graphics driver or close other programs that use the GPU, and try again.",
+        [("Try again", "retry")],
+    ),
+    "out_of_memory": (
+        "Not enough memory for this model",
+        "Close other tabs and programs that use the GPU and try again, or choose a smaller model.",
+        [("Try again", "retry"), ("Choose a file", "pick-file")],
+    ),
+    "device_lost": (
+        "The graphics card was taken away",
+        "The driver or the browser reset it. Your conversations are safe; load the model again to go on.",
+        [("Load the model again", "retry")],
+    ),
+    "bad_shard": (
+        "A part of the model is damaged",
+        "It does not match its checksum, so it was not used. Delete what is kept and download it once more.",
+        [("Delete and download again", "download-again")],
+    ),
+    "bad_file": (
+        "This file cannot be used",
+        "It must be a complete GGUF file of a Llama model.",
+        [("Choose another file", "pick-file"), ("Use SmolLM2", "use-default")],
+    ),
+    "context_exceeded": (
+        "This chat is longer than the model can read",
+        "Leave out its oldest messages (they stay here, the model just no longer sees them), or start a new chat.",
+        [("Leave out the oldest", "shorten"), ("New chat", "new-chat")],
+    ),
+    "quota": (
+        "This device's storage is full",
+        "The browser has no room to keep the model. Free some space or delete a model that you no longer use.",
+        [("See what is kept", "settings"), ("Try again", "retry")],
+    ),
+    "offline": (
+        "No connection",
+        "The model is not completely on this device yet. The download goes on where it stopped, by itself, as soon as "
+        "you are online.",
+        [("Try now", "retry")],
+    ),
+    "two_tabs": (
+        "The model is in use in another tab",
+        "One tab at a time holds it, so that the graphics card is not filled twice. Reading and writing work here too.",
+        [("Use it here", "use-here")],
+    ),
+    "crashed": (
+        "The engine stopped",
+        "It ran out of memory or met a fault. Your conversations are safe.",
+        [("Start it again", "restart")],
+    ),
+    "not_kept": (
+        "This chat cannot be saved",
+        "The browser's storage is full or switched off. It stays open in this tab: export it, or delete older chats.",
+        [("Export it", "export-json"), ("Save again", "save-again")],
+    ),
+    "bad_request": ("The engine refused this request", "Check the sampling settings of this chat.", [("Settings", "tune")]),
+}
+UNKNOWN = ("Something went wrong", "Try again; if it stays so, reload the page. Nothing is lost.",
+           [("Try again", "retry"), ("Reload", "reload")])
+
+
+def explain(code: str) -> tuple:
+    """(title, advice, buttons) for an error's code."""
+    return ERRORS.get(code, UNKNOWN)

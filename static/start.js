@@ -1,0 +1,30 @@
+// Runs before the first paint. The page's own Python (studio/main.py) takes over as soon as it is up.
+try {
+  const theme = localStorage.getItem("tensortab.theme");
+  if (theme) document.documentElement.dataset.theme = theme;
+} catch (error) {
+  console.warn("Storage is blocked for this site: the theme follows the system.", error);
+}
+
+// A message sent before Python is up is not lost: it waits, and is said to wait.
+const early = (event) => {
+  const form = document.getElementById("composer");
+  if (form.dataset.python) return;
+  if (event.type === "keydown" && !(event.target.id === "prompt" && event.key === "Enter" && !event.shiftKey && !event.isComposing)) return;
+  event.preventDefault();
+  if (!document.getElementById("prompt").value.trim()) return;
+  form.dataset.early = "1";
+  document.getElementById("hint").textContent = "Sent as soon as the page is ready …";
+};
+addEventListener("submit", early);
+addEventListener("keydown", early);
+
+// Calls made before Python is up wait for it as well.
+globalThis.tensortab = { ready: Promise.withResolvers() };
+globalThis.tensortab.run = (source) => tensortab.ready.promise.then((run) => run(source));
+
+// PyScript makes functions out of text for its own workers, which are not used here: without this hook it
+// does not, and the Content-Security-Policy needs no 'unsafe-eval'.
+import("./pyscript/core.js").then(({ hooks }) => hooks.worker.onBeforeRunAsync.clear()).catch((error) => {
+  document.getElementById("hint").textContent = `The interface could not start (${error.message}). Reload the page.`;
+});

