@@ -208,7 +208,7 @@ def matvec_stem(hw: Hardware, stem_rows: int) -> str:
 # outputs a workgroup (plain, gated) and rows of x a workgroup, of each kernel of `linear`
 LINEAR_TILE = {
     "matvec_serial": (64, 32, 1), "matvec": (4, 4, 1), "matvec_subgroup": (4, 4, 1), "matmul": (64, 64, 64),
-    "matmul_serial": (64, 64, 8),
+    "matmul_serial": (16, 16, 8),
 }  # fmt: skip
 
 
@@ -221,7 +221,7 @@ def _linear(hw: Hardware, node: Any, norm: Any = None, gated: bool = False) -> l
     for w in weights:
         n = w.shape[0] // (2 if gated else 1)
         params = {"rows": count, "n": n, "k": w.shape[1], "blocks": blocks(w), "y_stride": width, "y_offset": offset}
-        params |= {"w_row": 0, "eps": norm.arg["eps"] if norm else 0.0}
+        params["w_row"] = 0
         spec: dict[str, Any] = {"FORMAT": w.dtype.name}
         if not stem.endswith("_serial"):
             spec["T"] = hw.type
@@ -230,6 +230,7 @@ def _linear(hw: Hardware, node: Any, norm: Any = None, gated: bool = False) -> l
         if stem.startswith("matvec"):
             bind.insert(1, gain)
             spec |= {"NORM": norm is not None, "GATED": gated}
+            params["eps"] = norm.arg["eps"] if norm else 0.0
         plain, halved, tile_rows = LINEAR_TILE[stem]
         grid = hw.grid(-(-n // (halved if gated else plain)))
         dispatches.append(Dispatch(stem, bind, params, (grid[0], grid[1], -(-count // tile_rows)), spec))
@@ -434,7 +435,7 @@ def _sample(hw: Hardware, node: Any) -> list[Dispatch]:
     parts, hist, candidates = (node.node("temp", shape=(n,), dtype=u32) for n in (16 + 8 * slices, 3072, 2048 * slices))
     params, grid = {"vocab": size}, (slices, 1, 1)
     dispatches = [
-        Dispatch("sample_max", [logits, state, settings, parts, hist], params, grid, {"LOGPROBS": bool(logprobs)}),
+        Dispatch("sample_max", [logits, state, settings, parts, hist], params, grid, {"LOGPROBS": True} if logprobs else {}),
         Dispatch("sample_histogram", [logits, state, settings, parts, hist], params, grid),
         Dispatch("sample_select", [logits, state, settings, hist, parts, candidates], params, grid),
         Dispatch("sample_draw", [logits, settings, parts, candidates, penalties, tokens, state], params, (1, 1, 1)),

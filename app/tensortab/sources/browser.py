@@ -193,7 +193,7 @@ class _Download:
             await self.store.discard(self.shard)
         raise Error(
             "bad_shard",
-            f"{self.label} arrived damaged twice. Try again: nothing else was lost. If it stays so, the site is broken.",
+            f"{self.label} arrived damaged twice. Try again: nothing else was lost. If it stays so, the site is bad.",
         )
 
     async def _whole(self) -> Any:
@@ -202,17 +202,18 @@ class _Download:
         try:
             size, waits = self.shard["size"], list(RETRY_SECONDS)
             while part.size < size:
-                before = part.size
+                before, why = part.size, _broken(self.label)
                 try:
                     await self._stream(part)
                 except Error as error:
-                    if error.code != "offline" or not waits:
+                    if error.code != "offline":
                         raise
+                    why = error
                 if part.size > before:
                     waits = list(RETRY_SECONDS)
                 if part.size < size:
                     if not waits:
-                        raise _broken(self.label)
+                        raise why
                     await asyncio.sleep(waits.pop(0))
         finally:
             part.close()
@@ -315,7 +316,7 @@ async def _check_quota(need: int) -> None:
     if need > free:
         raise Error(
             "quota",
-            f"The model needs {need / 1e6:.0f} MB of storage and this browser gives the site only {free / 1e6:.0f} MB more. "
+            f"The model needs {need / 1e6:.0f} MB of storage, this browser gives the site {free / 1e6:.0f} MB more. "
             "Delete other models, or free space on the device.",
         )
 
@@ -516,6 +517,19 @@ async def kept() -> list[dict[str, Any]]:
             known = await _read_json(folder) or {}
             model |= {key: known[key] for key in model if key in known}
             models.append({**model, "stored": sum((await _sizes(folder)).values())})
+    return models
+
+
+async def known() -> list[dict[str, Any]]:
+    """Models that this site offers, as kept() describes them (stored: 0); none while it can't be reached."""
+    models = []
+    with suppress(Error, JsException):
+        index = await _fetch(js.URL.new("models/index.json", js.location.href).href, {})
+        for name in (await index.json()).to_py()["models"] if index.ok else []:
+            address = f"models/{quote(name, safe='')}/manifest.json"
+            manifest = (await (await _fetch(js.URL.new(address, js.location.href).href, {})).json()).to_py()
+            about = {key: manifest.get(key, "") for key in ("license", "source")}
+            models.append({"name": name, "size": manifest["size"], **about, "stored": 0})
     return models
 
 

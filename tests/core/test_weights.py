@@ -1,0 +1,65 @@
+"""Weights on the GPU are the file's, whatever the chunks, merges and splits."""
+
+import asyncio
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tensortab import weights
+from tensortab.blocks import dequantize
+from tensortab.errors import Error
+from tensortab.formats import open_checkpoint
+from tensortab.weights import Weights
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+GGUFS = sorted(path.name for path in GOLDEN.glob("tiny_*.gguf"))
+
+
+def expected(checkpoint, name: str) -> np.ndarray:
+    info = checkpoint.tensor(name)
+    raw = asyncio.run(info.source.bytes(info.offset, info.nbytes))
+    return dequantize(raw, info.dtype).reshape(info.shape)
+
+
+@pytest.mark.parametrize("file", GGUFS)
+@pytest.mark.parametrize("chunk", [1 << 12, 8 << 20])
+def test_merged_rows_arrive_as_they_are(device, monkeypatch, file, chunk):
+    monkeypatch.setattr(weights, "CHUNK", chunk)
+    checkpoint = asyncio.run(open_checkpoint(GOLDEN / file))
+    names = [n for n in checkpoint.tensors if n.endswith((".q_proj.weight", ".k_proj.weight", ".v_proj.weight"))][:3]
+    made = Weights(checkpoint, 1 << 27)
+    parts = made.matrix(*names)
+    asyncio.run(made.load(device))
+    got = np.concatenate([part.dequantize().numpy() for part in parts])
+    assert np.array_equal(got, np.concatenate([expected(checkpoint, name) for name in names]))
+    made.free()
+
+
+@pytest.mark.parametrize("file", GGUFS)
+def test_a_tensor_beyond_a_binding_is_split(device, file):
+    checkpoint = asyncio.run(open_checkpoint(GOLDEN / file))
+    name = "model.embed_tokens.weight"
+    info = checkpoint.tensor(name)
+    made = Weights(checkpoint, info.dtype.gpu_size(info.size) // 3)
+    parts = made.matrix(name)
+    assert len(parts) > 2
+    assert all(part.buffer.nbytes <= made.max_binding for part in parts)
+    asyncio.run(made.load(device))
+    assert np.array_equal(np.concatenate([p.dequantize().numpy() for p in parts]), expected(checkpoint, name))
+    made.free()
+
+
+def test_progress_reaches_the_end(device):
+    checkpoint = asyncio.run(open_checkpoint(GOLDEN / GGUFS[0]))
+    made, seen = Weights(checkpoint, 1 << 27), []
+    made.matrix("model.embed_tokens.weight")
+    asyncio.run(made.load(device, lambda done, total: seen.append((done, total))))
+    assert seen[-1][0] == seen[-1][1] > 0
+    made.free()
+
+
+def test_a_missing_tensor_says_so():
+    checkpoint = asyncio.run(open_checkpoint(GOLDEN / GGUFS[0]))
+    with pytest.raises(Error, match=r"model\.layers\.77"):
+        Weights(checkpoint, 1 << 27).matrix("model.layers.77.mlp.up_proj.weight")
