@@ -1,0 +1,66 @@
+// The engine's worker: starts Python (from its memory snapshot where there is one), hands it the parts that are JavaScript
+// and leaves the rest to studio/worker.py. What it receives and sends is described there.
+
+import { loadPyodide, version } from "./pyodide/pyodide.mjs";
+import * as executor from "./executor.js";
+import * as jinja from "./vendor/jinja.js";
+import * as tokenizers from "./vendor/tokenizers.mjs";
+
+const early = []; // messages that come before Python is up
+self.onmessage = ({ data }) => early.push(data);
+
+const indexURL = new URL("pyodide/", import.meta.url).href;
+
+// The GPU is asked for while Python starts; the engine's first createExecutor gets that one.
+let first = executor.createExecutor();
+first.catch(() => {});
+const createExecutor = () => {
+  const mine = first ?? executor.createExecutor();
+  first = null;
+  return mine;
+};
+
+async function file(path) {
+  const response = await fetch(new URL(path, indexURL));
+  if (!response.ok) throw new Error(`${path}: the host answered with status ${response.status}`);
+  return response;
+}
+
+// Memory of exactly this Pyodide with exactly this wheel imported, gzipped.
+async function snapshot(wheel) {
+  const made = await (await file("snapshot.json")).json();
+  if (made.pyodide !== version || made.wheel_sha256 !== wheel.sha256) throw new Error("it was made of another build");
+  const packed = await (await file("snapshot.bin")).arrayBuffer();
+  const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", packed));
+  if (Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join("") !== made.sha256) throw new Error("it is damaged");
+  const memory = new Response(new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip")));
+  return new Uint8Array(await memory.arrayBuffer());
+}
+
+async function startPython(lock) {
+  const options = { indexURL, lockFileContents: lock, packageBaseUrl: indexURL };
+  const wheel = lock.packages.tensortab;
+  const archive = file(wheel.file_name).then((response) => response.arrayBuffer());
+  archive.catch(() => {}); // awaited below
+  try {
+    const pyodide = await loadPyodide({ ...options, _loadSnapshot: snapshot(wheel) });
+    // A snapshot has the modules but no files: kernels, modules not imported yet, sources for tracebacks.
+    pyodide.unpackArchive(await archive, "wheel", { extractDir: pyodide.runPython("import site; site.getsitepackages()[0]") });
+    return { pyodide, boot: "snapshot" };
+  } catch (error) {
+    console.info(`Python starts without its snapshot: ${error.message}`);
+    const pyodide = await loadPyodide({ ...options, packages: ["tensortab"] });
+    return { pyodide, boot: "cold" };
+  }
+}
+
+try {
+  const lock = await (await file("pyodide-lock.json")).json();
+  const { pyodide, boot } = await startPython(lock);
+  const modules = { executor: { createExecutor }, tokenizers, jinja };
+  pyodide.pyimport("studio.worker").start(modules, early, boot);
+} catch (error) {
+  console.error(error);
+  const message = `Python could not start (${error.message}). Reload the page.`;
+  self.postMessage(JSON.stringify({ id: null, error: { code: "offline", message } }));
+}
