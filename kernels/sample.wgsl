@@ -1,0 +1,102 @@
+// Included. What the four sampling kernels share. Their plan, for logits x [vocab] (the repetition penalty already in them):
+//   sample_max        each slice of SLICE tokens: the largest logit and its token; clears the histogram
+//   sample_histogram  d = max(x) - x by BINS bins: how many tokens, and how much of the probability (fixed point, so that the
+//                     order of the atomic additions does not matter)
+//   sample_select     the few bins in which top-k and top-p end; collects their tokens ("candidates"), and each slice's
+//                     probability in the bins that are certainly kept
+//   sample_draw       one workgroup: the exact thresholds among the candidates, the draw, the new state
+// Greedy decoding (temperature 0) needs the first and the last; the others return at once, as all do when state[1] (done) is set.
+//
+// Hugging Face's rules in its order: x / temperature; top-k keeps x >= the k-th largest; top-p keeps a token if the probability of
+// those above it is < top_p (so at least one); min-p keeps a token if its probability is >= min_p times the largest. Ties with the
+// last one kept are kept too. NaN counts as the lowest. If the largest logit is not finite its first token is taken.
+const WG: u32 = 256u; // spec: a power of two, 4u to 256u
+const SLICE: u32 = 1024u;
+const BINS: u32 = 1024u;
+const HEAD: u32 = 16u; // words of `parts` before the slices, written by sample_select
+const EACH: u32 = 8u;  // words of a slice: key of the largest logit, its token, kept probability, candidates, sum of exponentials
+
+struct Settings {
+  temperature: f32, top_p: f32, min_p: f32, top_k: u32, seed: u32, repetition_penalty: f32, end: u32, stop_count: u32,
+  stop: array<u32, 16>,
+}
+
+// The bits of a float as a number of the same order (NaN 0, -0 = 0), and back.
+fn ordered(v: f32) -> u32 {
+  let bits = bitcast<u32>(v);
+  if ((bits & 0x7FFFFFFFu) > 0x7F800000u) { return 0u; }
+  if (bits == 0x80000000u) { return bits; }
+  return select(bits | 0x80000000u, ~bits, bits >= 0x80000000u);
+}
+
+fn value(key: u32) -> f32 { return bitcast<f32>(select(~key, key & 0x7FFFFFFFu, key >= 0x80000000u)); }
+
+// Bins of d >= 0 by its exponent and six bits of its mantissa, from 2^-8 to 2^8: as fine near the maximum as far from it.
+// Integer arithmetic on one subtraction, so that every kernel agrees on every token's bin.
+fn bin(d: f32) -> u32 {
+  let bits = bitcast<u32>(d);
+  return select(min((bits - 0x3B800000u) >> 17u, BINS - 1u), 0u, bits < 0x3B800000u);
+}
+
+fn bin_start(b: u32) -> f32 { return select(bitcast<f32>(0x3B800000u + (b << 17u)), 0.0, b == 0u); }
+
+// exp(-d / temperature), 0 for a logit of -inf or NaN.
+fn weight(d: f32) -> f32 {
+  return select(exp(-d / settings.temperature), 0.0, (bitcast<u32>(d) & 0x7FFFFFFFu) >= 0x7F000000u);
+}
+
+var<workgroup> keys: array<u32, WG>;
+var<workgroup> ids: array<u32, WG>;
+
+// The largest key and, of those, the lowest id.
+fn best(lane: u32, key: u32, id: u32) -> vec2<u32> {
+  keys[lane] = key;
+  ids[lane] = id;
+  workgroupBarrier();
+  for (var step = WG / 2u; step > 0u; step /= 2u) {
+    if (lane < step) {
+      let other = keys[lane + step];
+      if (other > keys[lane] || (other == keys[lane] && ids[lane + step] < ids[lane])) {
+        keys[lane] = other;
+        ids[lane] = ids[lane + step];
+      }
+    }
+    workgroupBarrier();
+  }
+  return vec2(keys[0], ids[0]);
+}
+
+// The key and the token of the largest logit of all slices.
+fn largest(lane: u32, slices: u32) -> vec2<u32> {
+  var key = 0u;
+  var id = 0xFFFFFFFFu;
+  for (var s = lane; s < slices; s += WG) {
+    let k = parts[HEAD + s * EACH];
+    if (k > key || id == 0xFFFFFFFFu) {
+      key = k;
+      id = parts[HEAD + s * EACH + 1u];
+    }
+  }
+  return best(lane, key, id);
+}
+
+var<workgroup> running: array<vec2<f32>, 2u * WG>;
+
+// Of two numbers of each lane: the sums over the lanes before it, and over all (counts below 2^24 are exact).
+fn scan(lane: u32, v: vec2<f32>) -> vec4<f32> {
+  var from_ = 0u;
+  running[lane] = v;
+  workgroupBarrier();
+  for (var step = 1u; step < WG; step *= 2u) {
+    let to = WG - from_;
+    var sum = running[from_ + lane];
+    if (lane >= step) { sum += running[from_ + lane - step]; }
+    running[to + lane] = sum;
+    workgroupBarrier();
+    from_ = to;
+  }
+  let before = running[from_ + max(lane, 1u) - 1u];
+  let all = running[from_ + WG - 1u];
+  workgroupBarrier();
+  return vec4(select(before, vec2(0.0), lane == 0u), all);
+}
