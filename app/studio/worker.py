@@ -27,7 +27,7 @@ from pyodide.ffi import create_proxy
 from tensortab import device as devices
 from tensortab.device import browser as gpu
 from tensortab.sources import browser as storage
-from tensortab.tasks import text_generation as _text_generation  # noqa: F401  (imported before the snapshot is taken)
+from tensortab.tasks import text_generation
 from tensortab.tokenizer import browser as text
 
 PROGRESS_SECONDS = 0.1  # between two reports of a stage
@@ -45,6 +45,8 @@ class Engine:
         self._answering: int | None = None  # the chat that is on the GPU
         self._chats = asyncio.Lock()
         self._device: Any = None
+        self._watcher: asyncio.Future | None = None
+        self.starting: asyncio.Future | None = None
         self._globals: dict[str, Any] = {"__name__": "__main__", "tt": tt, "tensortab": tt}
 
     def send(self, **message: Any) -> None:
@@ -72,17 +74,25 @@ class Engine:
         except BaseException as error:  # whatever it is, the page gets an answer
             self.send(id=id, error=failure(error))
 
+    async def ready(self, boot: str) -> None:
+        """Says that the engine is up, or why it can't be."""
+        try:
+            info = await self._info(0, {}, None)
+            self.send(event="ready", info=info, boot=boot, ms=round(js.performance.now()))
+        except Exception as error:
+            self.send(id=None, error=failure(error))
+
     # The device
 
     async def device(self) -> Any:
         """The GPU, a new one after a loss."""
         if self._device is None:
             self._device = await devices.choose()
-            asyncio.ensure_future(self._watch(self._device))
+            self._watcher = asyncio.ensure_future(self._watch(self._device))
         return self._device
 
     async def _watch(self, device: Any) -> None:
-        """After a loss nothing of the model is left. The next load or chat gets a new device, and the model from storage."""
+        """After a loss nothing of the model is left; the next load or chat brings it back from storage."""
         message = await device.lost()
         devices.forget()
         self._device = self._pipe = None
@@ -111,7 +121,7 @@ class Engine:
             self._pipe.free()
             self._pipe = None
         device = await self.device()
-        model = self._model or _text_generation.DEFAULT
+        model = self._model or text_generation.DEFAULT
         if isinstance(model, str):
             model = await storage.open_model(model, lambda loaded, total: progress("download", loaded, total))
         self._pipe = self._globals["pipe"] = await tt.pipeline(
@@ -167,11 +177,8 @@ class Engine:
     async def _storage(self, id: int, params: dict[str, Any], file: Any) -> dict[str, Any]:
         """The site's models and those kept here: name, size, stored, license, source; usage, quota, persisted."""
         kept = {model["name"]: model for model in await storage.kept()}
-        known = await storage.known()
-        return {
-            "models": [*(model | kept.pop(model["name"], {}) for model in known), *kept.values()],
-            **await storage.usage(),
-        }
+        known = [model | kept.pop(model["name"], {}) for model in await storage.known()]
+        return {"models": [*known, *kept.values()], **await storage.usage()}
 
     async def _delete(self, id: int, params: dict[str, Any], file: Any) -> dict[str, Any]:
         await storage.delete(params["model"])
@@ -215,12 +222,4 @@ def start(modules: Any, early: Any, boot: str) -> None:
     js.self.onmessage = create_proxy(lambda event: engine.receive(event.data))
     for data in early:
         engine.receive(data)
-    asyncio.ensure_future(_ready(engine, boot))
-
-
-async def _ready(engine: Engine, boot: str) -> None:
-    try:
-        info = await engine._info(0, {}, None)
-        engine.send(event="ready", info=info, boot=boot, ms=round(js.performance.now()))
-    except tt.Error as error:
-        engine.send(id=None, error=failure(error))
+    engine.starting = asyncio.ensure_future(engine.ready(boot))
