@@ -7,6 +7,10 @@ fn weights32(g: u32) -> array<vec4<f32>, 8> {
         bitcast<vec4<f32>>(w[v + 6u]), bitcast<vec4<f32>>(w[v + 7u]));
 }
 
-fn dot32(g: u32, x: array<vec4<f32>, 8>, sum: f32) -> f32 {
+fn prepare(x: array<vec4<f32>, 8>) -> array<vec4<f32>, 8> {
+    return x;
+}
+
+fn dot32(g: u32, x: array<vec4<f32>, 8>) -> f32 {
     return inner(weights32(g), x);
 }
