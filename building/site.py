@@ -29,26 +29,17 @@ PACKAGES = {
 
 def library_wheel() -> Path:
     """TensorTab itself as a wheel, the same bytes from the same sources."""
-    sources = [ROOT / "app/tensortab", ROOT / "kernels", STATIC / "executor.js", ROOT / "pyproject.toml"]
+    names = ("app/tensortab", "kernels", "static/executor.js", "pyproject.toml", "README.md")
+    sources = [ROOT / name for name in names]
     if missing := [str(path.relative_to(ROOT)) for path in sources if not path.exists()]:
         raise BuildError(f"The wheel needs {', '.join(missing)}")
     sources += [WORKER] if WORKER.exists() else []
     folder = CACHE / "wheel"
 
     def make() -> None:
-        run(
-            PYTHON,
-            "-m",
-            "hatchling",
-            "build",
-            "-t",
-            "wheel",
-            "-d",
-            anew(folder),
-            env={"SOURCE_DATE_EPOCH": "1735689600"},
-        )
+        run(PYTHON, "-m", "hatchling", "build", "-t", "wheel", "-d", anew(folder))
 
-    once(folder / "stamp", digest(*sources), "wheel: tensortab", make)
+    once(folder / "stamp", digest(*sources, Path(__file__)), "wheel: tensortab", make)
     return next(folder.glob("*.whl"))
 
 
