@@ -27,12 +27,18 @@ for name in ${JSON.stringify(modules.split(","))}:
 del name
 gc.collect()
 `);
+// Memory is all that a snapshot has: the wheel's files (all of them text) are put back by the worker.
+const files = JSON.parse(pyodide.runPython(`
+import json, pathlib
+json.dumps({p.relative_to("${site}").as_posix(): p.read_text() for p in pathlib.Path("${site}").rglob("*")
+            if p.is_file() and "__pycache__" not in p.parts})
+`));
 const snapshot = pyodide.makeMemorySnapshot();
 const packed = gzipSync(snapshot, { level: 9 });
 const sha256 = (data) => createHash("sha256").update(data).digest("hex");
 await writeFile(join(out, "snapshot.bin"), packed);
 await writeFile(join(out, "snapshot.json"), JSON.stringify({
-  pyodide: version, wheel: basename(wheel), wheel_sha256: sha256(bytes), size: snapshot.length, sha256: sha256(packed),
+  pyodide: version, wheel: basename(wheel), wheel_sha256: sha256(bytes), size: snapshot.length, sha256: sha256(packed), files,
 }) + "\n");
 console.log(`snapshot ${snapshot.length} bytes, ${packed.length} gzipped`);
 process.exit(0);

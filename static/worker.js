@@ -26,31 +26,33 @@ async function file(path) {
   return response;
 }
 
-// Memory of exactly this Pyodide with exactly this wheel imported, gzipped.
+// Memory of exactly this Pyodide with exactly this wheel imported (gzipped), and the wheel's files.
 async function snapshot(wheel) {
   const made = await (await file("snapshot.json")).json();
-  if (made.pyodide !== version || made.wheel_sha256 !== wheel.sha256) throw new Error("it was made of another build");
+  if (made.pyodide !== version || made.wheel_sha256 !== wheel.sha256) throw new Error("the snapshot is of another build");
   const packed = await (await file("snapshot.bin")).arrayBuffer();
   const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", packed));
-  if (Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join("") !== made.sha256) throw new Error("it is damaged");
+  const hex = Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join("");
+  if (hex !== made.sha256) throw new Error("the snapshot is damaged");
   const memory = new Response(new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip")));
-  return new Uint8Array(await memory.arrayBuffer());
+  return { memory: new Uint8Array(await memory.arrayBuffer()), files: made.files };
 }
 
 async function startPython(lock) {
   const options = { indexURL, lockFileContents: lock, packageBaseUrl: indexURL };
-  const wheel = lock.packages.tensortab;
-  const archive = file(wheel.file_name).then((response) => response.arrayBuffer());
-  archive.catch(() => {}); // awaited below
   try {
-    const pyodide = await loadPyodide({ ...options, _loadSnapshot: snapshot(wheel) });
-    // A snapshot has the modules but no files: kernels, modules not imported yet, sources for tracebacks.
-    pyodide.unpackArchive(await archive, "wheel", { extractDir: pyodide.runPython("import site; site.getsitepackages()[0]") });
-    return { pyodide, boot: "snapshot" };
+    const { memory, files } = await snapshot(lock.packages.tensortab);
+    const fsInit = (FS, { sitePackages }) => {
+      for (const [path, text] of Object.entries(files)) {
+        const target = `${sitePackages}/${path}`;
+        FS.mkdirTree(target.slice(0, target.lastIndexOf("/")));
+        FS.writeFile(target, text);
+      }
+    };
+    return { pyodide: await loadPyodide({ ...options, fsInit, _loadSnapshot: memory }), boot: "snapshot" };
   } catch (error) {
     console.info(`Python starts without its snapshot: ${error.message}`);
-    const pyodide = await loadPyodide({ ...options, packages: ["tensortab"] });
-    return { pyodide, boot: "cold" };
+    return { pyodide: await loadPyodide({ ...options, packages: ["tensortab"] }), boot: "cold" };
   }
 }
 
