@@ -75,14 +75,14 @@ def test(args: list[str]) -> int:
         environment("test")
         browsers()
     build()
-    steps = [["pytest", *args]]
-    if not args:
-        steps = [["ruff", "check"], ["ruff", "format", "--check"], ["mypy"], ["pytest"]]
-    for command in steps:
+    failed = []
+    for command in [["pytest", *args]] if args else [["ruff", "check"], ["mypy"], ["pytest"]]:
         print(f"- {' '.join(command)}", flush=True)
-        if code := subprocess.call([PYTHON, "-m", *command], cwd=ROOT, stdin=subprocess.DEVNULL):
-            return code
-    return 0
+        if subprocess.call([PYTHON, "-m", *command], cwd=ROOT, stdin=subprocess.DEVNULL):
+            failed.append(command[0])
+    if failed:
+        print(f"failed: {', '.join(failed)}")
+    return len(failed)
 
 
 def bench(args: list[str]) -> int:
