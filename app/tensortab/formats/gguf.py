@@ -18,7 +18,8 @@ MAX_HEADER = 1 << 26  # bytes; a vocabulary of 256k tokens with its merges takes
 MAX_ITEMS = 1 << 22  # array items in the whole header
 MAX_ENTRIES = 1 << 16  # metadata entries, and tensors
 MAX_KEY = 65535
-MAX_DEPTH = 4  # arrays of arrays
+MAX_DEPTH = 4  # arrays of arrays, which no model is known to have
+MAX_ARRAYS = 1 << 12  # in an array
 
 STRING, ARRAY, BOOL = 8, 9, 7
 SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 10: "Q", 11: "q", 12: "d"}  # type id -> struct code
@@ -165,8 +166,8 @@ class _Header:
         if depth == MAX_DEPTH:
             raise self.bad(f"arrays nested more than {MAX_DEPTH} deep at byte {self.pos}")
         kind, count = self.scalar("I"), self.scalar("Q")
-        if count > MAX_ITEMS - self.items:
-            raise self.bad(f"an array of {count} items at byte {self.pos} (at most {MAX_ITEMS} in a header)")
+        if count > (MAX_ARRAYS if kind == ARRAY else MAX_ITEMS - self.items):
+            raise self.bad(f"an array of {count} items at byte {self.pos} is too long")
         self.items += count
         if kind in SCALARS:
             code = f"<{count}{SCALARS[kind]}"
@@ -248,10 +249,9 @@ def _preamble(header: _Header) -> tuple[int, int]:
     """Magic, version and counts."""
     if bytes(header.data[:4]) != b"GGUF":
         raise header.bad("it isn't a GGUF file", "pick a file ending in .gguf")
-    try:
-        _, version, tensor_count, entry_count = struct.unpack_from("<4sIQQ", header.data, header.need(24))
-    except _Short:
-        raise header.bad("the file ends within its header") from None
+    if len(header.data) < 24:
+        raise header.bad(f"the file ends within its header, after {len(header.data)} bytes")
+    _, version, tensor_count, entry_count = struct.unpack_from("<4sIQQ", header.data, header.need(24))
     if version & 0xFFFF == 0:
         raise header.bad("it is a big-endian GGUF file", "use the little-endian one")
     if version not in (2, 3):

@@ -94,15 +94,14 @@ def _sentence_pieces(metadata: dict[str, Any], vocab: dict[str, int], types: lis
     scores = _list(metadata, "scores", float)
     if len(scores) != len(types):
         raise _bad(f"has {len(types)} tokens but {len(scores)} scores")
-    ranked = []
+    merges = []
     for piece, id in vocab.items():
-        if types[id] not in (NORMAL, USER_DEFINED):
-            continue
-        for cut in range(1, len(piece)):
-            left, right = vocab.get(piece[:cut]), vocab.get(piece[cut:])
-            if left is not None and right is not None:
-                ranked.append((-scores[id], left, right, cut, piece))
-    ranked.sort()
+        if types[id] in (NORMAL, USER_DEFINED):
+            for cut in range(1, len(piece)):
+                if piece[:cut] in vocab and piece[cut:] in vocab:
+                    merges.append((scores[id], cut, piece))
+    # of equal scores (runs of spaces) the longer left part first, so that a run is merged from its left end
+    merges.sort(key=lambda merge: (merge[0], merge[1], len(merge[2])), reverse=True)
     prefix = metadata.get("tokenizer.ggml.add_space_prefix", True)
     unknown = _id(metadata, "unknown", len(types))
     spaces = {"type": "Replace", "pattern": {"String": " "}, "content": SPACE}
@@ -116,7 +115,7 @@ def _sentence_pieces(metadata: dict[str, Any], vocab: dict[str, int], types: lis
             "type": "Sequence",
             "decoders": [text, {"type": "ByteFallback"}, {"type": "Fuse"}, *([strip] if prefix else [])],
         },
-        "model": {"type": "BPE", "vocab": vocab, "merges": [[piece[:cut], piece[cut:]] for *_, cut, piece in ranked]}
+        "model": {"type": "BPE", "vocab": vocab, "merges": [[piece[:cut], piece[cut:]] for _, cut, piece in merges]}
         | {"dropout": None, "continuing_subword_prefix": None, "end_of_word_suffix": None, "ignore_merges": False}
         | {"unk_token": next((token for token, id in vocab.items() if id == unknown), None)}
         | {"fuse_unk": True, "byte_fallback": True},
