@@ -18,11 +18,11 @@ struct Params { vocab: u32 }
 @group(0) @binding(6) var<storage, read_write> state: array<u32>;
 @group(0) @binding(7) var<uniform> p: Params;
 
-const NEAR: u32 = 2048u; // candidates that workgroup memory holds; more are read from the second half of cand
-const ROWS: u32 = max(WG / 16u, 1u);
+const NEAR: u32 = 1024u; // candidates that workgroup memory holds; more are read from the second half of cand
 
 var<workgroup> near: array<u32, NEAR>;
-var<workgroup> sums: array<f32, 16u * ROWS>;
+var<workgroup> low_sums: array<atomic<u32>, 256>;
+var<workgroup> high_sums: array<atomic<u32>, 256>;
 var<workgroup> chosen: atomic<u32>;
 var<workgroup> start: vec3<u32>; // pos, done, tokens generated
 var<workgroup> slice: u32;
@@ -40,34 +40,51 @@ fn candidate(i: u32, count: u32, slices: u32) -> u32 {
   return cand[slices * SLICE + i];
 }
 
+fn digit_sum(digit: u32) -> f32 {
+  return f32(atomicLoad(&high_sums[digit])) * 65536.0 + f32(atomicLoad(&low_sums[digit]));
+}
+
 // The lowest t for which base + (the number, or the weight, of candidates with a key > t, of those with a key >= least) < limit:
-// four bits of t a round, sixteen values at a time, each summed by ROWS lanes.
+// eight bits of t a round, from a histogram of those bits (in fixed point, so that the order of additions does not matter).
 fn threshold(
-  lane: u32, count: u32, slices: u32, top: f32, weighed: bool, least: u32, base: f32, limit: f32,
+  lane: u32, count: u32, slices: u32, top: f32, weighed: bool, least: u32, start_base: f32, limit: f32,
 ) -> u32 {
+  const SHARE: u32 = 256u / WG;
+  let start = bin_start(parts[1]);
+  let unit = select(1.0, weight(start) / 1048576.0, weighed);
+  var base = start_base;
   var t = 0u;
-  for (var round = 0u; round < 8u; round++) {
-    let shift = 28u - 4u * round;
-    if (lane == 0u) { atomicStore(&chosen, 15u); }
-    for (var digit = lane % 16u; digit < 16u; digit += WG) {
-      let bound = t + (digit << shift) + ((1u << shift) - 1u);
-      var sum = 0.0;
-      for (var i = lane / 16u; i < count; i += ROWS) {
-        let key = candidate(i, count, slices);
-        if (key > bound && key >= least) {
-          if (weighed) { sum += weight(top - value(key)); } else { sum += 1.0; }
-        }
-      }
-      sums[digit * ROWS + lane / 16u] = sum;
+  for (var shift = 24u; shift < 32u; shift -= 8u) { // 24, 16, 8, 0: then it wraps
+    for (var digit = lane; digit < 256u; digit += WG) {
+      atomicStore(&low_sums[digit], 0u);
+      atomicStore(&high_sums[digit], 0u);
+    }
+    if (lane == 0u) { atomicStore(&chosen, 255u); }
+    workgroupBarrier();
+    for (var i = lane; i < count; i += WG) {
+      let key = candidate(i, count, slices);
+      if (key < least || (((key ^ t) >> shift) >> 8u) != 0u) { continue; }
+      var v = 1u;
+      if (weighed) { v = u32(weight(top - value(key) - start) * 1048576.0 + 0.5); }
+      let digit = (key >> shift) & 255u;
+      atomicAdd(&low_sums[digit], v & 0xFFFFu);
+      atomicAdd(&high_sums[digit], v >> 16u);
     }
     workgroupBarrier();
-    for (var digit = lane; digit < 16u; digit += WG) {
-      var sum = base;
-      for (var row = 0u; row < ROWS; row++) { sum += sums[digit * ROWS + row]; }
-      if (sum < limit) { atomicMin(&chosen, digit); }
+    let first = 255u - lane * SHARE; // each lane sums its share of the digits, the first lane the highest ones
+    var own = 0.0;
+    for (var n = 0u; n < SHARE; n++) { own += digit_sum(first - n); }
+    var above = scan(lane, vec2(own, 0.0)).x;
+    for (var n = 0u; n < SHARE; n++) {
+      let sum = digit_sum(first - n);
+      if (base + above * unit < limit) { atomicMin(&chosen, first - n); }
+      atomicStore(&low_sums[first - n], bitcast<u32>(above));
+      above += sum;
     }
     workgroupBarrier();
-    t += atomicLoad(&chosen) << shift;
+    let digit = atomicLoad(&chosen);
+    base += bitcast<f32>(atomicLoad(&low_sums[digit])) * unit;
+    t += digit << shift;
     workgroupBarrier();
   }
   return t;
@@ -133,7 +150,12 @@ fn draw(lane: u32, slices: u32, top: f32, pos: u32) {
   for (var s = begin; s < end; s++) { own += slice_mass(s, top, t); }
   let masses = scan(lane, vec2(own, 0.0));
   let u = f32(pcg(pos ^ pcg(settings.seed)) >> 8u) / 16777216.0 * masses.z;
-  if (lane == 0u) { atomicStore(&chosen, 0u); }
+  if (lane == 0u) {
+    atomicStore(&chosen, 0u);
+    slice = 0u;
+    goal = 0.0;
+    token = 0u;
+  }
   workgroupBarrier();
   if (own > 0.0 && masses.x <= u) { atomicMax(&chosen, lane); }
   workgroupBarrier();

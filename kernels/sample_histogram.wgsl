@@ -22,6 +22,10 @@ fn main(
 ) {
   let limited = settings.top_k > 0u && settings.top_k < p.vocab;
   if (state[1] != 0u || settings.temperature == 0.0 || (!limited && settings.top_p >= 1.0)) { return; }
+  for (var b = lane; b < BINS; b += WG) { // wgpu-native on lavapipe does not zero workgroup memory
+    atomicStore(&counts[b], 0u);
+    atomicStore(&masses[b], 0u);
+  }
   let top = value(largest(lane, grid.x).x);
   for (var i = id.x * SLICE + lane; i < min((id.x + 1u) * SLICE, p.vocab); i += WG) {
     let d = top - logits[i];

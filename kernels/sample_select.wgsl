@@ -34,11 +34,12 @@ fn main(
   let by_k = settings.top_k > 0u && settings.top_k < p.vocab;
   let by_p = settings.top_p < 1.0;
   let top = value(largest(lane, grid.x).x);
+  if (lane == 0u) {
+    atomicStore(&k_bin, BINS);
+    atomicStore(&p_first, BINS - 1u);
+    atomicStore(&p_last, 0u);
+  }
   if (by_k || by_p) {
-    if (lane == 0u) {
-      atomicStore(&k_bin, BINS);
-      atomicStore(&p_first, BINS - 1u);
-    }
     const SHARE: u32 = BINS / WG;
     var sum = vec2(0.0);
     for (var b = lane * SHARE; b < (lane + 1u) * SHARE; b++) { sum += in_bin(b); }
@@ -62,8 +63,6 @@ fn main(
         if (above[b].y < most) { atomicMax(&p_last, b); }
       }
     }
-  } else if (lane == 0u) {
-    atomicStore(&k_bin, BINS);
   }
   workgroupBarrier();
   let last = atomicLoad(&k_bin);
