@@ -1,10 +1,12 @@
 // Runs before the first paint. The page's own Python (studio/main.py) takes over as soon as it is up.
+let storage = { getItem: () => null, setItem: () => {}, removeItem: () => {}, blocked: true };
 try {
-  const theme = localStorage.getItem("tensortab.theme");
-  if (theme) document.documentElement.dataset.theme = theme;
+  storage = localStorage; // throws where the user blocks storage; Python could not catch that
 } catch (error) {
-  console.warn("Storage is blocked for this site: the theme follows the system.", error);
+  console.warn("Storage is blocked for this site: nothing is kept.", error);
 }
+const theme = storage.getItem("tensortab.theme");
+if (theme) document.documentElement.dataset.theme = theme;
 
 // A message sent before Python is up is not lost: it waits, and is said to wait.
 const early = (event) => {
@@ -20,7 +22,7 @@ addEventListener("submit", early);
 addEventListener("keydown", early);
 
 // Calls made before Python is up wait for it as well.
-globalThis.tensortab = { ready: Promise.withResolvers() };
+globalThis.tensortab = { ready: Promise.withResolvers(), storage };
 globalThis.tensortab.run = (source) => tensortab.ready.promise.then((run) => run(source));
 
 // PyScript makes functions out of text for its own workers, which are not used here: without this hook it

@@ -59,7 +59,7 @@ class Chat:
     # Conversations
 
     def fresh(self) -> Conversation:
-        kept = js.localStorage.getItem("tensortab.defaults")
+        kept = dom.storage.getItem("tensortab.defaults")
         defaults = json.loads(kept) if kept else {}
         return Conversation.new(new_key(), time.time(), defaults.get("system", ""), defaults.get("sampling"))
 
@@ -68,7 +68,7 @@ class Chat:
         try:
             await store.open_database()
             await self.list_again()
-            last = js.sessionStorage.getItem("tensortab.open")
+            last = dom.storage.getItem("tensortab.open")
             if last and self.conversation.empty and any(row["id"] == last for row in self.rows):
                 await self.open(last)
         except Exception as error:
@@ -113,6 +113,8 @@ class Chat:
 
     def begin(self) -> None:
         self.store_draft()
+        if self.failed is not None:
+            self.failed = self.problem = None
         if not self.conversation.empty:
             self.conversation = self.fresh()
         self.draw()
@@ -125,7 +127,7 @@ class Chat:
             await store.write(conversation)
         except Exception as error:
             self.unsaved[conversation.id] = conversation
-            self.problem = {"code": "not_kept", "message": message_of(error)}
+            self.failed, self.problem = None, {"code": "not_kept", "message": message_of(error)}
             self.draw_notice()
         else:
             if self.unsaved.pop(conversation.id, None) and not self.unsaved:
@@ -197,8 +199,8 @@ class Chat:
                 self.transcript.turns[answer.key].streaming("" if answer.text else self.waiting_text(answer))
                 if answer.text:
                     self.transcript.draw_now(answer.key, answer.text)
-        js.sessionStorage.setItem("tensortab.open", conversation.id)
-        prompt.value = js.localStorage.getItem("tensortab.draft." + self.draft_name()) or ""
+        attempt(dom.storage, "setItem", "tensortab.open", conversation.id)
+        prompt.value = dom.storage.getItem("tensortab.draft." + self.draft_name()) or ""
         fit_prompt()
         sidebar.show_list(self.rows, conversation.id)
         self.draw_buttons()
@@ -211,7 +213,9 @@ class Chat:
         document.documentElement.setAttribute("data-engine", self.engine.state)
 
     def draw_notice(self) -> None:
-        notice.update(self.engine, self.default, self.problem)
+        """A problem of an answer is shown with its chat, one of the storage everywhere."""
+        here = self.failed is None or self.failed.conversation.id == self.conversation.id
+        notice.update(self.engine, self.default, self.problem if here else None)
 
     def waiting_text(self, answer: Answer) -> str:
         if answer is self.active:
@@ -252,7 +256,7 @@ class Chat:
     def stored_known(self, kind: str, body: dict) -> None:
         if kind != "result":
             return
-        wanted = js.localStorage.getItem("tensortab.model")
+        wanted = dom.storage.getItem("tensortab.model")
         for model in body.get("models") or []:
             if self.default and model["name"] == self.default["name"]:
                 self.default["stored"] = model.get("stored") or 0
@@ -265,7 +269,7 @@ class Chat:
         """What the user asked for; remembered, so that the next visit needs no click."""
         self.problem = None
         if name is not None:
-            attempt(js.localStorage, "setItem", "tensortab.model", name)
+            attempt(dom.storage, "setItem", "tensortab.model", name)
             attempt(js.navigator.storage, "persist")
         self.engine.load(name, file)
 
@@ -289,6 +293,8 @@ class Chat:
         conversation.node(key)["stopped"] = "not answered"
         answer = Answer(conversation, question, key)
         self.queue.append(answer)
+        if self.failed is not None:
+            self.failed = self.problem = None
         self.transcript.append(conversation, key).streaming(self.waiting_text(answer))
         self.transcript.to_end()
         self.save_soon(conversation)
@@ -430,8 +436,8 @@ class Chat:
                 self.default["stored"] = 0
             self.settings.refresh()
             self.draw_notice()
-        if js.localStorage.getItem("tensortab.model") == name:
-            js.localStorage.removeItem("tensortab.model")
+        if dom.storage.getItem("tensortab.model") == name:
+            dom.storage.removeItem("tensortab.model")
         self.engine.request("delete", {"model": name}, deleted)
 
     # The message box
@@ -442,9 +448,9 @@ class Chat:
     def store_draft(self, *_) -> None:
         name = "tensortab.draft." + self.draft_name()
         if prompt.value:
-            attempt(js.localStorage, "setItem", name, prompt.value)
+            attempt(dom.storage, "setItem", name, prompt.value)
         else:
-            attempt(js.localStorage, "removeItem", name)
+            attempt(dom.storage, "removeItem", name)
 
     def typed(self, *_) -> None:
         fit_prompt()

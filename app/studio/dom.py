@@ -7,6 +7,7 @@ from jsffi import create_proxy
 SVG = "http://www.w3.org/2000/svg"
 _apply = js.Reflect.get(js.Reflect, "apply")
 _actions = {}
+storage = js.tensortab.storage  # localStorage, or a stand-in that keeps nothing (start.js)
 
 
 def by_id(name):
@@ -85,15 +86,6 @@ def attempt(obj, method: str, *args):
     a promise turns it into a JsException. Its `args` are (error, name, message)."""
     bound = _apply.bind(None, js.Reflect.get(obj, method), obj)
     return js.Promise.resolve(js.Array.of(*args)).then(bound)
-
-
-def listening(target, success: str, *failures):
-    """A promise of the first of these events of an old-style request object."""
-    deferred = js.Promise.withResolvers()
-    target.addEventListener(success, deferred.resolve)
-    for name in failures:
-        target.addEventListener(name, deferred.reject)
-    return deferred.promise
 
 
 def message_of(error) -> str:

@@ -60,7 +60,7 @@ class Engine:
         self.progress = Progress()
         self.changed = self.started = lambda: None
         self._worker, self._next, self._handlers, self._waiting, self._is_up = None, 0, {}, [], False
-        self._loading, self._file, self._release, self._recoveries = None, None, None, 0
+        self._loading, self._file, self._release, self._recoveries, self._load_id = None, None, None, 0, None
         self._channel = js.BroadcastChannel.new(LOCK)
         self._channel.addEventListener("message", create_proxy(self._asked_to_release))
         self._receive_proxy, self._crash_proxy = create_proxy(self._receive), create_proxy(self._crashed)
@@ -165,6 +165,8 @@ class Engine:
         navigator.locks.request(LOCK, options, create_proxy(self._got_lock))
 
     def _got_lock(self, lock):
+        if self.state != "loading":  # cancelled while it waited for the other tab
+            return None
         if lock is None:
             self.error = {"code": "two_tabs", "message": ""}
             self._set("elsewhere")
@@ -195,7 +197,8 @@ class Engine:
 
     def cancel_load(self) -> None:
         """What has arrived is kept; the next load goes on from there."""
-        self.request("abort", {"target": self._load_id}, lambda *_: None)
+        if self._release is not None:
+            self.abort(self._load_id)
         self._let_go()
         self._set("idle")
 
@@ -244,7 +247,8 @@ class Engine:
 
         def done(kind: str, body: dict) -> None:
             if kind in ("result", "error") and self.state == "answering":
-                self._recoveries = 0
+                if kind == "result":
+                    self._recoveries = 0
                 self.state = "ready"
             handler(kind, body)
             if kind in ("result", "error"):

@@ -121,7 +121,6 @@ def edit_end(turn) -> None:
 
 @action("new-chat")
 def _(_source):
-    chat.problem = None
     sidebar.drawer(False)
     chat.begin()
 
@@ -260,7 +259,7 @@ def _(_source):
 def _(_source):
     data = chat.conversation.data
     kept = json.dumps({"system": data["system"], "sampling": data["sampling"]})
-    attempt(js.localStorage, "setItem", "tensortab.defaults", kept)
+    attempt(dom.storage, "setItem", "tensortab.defaults", kept)
     by_id("tune").close()
     toast("New chats start with these instructions and settings.")
 

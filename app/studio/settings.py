@@ -3,7 +3,7 @@
 import js
 from js import document, navigator
 from jsffi import create_proxy
-from studio import notice
+from studio import dom, notice
 from studio.conversation import DEFAULTS
 from studio.dom import attempt, button, by_id, el, fill, on
 from studio.engine import Engine
@@ -167,10 +167,10 @@ class Settings:
         value = event.target.value
         if value:
             document.documentElement.setAttribute("data-theme", value)
-            attempt(js.localStorage, "setItem", "tensortab.theme", value)
+            attempt(dom.storage, "setItem", "tensortab.theme", value)
         else:
             document.documentElement.removeAttribute("data-theme")
-            attempt(js.localStorage, "removeItem", "tensortab.theme")
+            attempt(dom.storage, "removeItem", "tensortab.theme")
 
     def _device(self):
         info = self.engine.info

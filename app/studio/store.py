@@ -5,7 +5,7 @@ import json
 import js
 from jsffi import create_proxy
 from studio.conversation import Conversation
-from studio.dom import attempt, listening
+from studio.dom import storage
 
 STORE = "conversations"
 _database = None
@@ -18,34 +18,47 @@ def _upgrade(event) -> None:
 async def open_database() -> None:
     """Raises JsException where the browser keeps nothing (private windows, storage switched off)."""
     global _database
-    request = await attempt(js.indexedDB, "open", "tensortab", 1)
+    if hasattr(storage, "blocked"):
+        raise OSError("Storage is blocked for this site.")
+    request = js.indexedDB.open("tensortab", 1)
     request.addEventListener("upgradeneeded", create_proxy(_upgrade))
-    await listening(request, "success", "error", "blocked")
+    await done(request, "success", "error", "blocked")
     _database = request.result
 
 
-async def _objects(mode: str):
+def done(target, success: str, *failures):
+    """A promise that resolves with the first event and rejects with the error of the others. Listeners must be there
+    before Python awaits anything: a transaction ends, and its events are gone, by the time that it goes on."""
+    deferred = js.Promise.withResolvers()
+
+    def failed(*_):
+        error = target.error
+        deferred.reject(js.Error.new("storage failed") if error is None else error)
+    target.addEventListener(success, deferred.resolve)
+    for name in failures:
+        target.addEventListener(name, create_proxy(failed))
+    return deferred.promise
+
+
+def _transaction(mode: str):
     if _database is None:
         raise OSError("This browser keeps nothing for this page.")
-    transaction = await attempt(_database, "transaction", STORE, mode)
-    return transaction, transaction.objectStore(STORE)
+    return _database.transaction(STORE, mode)
 
 
 async def listing() -> list[dict]:
     """[{id, title, updated}], newest first."""
-    _, objects = await _objects("readonly")
-    request = objects.getAll()
-    await listening(request, "success", "error")
+    request = _transaction("readonly").objectStore(STORE).getAll()
+    await done(request, "success", "error")
     rows = []
     for record in request.result:
-        rows.append({"id": record.id, "title": record.title, "updated": float(js.String(record.updated))})
+        rows.append({"id": record.id, "title": record.title, "updated": float(record.updated)})
     return sorted(rows, key=lambda row: -row["updated"])
 
 
 async def read(key: str) -> Conversation | None:
-    _, objects = await _objects("readonly")
-    request = objects.get(key)
-    await listening(request, "success", "error")
+    request = _transaction("readonly").objectStore(STORE).get(key)
+    await done(request, "success", "error")
     found = request.result
     return Conversation(json.loads(found.data)) if hasattr(found, "data") else None
 
@@ -53,23 +66,21 @@ async def read(key: str) -> Conversation | None:
 async def write(conversation: Conversation) -> None:
     """Raises JsException (QuotaExceededError) where there is no room; the record before stays as it was."""
     data = conversation.data
-    record = js.JSON.parse(json.dumps({"id": data["id"], "title": conversation.title, "updated": data["updated"]}))
+    record = js.JSON.parse(json.dumps({"id": data["id"], "title": conversation.title, "updated": str(data["updated"])}))
     record.data = json.dumps(data)
-    transaction, objects = await _objects("readwrite")
-    finished = listening(transaction, "complete", "abort", "error")
-    await attempt(objects, "put", record)
-    await finished
+    transaction = _transaction("readwrite")
+    transaction.objectStore(STORE).put(record)
+    await done(transaction, "complete", "abort", "error")
 
 
 async def remove(key: str) -> None:
-    transaction, objects = await _objects("readwrite")
-    objects.delete(key)
-    await listening(transaction, "complete", "abort", "error")
+    transaction = _transaction("readwrite")
+    transaction.objectStore(STORE).delete(key)
+    await done(transaction, "complete", "abort", "error")
 
 
 async def everything() -> list[dict]:
     """The data of all conversations, for the export."""
-    _, objects = await _objects("readonly")
-    request = objects.getAll()
-    await listening(request, "success", "error")
+    request = _transaction("readonly").objectStore(STORE).getAll()
+    await done(request, "success", "error")
     return [json.loads(record.data) for record in request.result]

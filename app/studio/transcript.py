@@ -30,6 +30,7 @@ class Turn:
     def text(self, content: str) -> None:
         if self.mine:
             self.body.textContent = content
+            self.element.classList.toggle("long", len(content) > 240)
         else:
             self.rendered.update(content)
 
@@ -51,7 +52,8 @@ class Turn:
                 el("span", "%d / %d" % (place + 1, len(siblings)), cls="count"),
                 icon_button("next", "Later version", "branch", disabled=place == len(siblings) - 1,
                             data_to=siblings[place + 1] if place < len(siblings) - 1 else None))
-        tools.append(icon_button("copy", "Copy", "copy"))
+        if node["content"]:
+            tools.append(icon_button("copy", "Copy", "copy"))
         if self.mine:
             tools.append(icon_button("edit", "Edit", "edit"))
         else:

@@ -29,7 +29,7 @@ def figures(stats: dict) -> str:
         speed = timings["tokens_per_second"]
         parts.append(("%.1f tokens/s" if speed < 100 else "%.0f tokens/s") % speed)
     if timings.get("ttft_ms"):
-        parts.append("first after %.2f s" % (timings["ttft_ms"] / 1000))
+        parts.append("first token %.2f s" % (timings["ttft_ms"] / 1000))
     if usage.get("completion_tokens"):
         count = usage["completion_tokens"]
         parts.append("%d token%s" % (count, "" if count == 1 else "s"))

@@ -1,5 +1,6 @@
 """A copy of the site whose engine is a fake: the page alone, fast, with faults on demand."""
 
+import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,11 +34,15 @@ class Page:
         return self.browser.evaluate(expression)
 
     def wait(self, condition: str, timeout: float = 15) -> object:
-        return wait_for(self.browser, condition, timeout)
+        return wait_for(self.browser, f"Boolean({condition})", timeout)
 
-    def engine(self, source: str) -> object:
-        """Runs JavaScript in the fake engine."""
-        return self.js(f"tensortab.run({'js:' + source!r})")
+    def fake(self, **values: object) -> None:
+        """Sets variables of the fake engine."""
+        self.js(f"tensortab.run({'set ' + json.dumps(values)!r})")
+
+    def requests(self) -> list[dict]:
+        """The chat requests that the fake engine was given."""
+        return json.loads(str(self.js("tensortab.run('get requests')")))
 
     def click(self, selector: str) -> None:
         self.js(f"document.querySelector({selector!r}).click()")

@@ -28,7 +28,8 @@ const HOSTILE = `<script>globalThis.hacked = 1</script> <img src=x onerror="glob
 
 <div onclick="globalThis.hacked=1">block</div>
 `;
-let stored = 0, aborted = new Set();
+self.stored = 0;
+const aborted = new Set();
 const wait = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 const say = (message) => postMessage(JSON.stringify(message));
 
@@ -36,10 +37,10 @@ async function load({ model }, id, file) {
   const size = file ? file.size : MODEL.size;
   if (file?.name.startsWith("broken")) throw { code: "bad_file", message: "broken.gguf: the tensor table is cut off at byte 4096." };
   if (self.fault) { const fault = self.fault; self.fault = null; throw fault; }
-  for (const stage of stored >= size ? ["load"] : ["download", "load"]) {
-    for (let part = stage === "download" ? Math.floor(10 * stored / size) : 0; part <= 10; part += 1) {
+  for (const stage of self.stored >= size ? ["load"] : ["download", "load"]) {
+    for (let part = stage === "download" ? Math.floor(10 * self.stored / size) : 0; part <= 10; part += 1) {
       if (aborted.has(id)) throw { code: "aborted", message: "" };
-      if (stage === "download" && !file) stored = size * part / 10;
+      if (stage === "download" && !file) self.stored = size * part / 10;
       say({ id, event: "progress", stage, loaded: size * part / 10, total: size });
       await wait(self.pace ?? 20);
     }
@@ -76,13 +77,14 @@ const methods = {
   load, chat,
   abort: ({ target }) => { aborted.add(target); return {}; },
   run: async ({ source }) => {
-    if (source.startsWith("js:")) return { text: String(await eval(source.slice(3))) };
+    if (source.startsWith("set ")) return { text: JSON.stringify(Object.assign(self, JSON.parse(source.slice(4))).pace) ?? "" };
+    if (source.startsWith("get ")) return { text: JSON.stringify(self[source.slice(4)]) };
     if (source === "fail") throw { code: "bad_request", message: "NameError: fail" };
     return { text: `ran ${source}` };
   },
   info: () => INFO,
-  storage: () => ({ models: [{ ...MODEL, stored }], usage: stored + 4_000_000, quota: 12e9, persisted: true }),
-  delete: () => { stored = 0; return {}; },
+  storage: () => ({ models: [{ ...MODEL, stored: self.stored }], usage: self.stored + 4_000_000, quota: 12e9, persisted: true }),
+  delete: () => { self.stored = 0; return {}; },
 };
 self.requests = [];
 self.onmessage = async ({ data }) => {

@@ -1,0 +1,142 @@
+"""The data of a conversation, and the wording: plain Python that runs in CPython as it does in the page."""
+
+import copy
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from studio.conversation import DEFAULTS, Conversation, check, shorten
+from studio.wording import ERRORS, duration, explain, figures, size
+
+
+def talk() -> Conversation:
+    """Two exchanges: m1 m2 m3 m4."""
+    conversation = Conversation.new("c1", 1.0)
+    parent = None
+    for number, (role, text) in enumerate([("user", "one"), ("assistant", "1"), ("user", "two"), ("assistant", "2")]):
+        parent = conversation.add(role, text, number, parent)
+    return conversation
+
+
+def test_a_path_is_what_was_said() -> None:
+    conversation = talk()
+    assert conversation.path() == ["m1", "m2", "m3", "m4"]
+    assert conversation.title == "one"
+    assert conversation.messages("m3") == [
+        {"role": "user", "content": "one"}, {"role": "assistant", "content": "1"}, {"role": "user", "content": "two"},
+    ]  # fmt: skip
+
+
+def test_editing_adds_a_branch_and_keeps_the_old_one() -> None:
+    conversation = talk()
+    edited = conversation.add("user", "two, better", 9, "m2")
+    assert conversation.path() == ["m1", "m2", edited]
+    assert conversation.siblings(edited) == ["m3", edited]
+    conversation.turn_to("m3")
+    assert conversation.path() == ["m1", "m2", "m3", "m4"]
+
+
+def test_removing_a_leaf_shows_its_newest_sibling() -> None:
+    conversation = talk()
+    second = conversation.add("assistant", "", 9, "m3")
+    conversation.remove(second)
+    assert conversation.path()[-1] == "m4"
+    conversation.remove("m4")
+    assert conversation.path()[-1] == "m3"
+
+
+def test_instructions_come_first() -> None:
+    conversation = talk()
+    conversation.data["system"] = "Be brief."
+    assert conversation.messages("m1")[0] == {"role": "system", "content": "Be brief."}
+
+
+def test_the_oldest_exchange_can_be_left_out() -> None:
+    conversation = talk()
+    last = conversation.add("user", "three", 9, "m4")
+    assert conversation.leave_out_oldest(last)
+    assert [message["content"] for message in conversation.messages(last)] == ["two", "2", "three"]
+    assert conversation.leave_out_oldest(last)
+    assert [message["content"] for message in conversation.messages(last)] == ["three"]
+    assert not conversation.leave_out_oldest(last)
+    assert conversation.path()[0] == "m1", "it stays in the chat"
+
+
+def test_empty_answers_are_not_sent() -> None:
+    conversation = talk()
+    conversation.node("m2")["content"] = ""
+    assert [message["content"] for message in conversation.messages("m3")] == ["one", "two"]
+
+
+def test_markdown_and_sampling() -> None:
+    conversation = talk()
+    conversation.data["sampling"] = {"temperature": 0}
+    assert conversation.sampling() == DEFAULTS | {"temperature": 0}
+    assert conversation.markdown().startswith("# one\n\n**You**\n\none\n\n**Model**\n\n1")
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda data: data.update(version=2),
+        lambda data: data.update(head="m9"),
+        lambda data: data.update(head=None),
+        lambda data: data.update(title=7),
+        lambda data: data["nodes"]["m1"].update(parent="m4"),
+        lambda data: data["nodes"]["m1"].update(role="system"),
+        lambda data: data["nodes"]["m2"].update(content=None),
+        lambda data: data["nodes"].update(x=data["nodes"]["m1"]),
+        lambda data: data.update(created="now"),
+    ],
+)
+def test_a_spoilt_import_is_refused(spoil) -> None:
+    data = talk().data
+    check(copy.deepcopy(data))
+    spoil(data)
+    with pytest.raises(ValueError, match="export"):
+        check(data)
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.floats(allow_nan=False) | st.text(max_size=5),
+    lambda children: st.lists(children, max_size=4) | st.dictionaries(st.text(max_size=8), children, max_size=6),
+    max_leaves=20,
+)
+
+
+@given(st.one_of(json_values, st.fixed_dictionaries({
+    "version": st.just(1), "id": st.text(max_size=3), "title": st.text(max_size=3), "system": st.just(""),
+    "sampling": st.just({}), "created": st.just(0), "updated": st.just(0), "head": st.sampled_from([None, "m1", "m2"]),
+    "from": st.sampled_from([None, "m1"]),
+    "nodes": st.dictionaries(st.sampled_from(["m1", "m2", "m3", "x"]), st.fixed_dictionaries({
+        "role": st.sampled_from(["user", "assistant", "tool"]), "content": st.text(max_size=3),
+        "parent": st.sampled_from([None, "m1", "m2", "m3"]), "time": st.just(0)}) | json_values, max_size=3),
+})))  # fmt: skip
+def test_whatever_passes_the_check_can_be_shown(data: object) -> None:
+    try:
+        check(data)
+    except ValueError:
+        return
+    conversation = Conversation(json.loads(json.dumps(data)))
+    for key in conversation.path():
+        assert key in conversation.siblings(key)
+    conversation.markdown()
+
+
+def test_numbers_in_words() -> None:
+    assert [size(n) for n in (12, 98_362_432, 1_500_000, 2_147_483_648)] == ["12 bytes", "98 MB", "1.5 MB", "2.1 GB"]
+    assert [duration(n) for n in (0.2, 42.4, 150, 7200)] == ["1 s", "42 s", "2 min", "2 h"]
+    line = figures({"timings": {"tokens_per_second": 41.66, "ttft_ms": 212}, "usage": {"completion_tokens": 1}})
+    assert line == "41.7 tokens/s  ·  first token 0.21 s  ·  1 token"
+    assert shorten("word " * 30) == "word word word word word word word word word…"
+
+
+def test_every_error_says_what_to_do() -> None:
+    for code in ("no_webgpu no_adapter out_of_memory device_lost bad_shard bad_file context_exceeded quota offline "
+                 "bad_request two_tabs crashed not_kept").split():  # fmt: skip
+        title, advice, buttons = explain(code)
+        assert title and advice and buttons
+    assert explain("never heard of")[2][0] == ("Try again", "retry")
+    assert all(len(title) < 60 for title, _, _ in ERRORS.values())

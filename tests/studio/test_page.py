@@ -1,0 +1,475 @@
+"""The page in Chromium with a fake engine: everything that a user does, and each fault."""
+
+import json
+
+import pytest
+
+from tests.conftest import Site
+from tests.studio.conftest import Page
+
+
+def press(page: Page, *keys: str) -> None:
+    from selenium.webdriver.common.action_chains import ActionChains
+
+    chain = ActionChains(page.browser.driver)
+    *held, last = keys
+    for key in held:
+        chain.key_down(key)
+    chain.send_keys(last)
+    for key in held:
+        chain.key_up(key)
+    chain.perform()
+
+
+def keys() -> type:
+    from selenium.webdriver.common.keys import Keys
+
+    return Keys
+
+
+def test_first_visit_asks_before_it_downloads(page: Page, fake: Site) -> None:
+    page.open()
+    page.wait("document.querySelector('#notice [data-act=load-default]')")
+    assert "98 MB" in page.text("#notice")
+    assert "nothing is uploaded" in page.text("#notice")
+    assert page.text("#engine-gpu") == "Acme Toaster 3"
+    page.fake(pace=150)
+    page.click("[data-act=load-default]")
+    page.wait("document.querySelector('#amount')?.innerText.includes('MB/s')")
+    assert "of 98 MB" in page.text("#amount")
+    assert "left" in page.text("#amount")
+    page.click("[data-act=cancel-load]")
+    page.wait("document.querySelector('#notice [data-act=load-default]')")
+    page.fake(pace=5)
+    page.click("[data-act=load-default]")
+    page.wait("document.documentElement.dataset.engine === 'ready'")
+    assert page.js("document.querySelector('#notice').hidden") is True
+    assert {path for path, _ in fake.requests if path.endswith(".bin")} == set()
+
+
+def test_a_chat_with_figures_and_markdown(page: Page) -> None:
+    page.open()
+    page.load()
+    page.send("Why is the sky blue?")
+    page.answered(2)
+    shape = page.js("[...document.querySelector('.turn:last-child .text').children].map((e) => e.tagName)")
+    assert shape == ["P", "OL", "FIGURE", "DIV", "P"]
+    assert page.js("document.querySelector('.turn:last-child pre').textContent").startswith("def scattering")
+    assert page.js("document.querySelectorAll('.turn:last-child td')[2].dataset.align") == "right"
+    assert page.text(".turn:last-child .figures").startswith("41.7 tokens/s")
+    assert page.text("#title") == "Why is the sky blue?"
+    assert page.text("#conversations .here") == "Why is the sky blue?"
+    assert "The sky is blue" in page.js("document.querySelector('#said').textContent")
+    request = page.requests()[-1]
+    assert request["messages"] == [{"role": "user", "content": "Why is the sky blue?"}]
+    assert request["temperature"] == 0.6 and request["max_tokens"] == 512 and isinstance(request["seed"], int)
+
+
+def test_hostile_answers_stay_text(page: Page) -> None:
+    page.open()
+    page.load()
+    page.send("hostile")
+    page.answered(2)
+    assert page.js("globalThis.hacked ?? null") is None
+    assert page.js("document.querySelectorAll('.turn script, .turn img, .turn .text div').length") == 0
+    assert page.js("[...document.querySelectorAll('.turn a')].map((a) => a.href)") == [
+        "https://example.org/a", "https://example.org/p.png"]  # fmt: skip
+    assert page.js("document.querySelector('.turn a').rel") == "noopener noreferrer nofollow"
+    text = page.text(".turn:last-child .text")
+    assert "<script>globalThis.hacked = 1</script>" in text
+    assert "<b>" in text, "an entity is its character"
+    assert "Image: a picture" in text
+
+
+def test_text_beyond_ascii_survives(page: Page) -> None:
+    page.open()
+    page.load()
+    page.js("document.querySelector('#prompt').value = 'emoji 👩‍🚀 ü'")
+    page.click("#send")
+    page.answered(2)
+    assert page.turns() == ["emoji 👩‍🚀 ü", "Grüße 😀 漢字"]
+    assert page.requests()[-1]["messages"][-1]["content"] == "emoji 👩‍🚀 ü"
+    page.open()
+    page.answered(2)
+    assert page.turns() == ["emoji 👩‍🚀 ü", "Grüße 😀 漢字"]
+
+
+def test_a_message_sent_early_waits_for_the_engine(page: Page) -> None:
+    page.open()
+    page.send("short please")
+    page.wait("document.querySelector('.pending')")
+    assert "Waits for the model" in page.text(".pending")
+    page.load()
+    page.answered(2)
+    assert page.turns() == ["short please", "A short answer."]
+
+
+def test_a_message_sent_before_python_is_up_is_not_lost(page: Page, fake: Site) -> None:
+    page.browser.driver.set_page_load_timeout(20)
+    page.js(f"location.assign({page.url!r})")
+    page.wait("document.readyState !== 'loading' && document.querySelector('#prompt')")
+    page.js("""(() => {
+        const prompt = document.querySelector('#prompt');
+        prompt.value = 'short and early';
+        prompt.dispatchEvent(new KeyboardEvent('keydown', {key: 'Enter', bubbles: true, cancelable: true}));
+    })()""")
+    page.wait("document.documentElement.hasAttribute('data-ready')")
+    page.wait("document.querySelectorAll('.turn').length === 2 || document.querySelector('#prompt').value")
+    assert page.turns()[:1] == ["short and early"]
+
+
+def test_stop_by_escape_keeps_what_was_written(page: Page) -> None:
+    page.open()
+    page.load()
+    page.send("slowly")
+    page.wait("document.querySelector('.streaming .text').innerText.length > 20")
+    assert page.js("getComputedStyle(document.querySelector('#stop')).display") != "none"
+    press(page, keys().ESCAPE)
+    page.answered(2)
+    assert page.text(".turn:last-child .figures").startswith("stopped")
+    assert page.turns()[1].startswith("The sky is blue")
+    assert page.js("document.querySelector('#send').hidden") is False
+
+
+def test_regenerate_and_edit_branch(page: Page) -> None:
+    page.open()
+    page.load()
+    page.send("short one")
+    page.answered(2)
+    page.click(".turn:last-child [data-act=again]")
+    page.wait("document.querySelector('.turn:last-child .count')?.innerText === '2 / 2'")
+    press(page, keys().ARROW_UP)
+    page.wait("document.activeElement.matches('.editor textarea')")
+    press(page, *["!"])
+    press(page, keys().ENTER)
+    page.wait("document.querySelector('.turn.mine .count')?.innerText === '2 / 2'")
+    page.answered(2)
+    assert page.turns()[0] == "short one!"
+    assert page.requests()[-1]["messages"] == [{"role": "user", "content": "short one!"}]
+    page.click(".turn.mine [data-act=branch]")
+    page.wait("document.querySelector('.turn.mine .count').innerText === '1 / 2'")
+    assert page.turns()[0] == "short one"
+    page.open()
+    page.answered(2)
+    assert page.turns()[0] == "short one", "the shown branch is kept"
+
+
+def test_enter_sends_and_shift_enter_does_not(page: Page) -> None:
+    page.open()
+    page.write("first")
+    press(page, keys().SHIFT, keys().ENTER)
+    page.write("second")
+    assert page.js("document.querySelector('#prompt').value") == "first\nsecond"
+    assert page.js("document.querySelectorAll('.turn').length") == 0
+
+
+def test_conversations_are_kept_renamed_deleted_and_brought_back(page: Page) -> None:
+    page.open()
+    page.load()
+    page.send("short alpha")
+    page.answered(2)
+    press(page, keys().CONTROL, "k")
+    page.wait("!document.querySelector('#hello').hidden")
+    page.send("short beta")
+    page.answered(2)
+    titles = "[...document.querySelectorAll('#conversations .open')].map((e) => e.innerText)"
+    page.wait(f"{titles}.length === 2")
+    assert page.js(titles) == ["short beta", "short alpha"]
+    page.js("document.querySelectorAll('#conversations .open')[1].click()")
+    page.wait("document.querySelector('#title').innerText === 'short alpha'")
+    page.click("header.top [data-act=chat-menu]")
+    page.click("#menu [data-act=rename]")
+    page.wait("document.activeElement.matches('.rename')")
+    press(page, *["Γ"])
+    press(page, keys().ENTER)
+    page.wait(f"{titles}.includes('Γ')")
+    page.click("header.top [data-act=chat-menu]")
+    page.click("#menu [data-act=delete-chat]")
+    page.wait(f"{titles}.length === 1")
+    page.wait("document.querySelector('#toast').innerText.includes('Undo')")
+    page.click("#toast [data-act=undo-delete]")
+    page.wait(f"{titles}.length === 2")
+    page.wait("document.querySelector('#title').innerText === 'Γ'")
+    assert page.turns() == ["short alpha", "A short answer."]
+    page.open()
+    page.wait(f"{titles}.length === 2")
+
+
+def test_the_next_visit_loads_by_itself_and_reopens_the_chat(page: Page) -> None:
+    page.open()
+    page.load()
+    page.send("short hello")
+    page.answered(2)
+    page.js("document.querySelector('#prompt').value = 'a draft'")
+    page.js("document.querySelector('#prompt').dispatchEvent(new Event('input'))")
+    page.wait("Object.keys(localStorage).some((k) => k.startsWith('tensortab.draft.'))")
+    page.open()
+    page.wait("document.querySelectorAll('.turn').length === 2")
+    assert page.js("document.querySelector('#prompt').value") == "a draft"
+    # The fake engine forgets what it kept: the card offers the download again, and nothing is fetched unasked.
+    page.wait("document.querySelector('[data-act=load-default]')")
+
+
+def test_instructions_and_sampling_reach_the_engine(page: Page) -> None:
+    page.open()
+    page.load()
+    page.click("#tune-button")
+    page.js("""(() => {
+        const set = (id, value) => { const e = document.getElementById(id); e.value = value;
+            e.dispatchEvent(new Event('input')); e.dispatchEvent(new Event('change')); };
+        set('system', 'Speak like a pirate.'); set('knob-temperature', '0'); set('knob-top_k', '7');
+        set('knob-seed', '1234'); set('knob-max_tokens', '64');
+    })()""")
+    page.click("#tune [data-act=close-dialog]")
+    page.send("short")
+    page.answered(2)
+    request = page.requests()[-1]
+    assert request["messages"][0] == {"role": "system", "content": "Speak like a pirate."}
+    assert (request["temperature"], request["top_k"], request["seed"], request["max_tokens"]) == (0, 7, 1234, 64)
+    assert page.js("document.querySelector('.turn:last-child .figures').title") == "Seed 1234"
+
+
+def test_themes(page: Page) -> None:
+    page.open()
+    light = page.js("getComputedStyle(document.querySelector('.main')).backgroundColor")
+    page.click("#engine-line")
+    page.js("document.querySelector('input[value=dark]').click()")
+    page.wait(f"getComputedStyle(document.querySelector('.main')).backgroundColor !== {light!r}")
+    page.open()
+    assert page.js("document.documentElement.dataset.theme") == "dark"
+    page.click("#engine-line")
+    page.js("document.querySelector('input[value=\"\"]').click()")
+    assert page.js("localStorage.getItem('tensortab.theme')") is None
+
+
+def test_models_are_listed_and_deleted(page: Page) -> None:
+    page.open()
+    page.load()
+    page.click("#engine-line")
+    page.wait("document.querySelector('.model')")
+    assert "98 MB kept" in page.text(".model")
+    assert "Apache-2.0" in page.text(".model")
+    page.click(".model [data-act=delete-model]")
+    page.wait("document.querySelector('.model')?.innerText.includes('not on this device')")
+    assert "Acme Toaster 3" in page.text("#settings")
+
+
+def test_an_own_file_is_loaded_and_a_broken_one_explained(page: Page) -> None:
+    page.open()
+    page.wait("document.querySelector('[data-act=load-default]')")
+    give = """(name) => { const box = document.getElementById('model-file'), list = new DataTransfer();
+        list.items.add(new File([new Uint8Array(4096)], name)); box.files = list.files;
+        box.dispatchEvent(new Event('change')); }"""
+    page.js(f"({give})('notes.txt')")
+    page.wait("document.querySelector('#toast').innerText.includes('not a .gguf file')")
+    page.js(f"({give})('broken.gguf')")
+    page.wait("document.querySelector('#notice').dataset.code === 'bad_file'")
+    assert "cut off at byte 4096" in page.text("#notice")
+    page.js(f"({give})('mine.gguf')")
+    page.wait("document.documentElement.dataset.engine === 'ready'")
+    assert page.text("#engine-state") == "mine.gguf"
+
+
+@pytest.mark.parametrize("code", ["out_of_memory", "bad_shard", "quota", "offline", "no_adapter", "bad_request"])
+def test_an_error_says_what_to_do_and_retrying_works(page: Page, code: str) -> None:
+    page.open()
+    page.fake(fault={"code": code, "message": "Said by the test."})
+    page.wait("document.querySelector('[data-act=load-default]')")
+    page.send("short please")
+    page.click("[data-act=load-default]")
+    page.wait(f"document.querySelector('#notice').dataset.code === {code!r}")
+    assert "Said by the test." in page.text("#notice .detail")
+    assert page.turns()[0] == "short please"
+    action = "download-again" if code == "bad_shard" else "retry"
+    if code == "bad_request":
+        page.click("#engine-line")
+        page.wait("document.querySelector('[data-act=load-model]')")
+        action = "load-model"
+    page.click(f"[data-act={action}]")
+    page.answered(2)
+    assert page.turns() == ["short please", "A short answer."]
+
+
+def test_offline_goes_on_by_itself(page: Page) -> None:
+    page.open()
+    page.fake(fault={"code": "offline", "message": ""})
+    page.wait("document.querySelector('[data-act=load-default]')")
+    page.click("[data-act=load-default]")
+    page.wait("document.querySelector('#notice').dataset.code === 'offline'")
+    page.js("dispatchEvent(new Event('online'))")
+    page.wait("document.documentElement.dataset.engine === 'ready'")
+
+
+def test_a_long_chat_can_leave_out_its_oldest(page: Page) -> None:
+    page.open()
+    page.load()
+    page.send("short")
+    page.answered(2)
+    page.send("too long")
+    page.wait("document.querySelector('#notice').dataset.code === 'context_exceeded'")
+    page.click("[data-act=shorten]")
+    page.wait("document.querySelectorAll('.turn').length === 4 && document.querySelector('#notice').hidden")
+    page.answered(4)
+    assert page.js("document.querySelectorAll('.cut').length") == 1
+    assert [m["content"] for m in page.requests()[-1]["messages"]] == ["too long"]
+
+
+def test_a_lost_gpu_is_loaded_again_and_the_answer_written_anew(page: Page) -> None:
+    page.open()
+    page.load()
+    page.send("fault device_lost")
+    page.answered(2)
+    assert page.turns()[1].startswith("The sky is blue")
+    assert page.js("document.querySelector('#notice').hidden") is True
+    assert len(page.requests()) == 2
+
+
+def test_a_crashed_engine_can_be_started_again(page: Page) -> None:
+    page.open()
+    page.load()
+    page.send("crash")
+    page.wait("document.querySelector('#notice').dataset.code === 'crashed'")
+    assert page.turns()[1].startswith("The sky is")
+    assert "interrupted" in page.text(".turn:last-child .figures")
+    page.click("[data-act=restart]")
+    page.load()
+    page.click(".turn:last-child [data-act=again]")
+    page.wait("document.querySelector('.streaming')")
+
+
+def test_storage_full_is_said_and_nothing_is_lost(page: Page) -> None:
+    page.open()
+    page.load()
+    page.js("""void (IDBObjectStore.prototype.put = function () {
+        const transaction = this.transaction;
+        queueMicrotask(() => transaction.abort());
+    })""")
+    page.send("short")
+    page.answered(2)
+    page.wait("document.querySelector('#notice').dataset.code === 'not_kept'")
+    assert "short" in page.text("#conversations")
+    page.click("[data-act=new-chat]")
+    page.wait("!document.querySelector('#hello').hidden")
+    page.js("document.querySelector('#conversations .open').click()")
+    page.wait("document.querySelectorAll('.turn').length === 2")
+    assert page.turns() == ["short", "A short answer."]
+
+
+def test_two_tabs_share_one_model(page: Page) -> None:
+    page.open()
+    page.load()
+    first = page.browser.driver.current_window_handle
+    page.browser.driver.switch_to.new_window("tab")
+    try:
+        page.open()
+        page.wait("document.querySelector('[data-act=load-default]')")
+        page.click("[data-act=load-default]")
+        page.wait("document.querySelector('#notice').dataset.code === 'two_tabs'")
+        page.click("[data-act=use-here]")
+        page.wait("document.documentElement.dataset.engine === 'ready'")
+        page.browser.driver.switch_to.window(first)
+        page.wait("document.querySelector('#notice').dataset.code === 'two_tabs'")
+        page.browser.driver.switch_to.new_window("tab")
+        page.open()
+        page.send("short from a third tab")
+        page.wait("document.querySelectorAll('#conversations .open').length === 1")
+        page.browser.driver.close()
+        page.browser.driver.switch_to.window(first)
+        page.wait("document.querySelector('#conversations .open')?.innerText === 'short from a third tab'")
+    finally:
+        for handle in page.browser.driver.window_handles:
+            if handle != first:
+                page.browser.driver.switch_to.window(handle)
+                page.browser.driver.close()
+        page.browser.driver.switch_to.window(first)
+
+
+def test_without_webgpu_old_chats_stay_readable(page: Page) -> None:
+    page.open()
+    page.load()
+    page.send("short")
+    page.answered(2)
+    hide = "delete Navigator.prototype.gpu"
+    script = page.browser.driver.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": hide})
+    try:
+        page.open()
+        page.wait("document.querySelector('#notice').dataset.code === 'no_webgpu'")
+        page.answered(2)
+        assert page.turns() == ["short", "A short answer."]
+    finally:
+        page.browser.driver.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", script)
+
+
+def test_export_and_import(page: Page) -> None:
+    page.open()
+    page.load()
+    page.send("short")
+    page.answered(2)
+    page.js("""void (globalThis.saved = [], URL.createObjectURL = (blob) => { saved.push(blob); return 'about:blank#'; })""")
+    page.js("void (HTMLAnchorElement.prototype.click = function () { saved.name = this.download; })")
+    page.click("header.top [data-act=chat-menu]")
+    page.click("#menu [data-act=export-markdown]")
+    page.wait("saved.length === 1")
+    assert page.js("saved[0].text()") == "# short\n\n**You**\n\nshort\n\n**SmolLM2-135M-Instruct**\n\nA short answer.\n"
+    page.click("#engine-line")
+    page.click("[data-act=export-all]")
+    page.wait("saved.length === 2")
+    exported = json.loads(str(page.js("saved[1].text()")))
+    assert [c["title"] for c in exported["conversations"]] == ["short"]
+    exported["conversations"][0]["title"] = "imported"
+    give = """(text) => { const box = document.getElementById('import-file'), list = new DataTransfer();
+        list.items.add(new File([text], 'x.json')); box.files = list.files; box.dispatchEvent(new Event('change')); }"""
+    page.js(f"({give})('[1]')")
+    page.wait("document.querySelector('#toast').innerText.includes('Nothing was imported')")
+    page.js(f"({give})({json.dumps(json.dumps(exported))})")
+    page.wait("document.querySelectorAll('#conversations .open').length === 2")
+
+
+def test_the_door_for_automation(page: Page) -> None:
+    page.browser.open(page.url)
+    assert page.js("tensortab.run('1 + 1')") == "ran 1 + 1"
+    assert "NameError" in str(page.js("tensortab.run('fail').catch((e) => e.message)"))
+
+
+def test_a_phone_has_a_drawer(page: Page) -> None:
+    page.browser.resize(390, 844)
+    try:
+        page.open()
+        assert page.js("document.querySelector('#side').inert") is True
+        page.click("#drawer-button")
+        page.wait("document.querySelector('#side').getBoundingClientRect().left === 0")
+        assert page.js("document.activeElement.closest('#side') !== null") is True
+        press(page, keys().ESCAPE)
+        page.wait("document.querySelector('#side').inert")
+        assert page.js("document.documentElement.scrollWidth") == 390
+    finally:
+        page.browser.resize(1200, 800)
+
+
+def test_names_for_screen_readers(page: Page) -> None:
+    page.open()
+    page.load()
+    page.send("short")
+    page.answered(2)
+    page.click("#engine-line")
+    page.wait("document.querySelector('.model')")
+    nameless = """[...document.querySelectorAll('button, input, textarea, a, dialog, [role]')].filter((e) => {
+        const named = e.ariaLabel || e.textContent.trim() || e.labels?.length || e.getAttribute('aria-labelledby');
+        return !named && !['status', 'alert'].includes(e.role) && e.getAttribute('aria-hidden') !== 'true';
+    }).map((e) => e.outerHTML)"""
+    assert page.js(nameless) == []
+    assert page.js("document.documentElement.lang") == "en"
+    assert page.js("document.querySelector('#turns').getAttribute('aria-label')") == "Conversation"
+
+
+def test_nothing_is_asked_of_another_origin_and_the_policy_is_strict(page: Page) -> None:
+    page.open()
+    page.load()
+    page.send("hostile")
+    page.answered(2)
+    names = page.js("performance.getEntriesByType('resource').map((e) => e.name)")
+    assert names and all(name.startswith(page.url) for name in names)  # type: ignore[attr-defined]
+    policy = str(page.js("document.querySelector('meta[http-equiv=Content-Security-Policy]').content"))
+    assert "unsafe-eval'" not in policy.replace("'wasm-unsafe-eval'", "") and "unsafe-inline" not in policy
+    severe = [line for line in page.browser.console() if line.startswith("severe") and "404" not in line]
+    assert severe == []
