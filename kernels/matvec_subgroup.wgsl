@@ -1,0 +1,41 @@
+enable subgroups;
+diagnostic(off, subgroup_uniformity); // the loop below is uniform within a subgroup, which the compiler cannot see
+// linear: y[t, j] = x[t, :] . W[w_row + j, :]
+//   NORM: with x[t, :] * g / sqrt(mean(x[t, :]^2) + eps) in the place of x[t, :]. The sum of squares is taken in the same
+//   pass, and the root applied at the end.   GATED: silu(gate) * up, where gate is row j and up row n + j of W.
+// x: [rows, k] f32, g: [k] f32, w: planes of FORMAT -> y[t * y_stride + y_offset + j] for j < n. k % 32 == 0.
+// A subgroup takes 4 rows of W (4 outputs, or 2 gated ones), its invocations groups of 32 columns in turn. A workgroup has
+// two such sets of rows whatever the size of its subgroups: more subgroups than that are idle, fewer take both in turn.
+// Subgroups are taken to be runs of neighbouring invocations, as they are in every implementation for a workgroup of one
+// dimension (WGSL promises it not).
+// grid: G = ceil(n / 8), GATED: ceil(n / 4), as (min(G, 65535), ceil(G / 65535), rows). pick: subgroups, rows <= 4.
+const WG: u32 = 64u;            // spec: invocations a workgroup
+const NORM: bool = false;       // spec: x is RMS-normed with gain g
+const GATED: bool = false;      // spec: silu(gate) * up
+
+struct Params { rows: u32, n: u32, k: u32, blocks: u32, y_stride: u32, y_offset: u32, eps: f32, w_row: u32 }
+@group(0) @binding(0) var<storage, read> x: array<vec4<f32>>;
+@group(0) @binding(1) var<storage, read> g: array<vec4<f32>>;
+@group(0) @binding(2) var<storage, read> w: array<vec4<u32>>;
+@group(0) @binding(3) var<storage, read_write> y: array<f32>;
+@group(0) @binding(4) var<uniform> p: Params;
+
+fn epilogue(v: f32, i: u32) -> f32 { return v; } // fuse
+// include: formats/inner.wgsl
+// include: formats/f32.wgsl // spec: FORMAT
+// include: matvec_part.wgsl
+
+@compute @workgroup_size(WG)
+fn main(@builtin(local_invocation_index) lid: u32, @builtin(workgroup_id) wg: vec3<u32>,
+        @builtin(num_workgroups) grid: vec3<u32>, @builtin(subgroup_size) size: u32,
+        @builtin(subgroup_invocation_id) lane: u32) {
+    for (var half = lid / size; half < 2u; half += max(WG / size, 1u)) {
+        let first = ((wg.y * grid.x + wg.x) * 2u + half) * OUTPUTS;
+        let part = partial_sums(wg.z, first, lane, size);
+        let sums = subgroupAdd(part.sums);
+        let squares = subgroupAdd(part.squares);
+        if lane < OUTPUTS {
+            store(sums, squares, wg.z, first, lane);
+        }
+    }
+}

@@ -1,0 +1,147 @@
+"""The matrix kernels against numpy in float64 with the dequantised weights."""
+
+import numpy as np
+import pytest
+
+from tensortab.device.native import NativeDevice
+from tensortab.dtype import DTYPES
+from tensortab.kernels import source
+from tests.kernels.harness import planes, run, supports
+from tests.kernels.test_formats import FORMATS, dequantized
+from tests.kernels.tolerances import assert_close
+
+# outputs and rows a workgroup, with the kernels' default specs
+TILES = {"matvec_serial": (64, 1), "matvec": (8, 1), "matvec_subgroup": (8, 1), "matmul": (64, 64), "matmul_serial": (64, 4)}
+MATVECS = [stem for stem in TILES if stem.startswith("matvec")]
+EPS = 1e-5
+
+
+def weight(rng: np.random.Generator, format: str, rows: int, k: int) -> np.ndarray:
+    """[blocks, nbytes] u8 of a weight with values of about 0.05, as in a model; its row 0 is all zero."""
+    dtype = DTYPES[format]
+    if dtype.block == 1:
+        values = rng.normal(0, 0.05, (rows, k)).astype(np.float32)
+        values[0] = 0
+        if format == "bf16":
+            return (values.view(np.uint32) >> 16).astype(np.uint16).view(np.uint8).reshape(-1, 2)
+        return values.astype({"f32": np.float32, "f16": np.float16}[format]).view(np.uint8).reshape(-1, dtype.nbytes)
+    blocks = rng.integers(0, 256, (rows * k // dtype.block, dtype.nbytes), dtype=np.uint8)
+    scales = {"q4_1": (0, 2), "q5_1": (0, 2), "q4_k": (0, 2), "q5_k": (0, 2), "q6_k": (208,)}.get(format, (0,))
+    for offset in scales:
+        d = rng.normal(0, 1e-4 if dtype.block == 256 else 3e-3, len(blocks)).astype(np.float16)
+        blocks[:, offset : offset + 2] = d.view(np.uint8).reshape(-1, 2)
+    blocks[: k // dtype.block] = 0
+    return blocks
+
+
+def check(
+    backend: NativeDevice, rng: np.random.Generator, stem: str, format: str, rows: int, n: int, k: int, w_row: int = 0,
+    y_offset: int = 0, residual: bool = False, **spec: str | int | bool,
+) -> None:  # fmt: skip
+    """One case of a kernel of `linear`. The output has y_offset + n + 5 columns: the others stay as they are."""
+    if not supports(backend, spec, source(stem)):
+        pytest.skip("needs a feature that this backend lacks")
+    norm, gated = bool(spec.get("NORM")), bool(spec.get("GATED"))
+    used = n * (2 if gated else 1)
+    blocks = weight(rng, format, w_row + used + 2, k)
+    w = dequantized(format, blocks).reshape(-1, k)[w_row : w_row + used].astype(np.float64)
+    x = rng.standard_normal((rows, k)).astype(np.float32)
+    x[0] *= 100
+    g = rng.normal(1, 0.2, k).astype(np.float32)
+    stride = y_offset + n + 5
+    before = rng.standard_normal((rows, stride)).astype(np.float32)
+    e0 = rng.standard_normal((rows, stride)).astype(np.float32)
+
+    x64 = x.astype(np.float64)
+    if norm:
+        x64 = x64 * g / np.sqrt((x64**2).mean(-1, keepdims=True) + EPS)
+    value, scale = x64 @ w.T, np.abs(x64) @ np.abs(w.T)
+    if gated:
+        gate, up = value[:, :n], value[:, n:]
+        sigmoid = 1 / (1 + np.exp(-gate))
+        # what an error of gate and up of their scales makes of silu(gate) * up
+        scale = scale[:, :n] * np.abs(up) * 1.1 + np.abs(gate * sigmoid) * scale[:, n:] + 1e-6
+        value = gate * sigmoid * up
+    expected = before.astype(np.float64)
+    expected[:, y_offset : y_offset + n] = value
+    scales = np.full_like(expected, 1e-30)
+    scales[:, y_offset : y_offset + n] = scale
+    if residual:
+        expected[:, y_offset : y_offset + n] += 2 * e0[:, y_offset : y_offset + n].astype(np.float64)
+        scales[:, y_offset : y_offset + n] += np.abs(e0[:, y_offset : y_offset + n])
+
+    params = {"rows": rows, "n": n, "k": k, "blocks": len(blocks), "y_stride": stride, "y_offset": y_offset}
+    params |= {"eps": EPS, "w_row": w_row}
+    inputs = {"x": x, "w": planes(format, blocks)} | ({"g": g} if stem in MATVECS else {})
+    tile, tile_rows = TILES[stem]
+    groups = -(-n // (tile // 2 if gated else tile))
+    grid = (-(-groups // 2), 2, -(-rows // tile_rows))  # folded
+    epilogue, extra = ("return v + 2.0 * e0[i];", [e0]) if residual else ("", [])
+    y = run(backend, stem, spec | {"FORMAT": format}, inputs, {"y": before}, params, grid, epilogue, extra)
+    assert_close(y, expected, scales, str(spec.get("T", "f32")))
+
+
+@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("stem", TILES)
+def test_formats(backend: NativeDevice, rng: np.random.Generator, stem: str, format: str) -> None:
+    rows = 2 if stem in MATVECS else 7
+    check(backend, rng, stem, format, rows, n=19, k=512, w_row=3, y_offset=2)
+
+
+@pytest.mark.parametrize(("n", "k"), [(1, 32), (3, 64), (127, 576), (129, 32), (960, 64), (65, 1536)])
+@pytest.mark.parametrize("stem", TILES)
+def test_shapes(backend: NativeDevice, rng: np.random.Generator, stem: str, n: int, k: int) -> None:
+    for rows in [1, 3, 4] if stem in MATVECS else [1, 3, 65] if n < 100 else [6]:
+        check(backend, rng, stem, "q4_1", rows, n, k)
+
+
+@pytest.mark.parametrize("rows", [127, 129])
+@pytest.mark.parametrize("stem", ["matmul", "matmul_serial"])
+def test_many_rows(backend: NativeDevice, rng: np.random.Generator, stem: str, rows: int) -> None:
+    check(backend, rng, stem, "q8_0", rows, n=67, k=64, y_offset=1, residual=True)
+
+
+@pytest.mark.parametrize(("norm", "gated"), [(True, False), (False, True), (True, True)])
+@pytest.mark.parametrize("stem", MATVECS)
+def test_norm_and_gate(backend: NativeDevice, rng: np.random.Generator, stem: str, norm: bool, gated: bool) -> None:
+    for format, n, k in (("q4_1", 37, 576), ("q6_k", 64, 256), ("f32", 1, 32)):
+        check(backend, rng, stem, format, 3, n, k, w_row=1, NORM=norm, GATED=gated)
+
+
+@pytest.mark.parametrize("stem", TILES)
+def test_epilogue(backend: NativeDevice, rng: np.random.Generator, stem: str) -> None:
+    spec = {"NORM": True, "GATED": True} if stem in MATVECS else {}
+    check(backend, rng, stem, "q4_0", 3, n=21, k=96, y_offset=7, residual=True, **spec)
+
+
+@pytest.mark.parametrize(("stem", "spec"), [
+    ("matvec", {"WG": 128, "LANES": 16}), ("matvec", {"WG": 64, "LANES": 64}), ("matvec_serial", {"WG": 4}),
+    ("matvec_subgroup", {"WG": 32}), ("matvec_subgroup", {"WG": 128}), ("matmul_serial", {"WG": 4}),
+])  # fmt: skip
+def test_workgroup_sizes(
+    backend: NativeDevice, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch, stem: str, spec: dict[str, int]
+) -> None:
+    tile = {"matvec": 4 * spec["WG"] // spec.get("LANES", 1), "matvec_subgroup": 8}.get(stem, 8 * spec["WG"])
+    monkeypatch.setitem(TILES, stem, (tile, TILES[stem][1]))
+    check(backend, rng, stem, "q4_1", 2, n=70, k=608, **spec)
+
+
+@pytest.mark.parametrize("format", ["f32", "q4_1", "q6_k"])
+def test_matmul_f16(backend: NativeDevice, rng: np.random.Generator, format: str) -> None:
+    check(backend, rng, "matmul", format, 66, n=70, k=256, y_offset=3, residual=True, T="f16")
+
+
+@pytest.mark.parametrize("size", [(1, 1, 1, 1), (2, 3, 127, 129), (3, 129, 3, 33), (1, 64, 96, 16), (2, 1, 129, 127)])
+@pytest.mark.parametrize("shared", ["", "a", "b"])
+def test_matmul_batched(backend: NativeDevice, rng: np.random.Generator, size: tuple[int, ...], shared: str) -> None:
+    """[batch, m, k] @ [batch, k, n], one of the two perhaps the same for all."""
+    batch, m, n, k = size
+    a = rng.standard_normal((1 if shared == "a" else batch, m, k)).astype(np.float32)
+    b = rng.standard_normal((1 if shared == "b" else batch, k, n)).astype(np.float32)
+    e0 = rng.standard_normal((batch, m, n)).astype(np.float32)
+    params = {"batch": batch, "m": m, "n": n, "k": k}
+    params |= {"a_batch": 0 if shared == "a" else m * k, "b_batch": 0 if shared == "b" else k * n}
+    grid = (-(-n // 32), -(-m // 32), batch)
+    y = run(backend, "matmul_batched", {}, {"a": a, "b": b}, {"y": e0.shape}, params, grid, "return v * e0[i];", [e0])
+    a, b = a.astype(np.float64), b.astype(np.float64)
+    assert_close(y, a @ b * e0, np.abs(a) @ np.abs(b) * np.abs(e0))
