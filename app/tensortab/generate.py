@@ -100,18 +100,22 @@ class Generator:
 
     async def load(self, on_progress: Callable[[str, int, int], None] = lambda stage, done, total: None) -> None:
         """Streams the weights to the GPU and compiles the plans. Stages: "load" (bytes), "compile" (plans)."""
+        await self.read(lambda done, total: on_progress("load", done, total))
+        names = ["decode", *map(str, self.chunks)]
+        for n, name in enumerate(names):
+            on_progress("compile", n, len(names))
+            await self._program(name)
+        on_progress("compile", len(names), len(names))
+
+    async def read(self, on_progress: Callable[[int, int], None] = lambda done, total: None) -> None:
+        """The weights' part of load(); plans are then compiled when they are first needed."""
         factors = None
         if "rope_freqs.weight" in self.weights:
             info = self.weights.checkpoint.tensor("rope_freqs.weight")
             raw = as_f32(await info.source.bytes(info.offset, info.nbytes), info.dtype.name)
             factors = list(struct.unpack(f"<{len(raw) // 4}f", raw))
         self.rope = rope_table(*self._rope_args, factors)
-        await self.weights.load(self.device, lambda done, total: on_progress("load", done, total))
-        names = ["decode", *map(str, self.chunks)]
-        for n, name in enumerate(names):
-            on_progress("compile", n, len(names))
-            await self._program(name)
-        on_progress("compile", len(names), len(names))
+        await self.weights.load(self.device, on_progress)
 
     async def _program(self, name: str) -> Program:
         """ "decode", "logprobs" (decode that keeps them), or a number of tokens to prefill."""

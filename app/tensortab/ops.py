@@ -205,10 +205,9 @@ def matvec_stem(hw: Hardware, stem_rows: int) -> str:
     return {"serial": "matvec_serial", "default": "matvec", "subgroups": "matvec_subgroup"}[hw.tier]
 
 
-# outputs a workgroup (plain, gated) and rows of x a workgroup, of each kernel of `linear`
+# outputs a workgroup (half as many if gated) and rows of x a workgroup, of each kernel of `linear`
 LINEAR_TILE = {
-    "matvec_serial": (64, 32, 1), "matvec": (4, 4, 1), "matvec_subgroup": (4, 4, 1), "matmul": (64, 64, 64),
-    "matmul_serial": (16, 16, 8),
+    "matvec_serial": (64, 1), "matvec": (8, 1), "matvec_subgroup": (8, 1), "matmul": (64, 64), "matmul_serial": (64, 4),
 }  # fmt: skip
 
 
@@ -221,18 +220,17 @@ def _linear(hw: Hardware, node: Any, norm: Any = None, gated: bool = False) -> l
     for w in weights:
         n = w.shape[0] // (2 if gated else 1)
         params = {"rows": count, "n": n, "k": w.shape[1], "blocks": blocks(w), "y_stride": width, "y_offset": offset}
-        params["w_row"] = 0
+        params |= {"w_row": 0, "eps": norm.arg["eps"] if norm else 0.0}
         spec: dict[str, Any] = {"FORMAT": w.dtype.name}
-        if not stem.endswith("_serial"):
+        if stem == "matmul":
             spec["T"] = hw.type
         source, gain = (norm.src[0], norm.src[1]) if norm else (x, x)
         bind = [source, w, node]
         if stem.startswith("matvec"):
             bind.insert(1, gain)
             spec |= {"NORM": norm is not None, "GATED": gated}
-            params["eps"] = norm.arg["eps"] if norm else 0.0
-        plain, halved, tile_rows = LINEAR_TILE[stem]
-        grid = hw.grid(-(-n // (halved if gated else plain)))
+        tile, tile_rows = LINEAR_TILE[stem]
+        grid = hw.grid(-(-n // (tile // 2 if gated else tile)))
         dispatches.append(Dispatch(stem, bind, params, (grid[0], grid[1], -(-count // tile_rows)), spec))
         offset += n
     return dispatches
@@ -275,7 +273,7 @@ def _matmul(hw: Hardware, node: Any) -> list[Dispatch]:
     (m, k), n = a.shape[-2:], b.shape[-1]
     params = {"m": m, "n": n, "k": k, "batch": batch}
     params |= {f"{x}_batch": math.prod(t.shape[-2:]) if math.prod(t.shape[:-2]) > 1 else 0 for x, t in (("a", a), ("b", b))}
-    return [Dispatch("matmul_batched", [a, b, node], params, (-(-n // 16), -(-m // 16), batch))]
+    return [Dispatch("matmul_batched", [a, b, node], params, (-(-n // 32), -(-m // 32), batch))]
 
 
 OPS["matmul"] = Op(
@@ -290,7 +288,7 @@ OPS["matmul"] = Op(
 def _dequantize(hw: Hardware, node: Any) -> list[Dispatch]:
     (w,) = node.src
     groups = math.prod(w.shape) // 32
-    params = {"count": 32 * groups, "blocks": blocks(w)}
+    params = {"groups": groups, "blocks": blocks(w)}
     return [Dispatch("dequantize", [w, node], params, hw.grid(-(-groups // 64)), {"FORMAT": w.dtype.name})]
 
 

@@ -153,7 +153,8 @@ class _Repack:
         device.unload(handle)
 
     def _plan(self, weight: Tensor, count: int, block: int) -> dict[str, Any]:
-        target = Tensor.of("weight", weight.shape, weight.dtype)
+        assert weight.buffer is not None
+        target = Tensor.of("weight", (weight.buffer.nbytes // 4,), u32)
         starts = weight.dtype.plane_starts(math.prod(weight.shape))
         dispatches = []
         hw = hardware(self.device.info)

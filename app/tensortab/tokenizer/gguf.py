@@ -24,9 +24,7 @@ def from_gguf(metadata: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]
     elif model == "llama":
         tokenizer = _sentence_pieces(metadata, vocab, types)
     else:
-        raise _bad(
-            f"is of kind {model!r}, and TensorTab knows gpt2 and llama", "use the model's Hugging Face folder instead"
-        )
+        raise _bad(f"is of kind {model!r}, and TensorTab knows gpt2 and llama", "use the model's Hugging Face folder")
     tokenizer["added_tokens"] = [
         {"id": id, "content": token, "special": kind != USER_DEFINED, "normalized": False}
         | {"single_word": False, "lstrip": False, "rstrip": False}
@@ -73,11 +71,10 @@ def _byte_pairs(metadata: dict[str, Any], vocab: dict[str, int]) -> dict[str, An
         if left not in vocab or right not in vocab or left + right not in vocab:
             raise _bad(f"merges {merge!r}, which isn't in its vocabulary")
         merges.append([left, right])
-    pre = metadata.get("tokenizer.ggml.pre", "gpt-2")
-    if pre not in BY_NAME:
+    pre = metadata.get("tokenizer.ggml.pre")  # files from before May 2024 don't say, and guessing spoils the ids
+    if not isinstance(pre, str) or pre not in BY_NAME:
         raise _bad(
-            f"cuts words in the way {pre!r}, which TensorTab doesn't know",
-            "use the model's Hugging Face folder instead",
+            f"cuts words in the way {pre!r}, not one that TensorTab knows", "use the model's Hugging Face folder"
         )
     return {
         "normalizer": {"type": "NFC"} if pre == "qwen2" else None,

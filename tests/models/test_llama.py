@@ -1,0 +1,141 @@
+"""Llama against transformers: logits of random models in every format, then the default model's tokens."""
+
+import asyncio
+import json
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tensortab import debug
+from tensortab.device import Device
+from tensortab.formats import open_checkpoint
+from tensortab.generate import Generator, Sampling
+from tensortab.jit import Program
+from tests.kernels.tolerances import TOLERANCES
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+TINY = np.load(GOLDEN / "tiny.npz")
+MODELS = ["tiny_llama", "tiny_llama3", *sorted(path.name for path in GOLDEN.glob("tiny_[!s]*.gguf"))]
+
+
+def opened(file: str | Path, device: Device, context: int = 256) -> Generator:
+    generator = Generator(asyncio.run(open_checkpoint(GOLDEN / file)), device, context)
+    asyncio.run(generator.read())
+    return generator
+
+
+def logits(generator: Generator, ids: list[int], rows: int) -> np.ndarray:
+    """Logits of every position, `rows` tokens at a time."""
+    g = generator
+    hidden = g.model.hidden(g.tokens, g.state, g.rope, g.kv, rows)
+    g.kv.traced()
+    out = g.model.logits(hidden)
+
+    async def run() -> list[bytes]:
+        program = await Program(g.device, [out]).load()
+        g._write(g.tokens, 0, struct.pack(f"<{len(ids)}I", *ids))
+        parts = []
+        for position in range(0, len(ids), rows):
+            g._write(g.state, 0, struct.pack("<4I", position, 0, 0, 0))
+            parts.append(await program.replay(1, out, 0, 4 * out.shape[0] * out.shape[1]))
+        program.unload()
+        return parts
+
+    return np.concatenate([np.frombuffer(p, np.float32).reshape(rows, -1) for p in asyncio.run(run())])[: len(ids)]
+
+
+def greedy(generator: Generator, prompt: list[int], count: int) -> list[int]:
+    async def run() -> list[int]:
+        return [token.id async for token in generator.generate(prompt, Sampling(), count)]
+
+    return asyncio.run(run())
+
+
+def relative(got: np.ndarray, want: np.ndarray) -> float:
+    """|got - want| / |want|; NaN never passes."""
+    return float(np.linalg.norm(got - want) / np.linalg.norm(want))
+
+
+@pytest.mark.parametrize("file", MODELS)
+def test_logits_in_every_format(adapter, file):
+    generator = opened(file, adapter)
+    name = file.removesuffix(".gguf")
+    ids = TINY["ids"].tolist()
+    assert relative(logits(generator, ids, 1), TINY[f"{name}.logits"]) < TOLERANCES["f16"]  # keys and values are f16
+    assert relative(logits(generator, ids, 41), TINY[f"{name}.logits"]) < TOLERANCES["f16"]
+    generator.free()
+
+
+def test_greedy_tokens(adapter):
+    generator = opened("tiny_llama", adapter)
+    assert greedy(generator, TINY["ids"].tolist(), 16) == TINY["tiny_llama.greedy"].tolist()
+    assert greedy(generator, TINY["ids"].tolist(), 16) == TINY["tiny_llama.greedy"].tolist()  # all from the cache
+    generator.free()
+
+
+def test_split_tensors_give_the_same(software, monkeypatch):
+    whole = logits(opened("tiny_q4_0.gguf", software), TINY["ids"].tolist(), 1)
+    generator = opened("tiny_q4_0.gguf", software)
+    limited = generator.hw.__class__(generator.hw.tier, False, 8192)  # less than the embedding, enough for the cache
+    monkeypatch.setattr("tensortab.generate.hardware", lambda info: limited)
+    split = Generator(asyncio.run(open_checkpoint(GOLDEN / "tiny_q4_0.gguf")), software, 64)
+    asyncio.run(split.read())
+    assert len(split.model.embed_tokens.weights) > 1
+    assert np.array_equal(logits(split, TINY["ids"].tolist(), 1), whole)
+
+
+@pytest.mark.parametrize("knobs", [{"FUSE": 0}, {"ARENA": 0}, {"POISON": 1}, {"CHECK": 1}])
+def test_knobs_change_nothing(software, knobs):
+    with debug(**knobs):
+        generator = opened("tiny_q8_0.gguf", software)
+        assert relative(logits(generator, TINY["ids"].tolist(), 1), TINY["tiny_q8_0.logits"]) < TOLERANCES["f16"]
+
+
+def test_check_finds_a_wrong_kernel(software, monkeypatch):
+    monkeypatch.setattr("tensortab.ops.rotation", lambda np, table, position: np.ones(table.shape[1]))
+    with debug(CHECK=1), pytest.raises(AssertionError, match=r"CHECK: attention.*differs"):
+        logits(opened("tiny_llama", software), TINY["ids"].tolist(), 1)
+
+
+def test_dispatches_a_token(monkeypatch):
+    """At most 7 a layer and 8 more, counted in the plan of one decoding step on a GPU."""
+    from tests.kernels.conftest import device as native
+
+    with debug(TIER="subgroups"):
+        dawn = native("dawn")
+        counts = {}
+        for file in ("tiny_llama", "tiny_k.gguf"):
+            generator = Generator(asyncio.run(open_checkpoint(GOLDEN / file)), dawn, 4096)
+            asyncio.run(generator.read())
+            counts[file] = len(asyncio.run(generator._program("decode")).plan["steps"])
+            layers = generator.config["num_hidden_layers"]
+            assert counts[file] <= 7 * layers + 8
+            generator.free()
+
+
+def prompts() -> list[dict]:
+    return json.loads((GOLDEN / "smollm2.json").read_text())["prompts"]
+
+
+@pytest.fixture(scope="module")
+def smollm2(model_path) -> Generator:
+    from tests.kernels.conftest import device as native
+
+    return opened(model_path, native("wgpu"), 512)
+
+
+@pytest.mark.parametrize("prompt", prompts(), ids=lambda prompt: prompt["name"])
+def test_the_default_models_tokens(smollm2, prompt):
+    """32 greedy tokens as transformers and llama.cpp give on the same weights; where the reference's own two best logits
+    are closer than 0.05, either is right, and what follows the other is not compared."""
+    got = greedy(smollm2, prompt["ids"], 32)
+    reference = prompt["transformers"]
+    assert reference["ids"] == prompt["llama_cpp_f32"]["ids"]
+    for n, (token, want) in enumerate(zip(got, reference["ids"], strict=True)):
+        if token != want:
+            first, best, second, next_best = reference["top2"][n]
+            assert token == second, f"token {n} is {token}, not {want}"
+            assert best - next_best < 0.05
+            break
