@@ -1,7 +1,8 @@
 // Runs before the first paint. The page's own Python (studio/main.py) takes over as soon as it is up.
-let storage = { getItem: () => null, setItem: () => {}, removeItem: () => {}, blocked: true };
+const nothing = { getItem: () => null, setItem: () => {}, removeItem: () => {}, blocked: true };
+let storage = nothing, session = nothing;
 try {
-  storage = localStorage; // throws where the user blocks storage; Python could not catch that
+  [storage, session] = [localStorage, sessionStorage]; // throws where the user blocks storage; Python could not catch that
 } catch (error) {
   console.warn("Storage is blocked for this site: nothing is kept.", error);
 }
@@ -22,7 +23,7 @@ addEventListener("submit", early);
 addEventListener("keydown", early);
 
 // Calls made before Python is up wait for it as well.
-globalThis.tensortab = { ready: Promise.withResolvers(), storage };
+globalThis.tensortab = { ready: Promise.withResolvers(), storage, session };
 globalThis.tensortab.run = (source) => tensortab.ready.promise.then((run) => run(source));
 
 // PyScript makes functions out of text for its own workers, which are not used here: without this hook it

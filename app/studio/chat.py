@@ -41,6 +41,7 @@ class Chat:
         self.settings = Settings(self.engine)
         self.transcript = transcript.Transcript()
         self.conversation = self.fresh()
+        self.last = js.tensortab.session.getItem("tensortab.open")  # a reload shows the same chat again
         self.rows, self.unsaved = [], {}
         self.queue, self.active = [], None
         self.problem, self.failed = None, None  # an error of an answer or of the storage; the answer that failed
@@ -68,9 +69,8 @@ class Chat:
         try:
             await store.open_database()
             await self.list_again()
-            last = dom.storage.getItem("tensortab.open")
-            if last and self.conversation.empty and any(row["id"] == last for row in self.rows):
-                await self.open(last)
+            if self.last and self.conversation.empty and any(row["id"] == self.last for row in self.rows):
+                await self.open(self.last)
         except Exception as error:
             self.problem = {"code": "not_kept", "message": message_of(error)}
             self.draw_notice()
@@ -199,7 +199,7 @@ class Chat:
                 self.transcript.turns[answer.key].streaming("" if answer.text else self.waiting_text(answer))
                 if answer.text:
                     self.transcript.draw_now(answer.key, answer.text)
-        attempt(dom.storage, "setItem", "tensortab.open", conversation.id)
+        attempt(js.tensortab.session, "setItem", "tensortab.open", conversation.id)
         prompt.value = dom.storage.getItem("tensortab.draft." + self.draft_name()) or ""
         fit_prompt()
         sidebar.show_list(self.rows, conversation.id)

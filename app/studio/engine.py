@@ -176,11 +176,12 @@ class Engine:
         return self._release.promise  # held until it resolves
 
     def _load(self) -> None:
-        self._load_id = self.request("load", {"model": self._loading}, self._loaded, self._file)
+        def answered(kind: str, body: dict) -> None:
+            if self.state == "loading" and self._load_id == mine:  # not one that was cancelled
+                self._loaded(kind, body)
+        self._load_id = mine = self.request("load", {"model": self._loading}, answered, self._file)
 
     def _loaded(self, kind: str, body: dict) -> None:
-        if self.state != "loading":
-            return
         if kind == "progress":
             self.progress.update(body["stage"], body.get("loaded") or 0, body.get("total") or 0)
             self.changed()

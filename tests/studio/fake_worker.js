@@ -22,9 +22,9 @@ def scattering(wavelength: float) -> float:
 
 At sunset the light's way through the air is long, so what is left is red: see \`scattering(650)\`.
 `;
-const HOSTILE = `<script>globalThis.hacked = 1</script> <img src=x onerror="globalThis.hacked = 1"> &lt;b&gt;
+const HOSTILE = `<script>globalThis.hacked = 1</script> <img src=x onerror="globalThis.hacked = 1">
 
-[bad](javascript:globalThis.hacked=1) [good](https://example.org/a) ![a picture](https://example.org/p.png)
+&lt;b&gt; [bad](javascript:globalThis.hacked=1) [good](https://example.org/a) ![a picture](https://example.org/p.png)
 
 <div onclick="globalThis.hacked=1">block</div>
 `;
