@@ -228,6 +228,9 @@ class Chat:
     # The engine
 
     def engine_changed(self) -> None:
+        if self.engine.state == "ready" and not self.engine.kept:
+            self.engine.kept = True
+            toast("The model runs, but this browser has no room to keep it: it is downloaded again next time.", seconds=15)
         self.draw_buttons()
         self.draw_notice()
         self.pump()

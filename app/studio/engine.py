@@ -56,7 +56,7 @@ class Engine:
 
     def __init__(self):
         self.state, self.error = "starting", None
-        self.info, self.boot, self.model, self.context = {}, "", None, None
+        self.info, self.boot, self.model, self.context, self.kept = {}, "", None, None, True
         self.progress = Progress()
         self.changed = self.started = lambda: None
         self._worker, self._next, self._handlers, self._waiting, self._is_up = None, 0, {}, [], False
@@ -71,7 +71,7 @@ class Engine:
         """Starts the worker; requests made before it is up wait."""
         self.error = supported()
         self._is_up = False
-        self._worker = js.Worker.new("./worker.js", js.JSON.parse('{"type": "module"}'))
+        self._worker = js.Worker.new("./worker.js" + js.location.search, js.JSON.parse('{"type": "module"}'))
         self._worker.addEventListener("message", self._receive_proxy)
         self._worker.addEventListener("error", self._crash_proxy)
         self._set("failed" if self.error else "starting")
@@ -113,6 +113,7 @@ class Engine:
         elif message.get("id") in self._handlers:
             self._deliver(message, kind)
         elif message.get("error") and message.get("id") is None:
+            self._flush()
             self._fail(message["error"])
 
     def _deliver(self, message: dict, kind: str | None) -> None:
@@ -128,14 +129,17 @@ class Engine:
                 handler("result", message.get("result") or {})
 
     def _ready(self, message: dict) -> None:
-        self._is_up = True
         self.info, self.boot = message.get("info") or {}, message.get("boot", "")
-        waiting, self._waiting = self._waiting, []
-        for held in waiting:
-            self._worker.postMessage(held)
+        self._flush()
         if self.state == "starting":
             self._set("idle")
         self.started()
+
+    def _flush(self) -> None:
+        self._is_up = True
+        waiting, self._waiting = self._waiting, []
+        for held in waiting:
+            self._worker.postMessage(held)
 
     def _crashed(self, event) -> None:
         event.preventDefault()
@@ -187,7 +191,7 @@ class Engine:
             self.changed()
         elif kind == "result":
             self.model = body.get("model") or self._loading or self._file.name
-            self.context = body.get("context")
+            self.context, self.kept = body.get("context"), body.get("stored", True)
             self._set("ready")
         elif body["code"] == "aborted":
             self._let_go()
@@ -204,6 +208,10 @@ class Engine:
         self._set("idle")
 
     def retry(self) -> None:
+        """Once more what failed: a load, or the start."""
+        if self._loading is None and self._file is None:
+            self.restart()
+            return
         self.load(self._loading, self._file)
 
     def take_over(self) -> None:

@@ -94,7 +94,7 @@ class Engine:
     async def _watch(self, device: Any) -> None:
         """After a loss nothing of the model is left; the next load or chat brings it back from storage."""
         message = await device.lost()
-        devices.forget()
+        devices.use(None)
         self._device = self._pipe = None
         self.send(event="lost", message=message)
 

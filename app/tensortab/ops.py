@@ -11,6 +11,7 @@ from typing import Any
 
 from .debug import knob
 from .dtype import DTYPES, DType, f32, u32
+from .sampling import sample
 
 MATVEC_ROWS = 4  # up to so many rows a matvec kernel is used, beyond a matmul
 SPLITS = 8  # parts of a long context in attention_split
@@ -443,7 +444,7 @@ def _sample(hw: Hardware, node: Any) -> list[Dispatch]:
     return dispatches
 
 
-OPS["sample"] = Op(_sample_shape, lambda np, arg, *src: src[2], _sample, inplace=2, writes=(1, 3))
+OPS["sample"] = Op(_sample_shape, sample, _sample, inplace=2, writes=(1, 3))
 
 
 def picked(op: str, stem: str) -> str:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).parents[2] / "app" / "tensortab"
 LAYERS = [
-    {"errors", "debug", "dtype"},
+    {"errors", "debug", "dtype", "sampling"},
     {"blocks", "kernels", "memory", "ops", "sources"},
     {"tensor", "formats", "tokenizer"},
     {"schedule", "plan", "device"},

@@ -78,12 +78,12 @@ async def open_checkpoint(model: "Source | str | os.PathLike[str] | Sequence[Sou
     from .gguf import read_gguf
     from .safetensors import read_safetensors
 
-    if isinstance(model, (str, os.PathLike)):
+    if isinstance(model, str | os.PathLike):
         if os.path.isdir(model):
             return await _open_folder(os.fspath(model))
         from ..sources.file import FileSource
 
-        model = FileSource(model)
+        return await open_checkpoint(FileSource(model))
     if isinstance(model, Sequence):
         return await read_safetensors(list(model), {})
     magic = await model.bytes(0, min(9, model.size))

@@ -136,7 +136,7 @@ class _Header:
         """`count` strings: the vocabulary, so the one loop that has to be quick."""
         data, pos, end = self.data, self.pos, len(self.data)
         length = struct.Struct("<Q").unpack_from
-        values = []
+        values: list[str] = []
         add = values.append
         try:
             for _ in range(count):

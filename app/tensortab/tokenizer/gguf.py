@@ -33,9 +33,9 @@ def from_gguf(metadata: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]
     ]
     config = {}
     for name, key in (("bos", "bos"), ("eos", "eos"), ("unknown", "unk"), ("padding", "pad")):
-        id = _id(metadata, name, len(tokens))
-        if id is not None:
-            config[f"{key}_token"] = tokens[id]
+        token = _id(metadata, name, len(tokens))
+        if token is not None:
+            config[f"{key}_token"] = tokens[token]
     if isinstance(metadata.get("tokenizer.chat_template"), str):
         config["chat_template"] = metadata["tokenizer.chat_template"]
     tokenizer["post_processor"] = _post_processor(metadata, model, len(tokens), tokens)

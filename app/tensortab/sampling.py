@@ -1,0 +1,63 @@
+"""What the sampling kernels (kernels/sample*.wgsl) mean, in numpy: Hugging Face's rules in their order, and the draw."""
+
+from typing import Any
+
+SETTINGS = ("temperature", "top_p", "min_p", "top_k", "seed", "repetition_penalty", "end", "stop_count")
+TOP_LOGPROBS = 20
+
+
+def pcg(np: Any, v: Any) -> Any:
+    """u32 -> u32: O'Neill's permuted congruential generator (RXS-M-XS, pcg-random.org)."""
+    s = v * np.uint32(747796405) + np.uint32(2891336453)
+    word = ((s >> ((s >> np.uint32(28)) + np.uint32(4))) ^ s) * np.uint32(277803737)
+    return (word >> np.uint32(22)) ^ word
+
+
+def uniform(np: Any, seed: int, positions: Any) -> Any:
+    """The random numbers in [0, 1) of a seed at these positions."""
+    with np.errstate(over="ignore"):
+        return (pcg(np, positions.astype(np.uint32) ^ pcg(np, np.array([seed], np.uint32))) >> np.uint32(8)) / 2.0**24
+
+
+def distribution(np: Any, logits: Any, temperature: float, top_k: int, top_p: float, min_p: float) -> Any:
+    """Probabilities [V] (f64), 0 for what is removed; ties with the last token kept are kept too."""
+    x = np.where(np.isnan(logits), -np.inf, logits).astype(np.float64) / np.float64(np.float32(temperature))
+    keep = np.ones(len(x), bool)
+    if 0 < top_k < len(x):
+        keep &= x >= np.sort(x)[-top_k]
+    probability = np.where(keep, np.exp(x - x.max()), 0)
+    probability /= probability.sum()
+    if top_p < 1:
+        order = np.argsort(-x, kind="stable")
+        above = np.concatenate([[0], np.cumsum(probability[order])[:-1]])
+        first = np.searchsorted(-x[order], -x, side="left")  # of the tokens tied with each
+        keep &= (above[first] < np.float32(top_p)) | (x == x.max())
+    keep &= np.exp(x - x.max()) >= np.float32(min_p)
+    probability = np.where(keep, probability, 0)
+    return probability / probability.sum()
+
+
+def sample(np: Any, arg: dict, logits: Any, penalties: Any, tokens: Any, state: Any, settings: Any, *logprobs: Any) -> Any:
+    """One step: changes tokens, penalties, state (and logprobs) as sample_draw.wgsl does."""
+    if state[1]:
+        return tokens
+    x, position = logits.reshape(-1), int(state[0])
+    floats = settings.view(np.float32)
+    s = {name: (floats if n in (0, 1, 2, 5) else settings)[n].item() for n, name in enumerate(SETTINGS)}
+    if s["temperature"] == 0 or not np.isfinite(np.nanmax(x)):
+        token = int(np.nanargmax(x))
+    else:
+        p = distribution(np, x, s["temperature"], s["top_k"], s["top_p"], s["min_p"])
+        u = uniform(np, s["seed"], np.array([position]))[0]
+        token = int(np.searchsorted(np.cumsum(p), u, side="right").clip(0, np.flatnonzero(p)[-1]))
+    tokens[position + 1] = token
+    penalties[token] = s["repetition_penalty"]
+    state[0] = position + 1
+    state[2] += 1
+    state[1] = position + 1 >= s["end"] or token in settings[8 : 8 + s["stop_count"]]
+    for rows in logprobs:
+        normal = x.astype(np.float64) - np.log(np.exp(x.astype(np.float64) - x.max()).sum()) - x.max()
+        best = [token, *np.argsort(-x, kind="stable")[:TOP_LOGPROBS]]
+        rows[position + 1, : len(best), 0] = best
+        rows[position + 1, : len(best), 1] = normal[best].astype(np.float32).view(np.uint32)
+    return tokens
