@@ -69,7 +69,7 @@ fn main(@builtin(local_invocation_index) lid: u32, @builtin(workgroup_id) wg: ve
         sum_b *= r;
     }
     if GATED {
-        store4(sum_a / (1.0 + exp(-sum_a)) * sum_b, t, j);
+        store4(sum_a / (1.0 + exp(min(-sum_a, vec4<f32>(80.0)))) * sum_b, t, j); // exp never overflows
     } else {
         store4(sum_a, t, j);
         store4(sum_b, t, j + 4u);

@@ -58,7 +58,7 @@ def check(
     value, scale = x64 @ w.T, np.abs(x64) @ np.abs(w.T)
     if gated:
         gate, up = value[:, :n], value[:, n:]
-        sigmoid = 1 / (1 + np.exp(-gate))
+        sigmoid = 1 / (1 + np.exp(np.minimum(-gate, 700)))
         # what an error of gate and up of their scales makes of silu(gate) * up
         scale = scale[:, :n] * np.abs(up) * 1.1 + np.abs(gate * sigmoid) * scale[:, n:] + 1e-6
         value = gate * sigmoid * up
@@ -84,8 +84,11 @@ def check(
 @pytest.mark.parametrize("format", FORMATS)
 @pytest.mark.parametrize("stem", TILES)
 def test_formats(backend: NativeDevice, rng: np.random.Generator, stem: str, format: str) -> None:
+    if stem == "matmul" and backend.info["architecture"] == "swiftshader" and format not in ("f32", "q4_1", "q6_k"):
+        pytest.skip("SwiftShader takes seconds to compile this kernel; its formats are tested with the others")
     rows = 2 if stem in MATVECS else 7
-    check(backend, rng, stem, format, rows, n=19, k=512, w_row=3, y_offset=2)
+    k = 512 if DTYPES[format].block == 256 else 160
+    check(backend, rng, stem, format, rows, n=19, k=k, w_row=3, y_offset=2)
 
 
 @pytest.mark.parametrize(("n", "k"), [(1, 32), (3, 64), (127, 576), (129, 32), (960, 64), (65, 1536)])
