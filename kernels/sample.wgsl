@@ -12,7 +12,8 @@
 // last one kept are kept too. NaN counts as the lowest. If the largest logit is not finite its first token is taken.
 const WG: u32 = 256u; // spec: a power of two, 4u to 256u
 const SLICE: u32 = 1024u;
-const BINS: u32 = 1024u;
+const BINS: u32 = 1024u; // spec: 1024u | 256u (the same in all four; software adapters compile small workgroup arrays faster)
+const BIN_WIDTH: u32 = 0x08000000u / BINS; // of the bits of d: sixteen octaves in all
 const HEAD: u32 = 16u; // words of `parts` before the slices, written by sample_select
 const EACH: u32 = 8u;  // words of a slice: key of the largest logit, its token, kept probability, candidates, sum of exponentials
 
@@ -31,14 +32,14 @@ fn ordered(v: f32) -> u32 {
 
 fn value(key: u32) -> f32 { return bitcast<f32>(select(~key, key & 0x7FFFFFFFu, key >= 0x80000000u)); }
 
-// Bins of d >= 0 by its exponent and six bits of its mantissa, from 2^-8 to 2^8: as fine near the maximum as far from it.
+// Bins of d >= 0 by its exponent and the first bits of its mantissa, from 2^-8 to 2^8: as fine near the maximum as far from it.
 // Integer arithmetic on one subtraction, so that every kernel agrees on every token's bin.
 fn bin(d: f32) -> u32 {
   let bits = bitcast<u32>(d);
-  return select(min((bits - 0x3B800000u) >> 17u, BINS - 1u), 0u, bits < 0x3B800000u);
+  return select(min((bits - 0x3B800000u) / BIN_WIDTH, BINS - 1u), 0u, bits < 0x3B800000u);
 }
 
-fn bin_start(b: u32) -> f32 { return select(bitcast<f32>(0x3B800000u + (b << 17u)), 0.0, b == 0u); }
+fn bin_start(b: u32) -> f32 { return select(bitcast<f32>(0x3B800000u + b * BIN_WIDTH), 0.0, b == 0u); }
 
 // exp(-d / temperature), 0 for a logit of -inf or NaN.
 fn weight(d: f32) -> f32 {

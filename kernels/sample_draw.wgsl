@@ -18,16 +18,15 @@ struct Params { vocab: u32 }
 @group(0) @binding(6) var<storage, read_write> state: array<u32>;
 @group(0) @binding(7) var<uniform> p: Params;
 
-const NEAR: u32 = 1024u; // candidates that workgroup memory holds; more are read from the second half of cand
+const NEAR: u32 = BINS; // candidates that workgroup memory holds; more are read from the second half of cand
 
 var<workgroup> near: array<u32, NEAR>;
 var<workgroup> low_sums: array<atomic<u32>, 256>;
 var<workgroup> high_sums: array<atomic<u32>, 256>;
 var<workgroup> chosen: atomic<u32>;
 var<workgroup> start: vec3<u32>; // pos, done, tokens generated
-var<workgroup> slice: u32;
-var<workgroup> goal: f32;
-var<workgroup> token: u32;
+var<workgroup> item: u32; // the slice, then the token drawn
+var<workgroup> goal: f32; // what of u is left within it
 
 fn pcg(v: u32) -> u32 {
   let s = v * 747796405u + 2891336453u;
@@ -97,22 +96,28 @@ fn kept(d: f32, key: u32, t: u32) -> bool {
   return (b < parts[0] || (b <= last && key >= t)) && weight(d) >= settings.min_p;
 }
 
-// The kept probability of one slice.
-fn slice_mass(s: u32, top: f32, t: u32) -> f32 {
-  var mass = bitcast<f32>(parts[HEAD + s * EACH + 2u]);
-  for (var n = 0u; n < parts[HEAD + s * EACH + 3u]; n++) {
-    let key = cand[s * SLICE + n];
-    let d = top - value(key);
-    if (kept(d, key, t)) { mass += weight(d); }
+// The kept probability of a token, or of a slice: its certain tokens and its candidates.
+fn mass(slice: bool, i: u32, top: f32, t: u32) -> f32 {
+  var sum = 0.0;
+  var count = 1u;
+  if (slice) {
+    sum = bitcast<f32>(parts[HEAD + i * EACH + 2u]);
+    count = parts[HEAD + i * EACH + 3u];
   }
-  return mass;
+  for (var n = 0u; n < count; n++) {
+    var key = 0u;
+    if (slice) { key = cand[i * SLICE + n]; } else { key = ordered(logits[i]); }
+    let d = top - value(key);
+    if (kept(d, key, t)) { sum += weight(d); }
+  }
+  return sum;
 }
 
 fn draw(lane: u32, slices: u32, top: f32, pos: u32) {
-  // candidates together, in their order
+  // the candidates of all slices together, in their order
   let per = (slices + WG - 1u) / WG;
-  let begin = lane * per;
-  let end = min(begin + per, slices);
+  var begin = lane * per;
+  var end = min(begin + per, slices);
   var own = 0.0;
   for (var s = begin; s < end; s++) { own += f32(parts[HEAD + s * EACH + 3u]); }
   let counts = scan(lane, vec2(own, 0.0));
@@ -128,10 +133,13 @@ fn draw(lane: u32, slices: u32, top: f32, pos: u32) {
   workgroupBarrier();
   storageBarrier();
 
+  // the exact thresholds of top-k, then top-p
   var t = 0u;
-  var all = bitcast<f32>(parts[6]);
-  if (parts[3] < BINS) {
-    t = threshold(lane, count, slices, top, false, 0u, bitcast<f32>(parts[4]), f32(settings.top_k));
+  var all = bitcast<f32>(parts[6]); // the probability that top-k leaves
+  for (var by_p = u32(parts[3] == BINS); by_p < select(1u, 2u, parts[1] <= parts[2]); by_p++) {
+    let limit = select(f32(settings.top_k), max(settings.top_p * all, 1e-30), by_p == 1u);
+    let base = bitcast<f32>(parts[4u + by_p]);
+    t = max(t, threshold(lane, count, slices, top, by_p == 1u, t, base, limit));
     var rest = 0.0;
     for (var i = lane; i < count; i += WG) {
       let key = candidate(i, count, slices);
@@ -140,61 +148,40 @@ fn draw(lane: u32, slices: u32, top: f32, pos: u32) {
     }
     all += scan(lane, vec2(rest, 0.0)).z;
   }
-  if (parts[1] <= parts[2]) {
-    let limit = max(settings.top_p * all, 1e-30);
-    t = max(t, threshold(lane, count, slices, top, true, t, bitcast<f32>(parts[5]), limit));
-  }
 
-  // the slice, then the token, where the cumulative probability passes u: the last one that starts at or before it
-  own = 0.0;
-  for (var s = begin; s < end; s++) { own += slice_mass(s, top, t); }
-  let masses = scan(lane, vec2(own, 0.0));
-  let u = f32(pcg(pos ^ pcg(settings.seed)) >> 8u) / 16777216.0 * masses.z;
-  if (lane == 0u) {
-    atomicStore(&chosen, 0u);
-    slice = 0u;
-    goal = 0.0;
-    token = 0u;
-  }
-  workgroupBarrier();
-  if (own > 0.0 && masses.x <= u) { atomicMax(&chosen, lane); }
-  workgroupBarrier();
-  if (lane == atomicLoad(&chosen)) {
-    var before = masses.x;
-    for (var s = begin; s < end; s++) {
-      let mass = slice_mass(s, top, t);
-      if (mass > 0.0 && before <= u) {
-        slice = s;
-        goal = u - before;
+  // the slice, then the token in it, where the cumulative probability passes u: the last one that starts at or before it
+  let u = f32(pcg(pos ^ pcg(settings.seed)) >> 8u) / 16777216.0;
+  for (var level = 0u; level < 2u; level++) {
+    own = 0.0;
+    for (var i = begin; i < end; i++) { own += mass(level == 0u, i, top, t); }
+    let masses = scan(lane, vec2(own, 0.0));
+    if (lane == 0u) {
+      atomicStore(&chosen, 0u);
+      if (level == 0u) {
+        item = 0u;
+        goal = u * masses.z;
       }
-      before += mass;
     }
-  }
-  workgroupBarrier();
-  const OWN: u32 = SLICE / WG;
-  let low = slice * SLICE + lane * OWN;
-  let high = min(low + OWN, p.vocab);
-  own = 0.0;
-  for (var i = low; i < high; i++) {
-    let d = top - logits[i];
-    if (kept(d, ordered(logits[i]), t)) { own += weight(d); }
-  }
-  let inside = scan(lane, vec2(own, 0.0));
-  if (lane == 0u) { atomicStore(&chosen, 0u); }
-  workgroupBarrier();
-  if (own > 0.0 && inside.x <= goal) { atomicMax(&chosen, lane); }
-  workgroupBarrier();
-  if (lane == atomicLoad(&chosen)) {
-    var before = inside.x;
-    for (var i = low; i < high; i++) {
-      let d = top - logits[i];
-      if (!kept(d, ordered(logits[i]), t)) { continue; }
-      let w = weight(d);
-      if (w > 0.0 && before <= goal) { token = i; }
-      before += w;
+    workgroupBarrier();
+    let here = goal;
+    if (own > 0.0 && masses.x <= here) { atomicMax(&chosen, lane); }
+    workgroupBarrier();
+    if (lane == atomicLoad(&chosen)) {
+      var before = masses.x;
+      for (var i = begin; i < end; i++) {
+        let m = mass(level == 0u, i, top, t);
+        if (m > 0.0 && before <= here) {
+          item = i;
+          goal = here - before;
+        }
+        before += m;
+      }
     }
+    workgroupBarrier();
+    const OWN: u32 = SLICE / WG;
+    begin = item * SLICE + lane * OWN;
+    end = min(begin + OWN, p.vocab);
   }
-  workgroupBarrier();
 }
 
 @compute @workgroup_size(WG)
@@ -207,7 +194,7 @@ fn main(@builtin(local_invocation_index) lane: u32) {
   if (settings.temperature != 0.0) { draw(lane, slices, value(top.x), now.x); }
   if (lane != 0u) { return; }
   // keys of -inf and +inf
-  let next = select(token, top.y, settings.temperature == 0.0 || top.x <= 0x007FFFFFu || top.x >= 0xFF800000u);
+  let next = select(item, top.y, settings.temperature == 0.0 || top.x <= 0x007FFFFFu || top.x >= 0xFF800000u);
   tokens[now.x + 1u] = next;
   penalties[next] = settings.repetition_penalty;
   state[0] = now.x + 1u;

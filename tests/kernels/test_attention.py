@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-
 from tensortab.device.native import NativeDevice
+
 from tests.kernels.harness import run
 from tests.kernels.tolerances import assert_close
 

@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-
 from tensortab.device.native import NativeDevice
+
 from tests.kernels.harness import run
 
 
