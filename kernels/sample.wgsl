@@ -42,8 +42,8 @@ fn bin(d: f32) -> u32 {
 fn bin_start(b: u32) -> f32 { return select(bitcast<f32>(0x3B800000u + b * BIN_WIDTH), 0.0, b == 0u); }
 
 // exp(-d / temperature), 0 for a logit of -inf or NaN.
-fn weight(d: f32) -> f32 {
-  return select(exp(-d / settings.temperature), 0.0, (bitcast<u32>(d) & 0x7FFFFFFFu) >= 0x7F000000u);
+fn weight(d: f32, temperature: f32) -> f32 {
+  return select(exp(-d / temperature), 0.0, (bitcast<u32>(d) & 0x7FFFFFFFu) >= 0x7F000000u);
 }
 
 var<workgroup> keys: array<u32, WG>;

@@ -50,7 +50,7 @@ fn threshold(
 ) -> u32 {
   const SHARE: u32 = 256u / WG;
   let start = bin_start(parts[1]);
-  let unit = select(1.0, weight(start) / 1048576.0, weighed);
+  let unit = select(1.0, weight(start, settings.temperature) / 1048576.0, weighed);
   var base = start_base;
   var t = 0u;
   for (var shift = 24u; shift < 32u; shift -= 8u) { // 24, 16, 8, 0: then it wraps
@@ -64,7 +64,7 @@ fn threshold(
       let key = candidate(i, count, slices);
       if (key < least || (((key ^ t) >> shift) >> 8u) != 0u) { continue; }
       var v = 1u;
-      if (weighed) { v = u32(weight(top - value(key) - start) * 1048576.0 + 0.5); }
+      if (weighed) { v = u32(weight(top - value(key) - start, settings.temperature) * 1048576.0 + 0.5); }
       let digit = (key >> shift) & 255u;
       atomicAdd(&low_sums[digit], v & 0xFFFFu);
       atomicAdd(&high_sums[digit], v >> 16u);
@@ -93,7 +93,7 @@ fn threshold(
 fn kept(d: f32, key: u32, t: u32) -> bool {
   let b = bin(d);
   let last = select(parts[3], min(parts[2], parts[3]), parts[1] <= parts[2]);
-  return (b < parts[0] || (b <= last && key >= t)) && weight(d) >= settings.min_p;
+  return (b < parts[0] || (b <= last && key >= t)) && weight(d, settings.temperature) >= settings.min_p;
 }
 
 // The kept probability of a token, or of a slice: its certain tokens and its candidates.
@@ -108,7 +108,7 @@ fn mass(slice: bool, i: u32, top: f32, t: u32) -> f32 {
     var key = 0u;
     if (slice) { key = cand[i * SLICE + n]; } else { key = ordered(logits[i]); }
     let d = top - value(key);
-    if (kept(d, key, t)) { sum += weight(d); }
+    if (kept(d, key, t)) { sum += weight(d, settings.temperature); }
   }
   return sum;
 }
@@ -144,7 +144,7 @@ fn draw(lane: u32, slices: u32, top: f32, pos: u32) {
     for (var i = lane; i < count; i += WG) {
       let key = candidate(i, count, slices);
       let d = top - value(key);
-      if (key >= t && bin(d) == parts[3]) { rest += weight(d); }
+      if (key >= t && bin(d) == parts[3]) { rest += weight(d, settings.temperature); }
     }
     all += scan(lane, vec2(rest, 0.0)).z;
   }

@@ -31,7 +31,7 @@ fn main(
     let d = top - logits[i];
     let b = bin(d);
     atomicAdd(&counts[b], 1u);
-    atomicAdd(&masses[b], u32(weight(d - bin_start(b)) * 1048576.0 + 0.5));
+    atomicAdd(&masses[b], u32(weight(d - bin_start(b), settings.temperature) * 1048576.0 + 0.5));
   }
   workgroupBarrier();
   for (var b = lane; b < BINS; b += WG) {

@@ -9,12 +9,11 @@
 
 struct Params { vocab: u32 }
 @group(0) @binding(0) var<storage, read> logits: array<f32>;
-@group(0) @binding(1) var<storage, read> settings: Settings;
+@group(0) @binding(1) var<storage, read> tokens: array<u32>;
 @group(0) @binding(2) var<storage, read> parts: array<u32>;
-@group(0) @binding(3) var<storage, read> tokens: array<u32>;
-@group(0) @binding(4) var<storage, read_write> state: array<u32>;
-@group(0) @binding(5) var<storage, read_write> logprobs: array<vec2<u32>>;
-@group(0) @binding(6) var<uniform> p: Params;
+@group(0) @binding(3) var<storage, read_write> state: array<u32>;
+@group(0) @binding(4) var<storage, read_write> logprobs: array<vec2<u32>>;
+@group(0) @binding(5) var<uniform> p: Params;
 
 const TOP: u32 = 20u;
 const SLICES: u32 = 256u;
@@ -53,7 +52,8 @@ fn main(@builtin(local_invocation_index) lane: u32) {
     }
     let found = best(lane, key, token);
     if (lane == 0u) {
-      logprobs[row + n] = vec2(found.y, bitcast<u32>(select(value(found.x) - top - log_sum, -3.4e38, found.y == 0xFFFFFFFFu)));
+      let logprob = select(value(found.x) - top - log_sum, -3.4e38, found.y == 0xFFFFFFFFu);
+      logprobs[row + n] = vec2(found.y, bitcast<u32>(logprob));
     }
     workgroupBarrier();
     // the next of that slice: the largest that comes after the one taken

@@ -22,7 +22,7 @@ var<workgroup> p_last: atomic<u32>;
 
 fn in_bin(b: u32) -> vec2<f32> {
   let mass = f32(hist[2u * BINS + b]) * 65536.0 + f32(hist[BINS + b]);
-  return vec2(f32(hist[b]), mass / 1048576.0 * weight(bin_start(b)));
+  return vec2(f32(hist[b]), mass / 1048576.0 * weight(bin_start(b), settings.temperature));
 }
 
 @compute @workgroup_size(WG)
@@ -94,7 +94,7 @@ fn main(
     let b = bin(d);
     if ((b >= first_p && b <= last_p) || b == last) { share.x += 1.0; }
     if (b < certain) {
-      let w = weight(d);
+      let w = weight(d, settings.temperature);
       share.y += select(0.0, w, w >= settings.min_p);
     }
   }
