@@ -16,6 +16,7 @@ LIMITS = (
     "max-buffer-size", "max-storage-buffer-binding-size", "max-compute-workgroup-storage-size",
     "max-compute-invocations-per-workgroup", "max-compute-workgroup-size-x", "max-storage-buffers-per-shader-stage",
 )  # fmt: skip
+POOL, POOL_BYTES = 4, 65536  # staging buffers made in advance: so many replays may be in flight
 SOFTWARE = ("swiftshader", "llvmpipe", "lavapipe", "microsoft basic")
 
 
@@ -55,9 +56,10 @@ class NativeDevice:
         self._buffers: dict[int, Any] = {}
         self._plans: dict[int, SimpleNamespace] = {}
         self._pipelines: dict[tuple, Any] = {}
-        self._staging: dict[int, list] = {}  # size -> free buffers
+        self._staging: list[Any] = []  # free read-back buffers
         self._next = 0
         self._counts = {"buffers": 0, "bytes": 0, "bindGroups": 0, "submits": 0, "created": 0}
+        self._staging += [self._new_staging(POOL_BYTES) for _ in range(POOL)]
 
     def _id(self) -> int:
         self._next += 1
@@ -97,16 +99,18 @@ class NativeDevice:
         self.device.queue.submit([encoder.finish()])
         return self._unstage(staging, size)
 
+    def _new_staging(self, size: int) -> Any:
+        return self._create(size, self.api.BufferUsage.MAP_READ | self.api.BufferUsage.COPY_DST, "staging")
+
     def _stage(self, size: int) -> Any:
-        free = self._staging.setdefault((size + 15) // 16 * 16, [])
-        usage = self.api.BufferUsage
-        return free.pop() if free else self._create(size, usage.MAP_READ | usage.COPY_DST, "staging")
+        fit = next((n for n, buffer in enumerate(self._staging) if buffer.size >= size), None)
+        return self._new_staging(max(POOL_BYTES, size)) if fit is None else self._staging.pop(fit)
 
     def _unstage(self, staging: Any, size: int) -> bytes:
         staging.map_sync(self.api.MapMode.READ)
         data = bytes(staging.read_mapped(0, (size + 15) // 16 * 16)[:size])
         staging.unmap()
-        self._staging[staging.size].append(staging)
+        self._staging.append(staging)
         return data
 
     def _pipeline(self, kernel: dict) -> tuple[Any, Any]:

@@ -18,10 +18,10 @@ NEW_TOKENS = 256  # transformers' default for this task
 
 async def create(model: Any, device: Any, context: int | None, on_progress: Progress) -> "TextGeneration":
     device = device or await choose()
-    source = await find(model or DEFAULT, lambda done, total: on_progress("download", done, total))
+    model = DEFAULT if model is None else model
+    source = await find(model, lambda done, total: on_progress("download", done, total))
     checkpoint = await open_checkpoint(source)
-    name = model if isinstance(model, str) else DEFAULT if model is None else source.name
-    made = TextGeneration(name, load_tokenizer(checkpoint), Generator(checkpoint, device, context))
+    made = TextGeneration(str(getattr(model, "name", model)), load_tokenizer(checkpoint), Generator(checkpoint, device, context))
     await made.generator.load(on_progress)
     return made
 

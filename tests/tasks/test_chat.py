@@ -1,0 +1,123 @@
+"""Chat completions: OpenAI's requests and answers."""
+
+import asyncio
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tensortab as tt
+from tensortab.tasks.chat import cut
+
+HELLO = [{"role": "user", "content": "hello there"}]
+
+
+def create(pipe: Any, **request: Any) -> Any:
+    async def run() -> Any:
+        answer = await pipe.chat.completions.create(**{"messages": HELLO, "temperature": 0, "max_tokens": 8, **request})
+        return [chunk async for chunk in answer] if request.get("stream") else answer
+
+    return asyncio.run(run())
+
+
+def text(chunks: list[dict]) -> str:
+    return "".join(c["choices"][0]["delta"].get("content", "") for c in chunks)
+
+
+def test_an_answer(pipe):
+    answer = create(pipe)
+    assert answer["object"] == "chat.completion"
+    choice = answer["choices"][0]
+    assert choice["message"]["role"] == "assistant"
+    assert choice["finish_reason"] in ("stop", "length")
+    assert answer["usage"]["total_tokens"] == answer["usage"]["prompt_tokens"] + answer["usage"]["completion_tokens"]
+
+
+def test_a_stream_is_the_same_text(pipe):
+    chunks = create(pipe, stream=True)
+    assert text(chunks) == create(pipe)["choices"][0]["message"]["content"]
+    assert chunks[0]["choices"][0]["delta"]["role"] == "assistant"
+    assert {c["object"] for c in chunks} == {"chat.completion.chunk"}
+    assert len({c["id"] for c in chunks}) == 1
+    assert [c["choices"][0]["finish_reason"] for c in chunks[:-1]] == [None] * (len(chunks) - 1)
+    assert chunks[-1]["timings"]["ttft_ms"] > 0
+
+
+def test_the_next_turn_reuses_the_cache(pipe):
+    first = create(pipe)["choices"][0]["message"]
+    turns = [*HELLO, first, {"role": "user", "content": "and then?"}]
+    usage = create(pipe, messages=turns)["usage"]
+    assert usage["prompt_tokens_details"]["cached_tokens"] > usage["prompt_tokens"] // 3
+
+
+def test_stop_texts_are_cut_and_not_shown(pipe):
+    whole = create(pipe)["choices"][0]["message"]["content"]
+    assert len(whole) > 4
+    stop = whole[3:5]
+    answer = create(pipe, stop=[stop, "never to be seen"])["choices"][0]
+    assert answer["message"]["content"] == whole[: whole.index(stop)]
+    assert answer["finish_reason"] == "stop"
+
+
+@pytest.mark.parametrize(
+    ("given", "stops", "want"),
+    [
+        ("abc", ["c"], ("ab", "", True)),
+        ("abc", ["cd"], ("ab", "c", False)),
+        ("abab", ["abc"], ("ab", "ab", False)),
+        ("xx--", ["---", "-!"], ("xx", "--", False)),
+        ("abc", [], ("abc", "", False)),
+        ("a b c", ["b", "a b"], ("", "", True)),
+    ],
+)
+def test_cut(given, stops, want):
+    assert cut(given, stops) == want
+
+
+def test_log_probabilities(pipe):
+    answer = create(pipe, logprobs=True, top_logprobs=3)["choices"][0]
+    entries = answer["logprobs"]["content"]
+    assert "".join(bytes(e["bytes"]).decode(errors="replace") for e in entries)
+    for entry in entries:
+        values = [e["logprob"] for e in entry["top_logprobs"]]
+        assert len(values) == 3
+        assert values == sorted(values, reverse=True)
+        assert np.isclose(entry["logprob"], values[0], atol=1e-5), "greedy takes the likeliest"
+        assert entry["logprob"] < 0
+
+
+def test_abort_is_a_finish_reason(pipe):
+    async def run() -> str:
+        reason = ""
+        async for chunk in await pipe.chat.completions.create(messages=HELLO, stream=True, temperature=0):
+            reason = chunk["choices"][0]["finish_reason"]
+            if chunk["choices"][0]["delta"].get("content"):
+                pipe.chat.completions.abort()
+        return reason
+
+    assert asyncio.run(run()) == "abort"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"messages": []}, "messages is a list"),
+        ({"messages": [{"role": "wizard", "content": "x"}]}, "role"),
+        ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, "text only"),
+        ({"max_tokens": 0}, "max_tokens"),
+        ({"n": 2}, "n must be 1"),
+        ({"temprature": 1}, "temprature"),
+        ({"stop": ["a", "b", "c", "d", "e"]}, "stop"),
+        ({"top_logprobs": 2}, "logprobs"),
+        ({"temperature": 1000}, "temperature"),
+    ],
+)
+def test_bad_requests_say_what_is_wrong(pipe, wrong, message):
+    with pytest.raises(tt.Error, match=message) as caught:
+        create(pipe, **wrong)
+    assert caught.value.code == "bad_request"
+
+
+def test_content_in_parts_is_joined(pipe):
+    parts = [{"role": "user", "content": [{"type": "text", "text": "hello "}, {"type": "text", "text": "there"}]}]
+    assert create(pipe, messages=parts)["choices"] == create(pipe)["choices"]
