@@ -3,6 +3,7 @@
 import json
 import shutil
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,13 +16,18 @@ from tests.browser import Browser, Chromium, Firefox
 ROOT = Path(__file__).resolve().parents[2]
 
 
-class RangelessHandler(Handler):
-    """Some hosts ignore Range."""
+class SmallHandler(Handler):
+    """Can be told to ignore Range, as some hosts do; a connection that breaks has delivered what it had."""
 
     def do_GET(self) -> None:
         if not self.server.ranges:  # type: ignore[attr-defined]
             del self.headers["Range"]
         super().do_GET()
+
+    def finish_headers(self, body: bytes, tag: str = "", cut: int | None = None) -> None:
+        super().finish_headers(body, tag, cut)
+        if cut is not None:
+            time.sleep(0.2)
 
 
 class SmallSite(Server):
@@ -29,7 +35,7 @@ class SmallSite(Server):
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
-        self.RequestHandlerClass = RangelessHandler
+        self.RequestHandlerClass = SmallHandler
         self.ranges = True
         self.put("index.html", "<!doctype html><meta charset=utf-8><title>test</title>")
         self.put("executor.js", ROOT / "static/executor.js")
@@ -68,3 +74,18 @@ def page(tab: Browser, small_site: SmallSite) -> Callable[..., Any]:
         return tab.evaluate(f"(async (args) => {{{body}}})({json.dumps(args)})", timeout)
 
     return run
+
+
+@pytest.fixture
+def engine(tab: Browser, small_site: SmallSite, dist: Path) -> Iterator[Any]:
+    """The started engine; `engine.site` is what it is served from."""
+    from .engine import Engine, share
+
+    share(dist, small_site.folder)
+    tab.open(small_site.url)
+    clear = "root.removeEntry('tensortab', { recursive: true })"
+    tab.evaluate(f"navigator.storage.getDirectory().then((root) => {clear}).catch(() => 0)")
+    engine = Engine(tab)
+    engine.site = small_site
+    yield engine
+    engine.end()

@@ -203,9 +203,12 @@ def test_bad_calls_are_refused(run: Callable[..., Any]) -> None:
     messages = run("""
       const handle = await e.load(plan, ids);
       const said = [];
-      for (const call of [() => e.createBuffer(0), () => e.createBuffer(1.5), () => e.write(99, 0, new Uint8Array(4)),
-        () => e.write(ids.state, 2, new Uint8Array(4)), () => e.write(ids.state, 12, new Uint8Array(8)), () => e.read(ids.state, 0, 20),
-        () => e.replay(99), () => e.replay(handle, 0), () => e.replay(handle, 1, ids.state, 16, 4), () => e.unload(99)]) {
+      for (const call of [
+        () => e.createBuffer(0), () => e.createBuffer(1.5), () => e.write(99, 0, new Uint8Array(4)),
+        () => e.write(ids.state, 2, new Uint8Array(4)), () => e.write(ids.state, 12, new Uint8Array(8)),
+        () => e.read(ids.state, 0, 20), () => e.replay(99), () => e.replay(handle, 0),
+        () => e.replay(handle, 1, ids.state, 16, 4), () => e.unload(99),
+      ]) {
         try { await call(); said.push(null); } catch (error) { said.push(error.code); }
       }
       return said;
