@@ -66,8 +66,7 @@ class Weights:
 
     def _matrix(self, infos: list[TensorInfo]) -> list[Tensor]:
         dtype, columns = infos[0].dtype, infos[0].shape[1]
-        parts = -(-dtype.gpu_size(sum(i.size for i in infos)) // self.max_binding)
-        if parts == 1:
+        if dtype.gpu_size(sum(i.size for i in infos)) <= self.max_binding:
             weight = Tensor.of(infos[0].name, (sum(i.shape[0] for i in infos), columns), dtype)
             element = 0
             for info in infos:
@@ -75,7 +74,7 @@ class Weights:
                 element += info.size
             return [weight]
         (info,) = infos  # runs are split at the limit, so only a single tensor exceeds it
-        step = -(-info.shape[0] // parts // 16) * 16
+        step = max(16, (self.max_binding - 64) // dtype.file_size(columns) // 16 * 16)  # 64: the planes' padding
         weights = []
         for row in range(0, info.shape[0], step):
             count = min(step, info.shape[0] - row)
@@ -133,7 +132,7 @@ class _Repack:
 
     def __init__(self, device: Device) -> None:
         self.device = device
-        self.staging = Tensor.of("staging", (CHUNK // 4 + 64,), u32)
+        self.staging = Tensor.of("staging", (CHUNK // 4 + 64 * 64,), u32)  # a chunk has at least 64 blocks
         self.plans: dict[tuple, dict[str, Any]] = {}
 
     async def __call__(self, weight: Tensor, data: Any, nbytes: int, block: int) -> None:

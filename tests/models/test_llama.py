@@ -99,20 +99,16 @@ def test_check_finds_a_wrong_kernel(software, monkeypatch):
         logits(opened("tiny_llama", software), TINY["ids"].tolist(), 1)
 
 
-def test_dispatches_a_token(monkeypatch):
+def test_dispatches_a_token():
     """At most 7 a layer and 8 more, counted in the plan of one decoding step on a GPU."""
     from tests.kernels.conftest import device as native
 
-    with debug(TIER="subgroups"):
-        dawn = native("dawn")
-        counts = {}
-        for file in ("tiny_llama", "tiny_k.gguf"):
-            generator = Generator(asyncio.run(open_checkpoint(GOLDEN / file)), dawn, 4096)
-            asyncio.run(generator.read())
-            counts[file] = len(asyncio.run(generator._program("decode")).plan["steps"])
-            layers = generator.config["num_hidden_layers"]
-            assert counts[file] <= 7 * layers + 8
-            generator.free()
+    for file in ("tiny_llama", "tiny_k.gguf"):
+        with debug(TIER="subgroups"):
+            generator = opened(file, native("dawn"), 4096)
+            steps = len(Program(generator.device, generator._trace("decode")).plan["steps"])
+        assert steps <= 7 * generator.config["num_hidden_layers"] + 8
+        generator.free()
 
 
 def prompts() -> list[dict]:
