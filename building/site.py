@@ -56,6 +56,18 @@ def page_lock(wheels: list[Path]) -> bytes:
     return json.dumps(spec.model_dump(), indent=1, sort_keys=True).encode()
 
 
+def licenses() -> bytes:
+    """The licences of what the page takes from npm: the name of each, and its text where the package has one."""
+    parts = []
+    used = {"/".join(path.split("/")[: 1 + path.startswith("@")]) for paths in PACKAGES.values() for path in paths}
+    for name in sorted(used):
+        folder = NPM / "node_modules" / name
+        about = json.loads((folder / "package.json").read_text())
+        texts = [path.read_text() for path in sorted(folder.glob("LICEN[CS]E*"))]
+        parts.append("\n\n".join([f"{name} {about['version']}: {about['license']}", *texts]))
+    return "\n\n----\n\n".join(parts).encode()
+
+
 def snapshot(wheel: Path) -> Path:
     """Pyodide's memory with TensorTab imported, bound to this Pyodide and this wheel; the page starts from it."""
     folder = CACHE / "snapshot"
@@ -88,6 +100,7 @@ def site_files() -> dict[str, Path | bytes]:
             if not found:
                 raise BuildError(f"npm's packages have no {pattern}: see PACKAGES in build.py")
             files.update({target + file.name if target.endswith("/") else target: file for file in found})
+    files["licenses.txt"] = licenses()
     ours = library_wheel()
     wheels = [ours, *page_wheels()]
     files.update({f"wheels/{wheel.name}": wheel for wheel in wheels})

@@ -47,6 +47,11 @@ class Site:
         """("GET /path", the Range header or "") in order; may be cleared."""
         return self._server.requests
 
+    @property
+    def sent(self) -> int:
+        """Bytes of all bodies so far, uncompressed."""
+        return self._server.sent
+
     def start(self) -> None:
         """Serve, again on the same port after stop()."""
         port = self._server.server_address[1] if hasattr(self, "_server") else 0

@@ -7,6 +7,10 @@ from tests.conftest import Site
 def test_the_page_and_its_engine_start_offline(browser: Browser, site: Site) -> None:
     browser.open(site.url)
     wait_for(browser, "navigator.serviceWorker.getRegistration().then((r) => Boolean(r?.active))", timeout=60)
+    first = site.sent
+    browser.open(site.url)
+    browser.evaluate("tensortab.run('1')", timeout=60)
+    assert site.sent - first < 10_000, "a second visit fetches the app again"
     site.stop()
     try:
         browser.open(site.url)

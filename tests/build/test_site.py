@@ -152,6 +152,18 @@ def test_pack_refuses_a_folder_without_weights(tmp_path: Path) -> None:
         building.pack(tmp_path, "empty", "MIT", "a test")
 
 
+def test_the_command_line_says_what_it_knows() -> None:
+    def call(*args: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([sys.executable, ROOT / "build.py", *args], text=True, capture_output=True)
+
+    assert all(name in call("--help").stdout for name in ("serve", "build", "pack", "test", "bench", "doctor"))
+    assert "MISSING" not in call("doctor").stdout
+    assert call("build", "--nonsense").returncode == 2
+    wrong = call("pack", "no/such/file.gguf")
+    assert wrong.returncode == 1
+    assert wrong.stderr.startswith("build.py: no/such/file.gguf is neither")
+
+
 def test_a_step_runs_once_and_again_after_a_failure(tmp_path: Path) -> None:
     runs = []
     (tmp_path / "input").write_text("1")
