@@ -45,6 +45,7 @@ class Chat:
         self.rows, self.unsaved = [], {}
         self.queue, self.active = [], None
         self.problem, self.failed = None, None  # an error of an answer or of the storage; the answer that failed
+        self.registered = False
         self.default, self.registration, self.deleted = None, None, []
         self.channel = js.BroadcastChannel.new("tensortab-conversations")
         self._draft_timer, self._store_draft_proxy = None, dom.create_proxy(self.store_draft)
@@ -55,7 +56,6 @@ class Chat:
         self.draw()
         asyncio.create_task(self.restore())
         asyncio.create_task(self.find_default())
-        register_worker(self.settings, self.offer_update)
 
     # Conversations
 
@@ -228,6 +228,9 @@ class Chat:
     # The engine
 
     def engine_changed(self) -> None:
+        if self.engine.state != "starting" and not self.registered:  # keeping the app must not slow its start
+            self.registered = True
+            register_worker(self.settings, self.offer_update)
         if self.engine.state == "ready" and not self.engine.kept:
             self.engine.kept = True
             toast("The model runs, but this browser has no room to keep it: it is downloaded again next time.", seconds=15)
