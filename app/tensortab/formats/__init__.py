@@ -5,7 +5,6 @@ Only headers are read here; tensors stay in their Source until something asks fo
 
 import json
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import prod
 from typing import Any
@@ -70,7 +69,7 @@ class Checkpoint:
         return self.tensors[name]
 
 
-async def open_checkpoint(model: "Source | str | os.PathLike[str] | Sequence[Source]") -> Checkpoint:
+async def open_checkpoint(model: Source | str | os.PathLike[str] | list[Source]) -> Checkpoint:
     """Reads the header of a model: a Source, a list of safetensors Sources, a path to a file or a Hugging Face folder.
 
     Raises Error("bad_file"), saying what is wrong with it and what to do.
@@ -84,8 +83,8 @@ async def open_checkpoint(model: "Source | str | os.PathLike[str] | Sequence[Sou
         from ..sources.file import FileSource
 
         return await open_checkpoint(FileSource(model))
-    if isinstance(model, Sequence):
-        return await read_safetensors(list(model), {})
+    if isinstance(model, list):
+        return await read_safetensors(model, {})
     magic = await model.bytes(0, min(9, model.size))
     if magic[:4] == b"GGUF":
         return await read_gguf(model)
