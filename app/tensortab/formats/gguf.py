@@ -336,10 +336,15 @@ def _config(header: _Header, architecture: str, metadata: dict, tensors: dict[st
     elif isinstance(tokens, list):
         config["vocab_size"] = len(tokens)
     config["tie_word_embeddings"] = "lm_head.weight" not in tensors
-    config["bos_token_id"] = metadata.get("tokenizer.ggml.bos_token_id")
-    ends = [metadata.get(f"tokenizer.ggml.{end}_token_id") for end in ("eos", "eot", "eom")]
-    config["eos_token_id"] = list(dict.fromkeys(i for i in ends if isinstance(i, int)))
+    begin, *ends = (_token_id(metadata, name) for name in ("bos", "eos", "eot", "eom"))
+    config["bos_token_id"] = begin
+    config["eos_token_id"] = list(dict.fromkeys(i for i in ends if i is not None))
     return config
+
+
+def _token_id(metadata: dict, name: str) -> int | None:
+    value = metadata.get(f"tokenizer.ggml.{name}_token_id")
+    return value if type(value) is int and 0 <= value < 0xFFFFFFFF else None  # all ones: some writers' none
 
 
 def _number(value: Any) -> bool:
