@@ -7,7 +7,7 @@ FUSE     0: no fusion (to find a bad one)
 ARENA    0: every tensor in a buffer of its own (to find a bad reuse)
 PROFILE  1: GPU time of each kernel, kept by the plan
 PICK     op:kernel, forces a kernel for an op
-TIER     serial | default | subgroups, forces a class of kernels
+TIER     software | default | subgroups, forces a class of kernels
 DEVICE   cpu | gpu | dawn | wgpu
 DUMP     a folder to write each plan and its WGSL to (CPython)
 """

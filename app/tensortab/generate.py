@@ -20,7 +20,7 @@ from .sampling import TOP_LOGPROBS
 from .tensor import Tensor
 from .weights import Weights, as_f32
 
-CHUNKS = {"serial": (8, 32), "default": (16, 128, 512), "subgroups": (16, 128, 512)}  # tokens a prefill plan
+CHUNKS = {"software": (8, 32), "default": (16, 128, 512), "subgroups": (16, 128, 512)}  # tokens a prefill plan
 CONTEXT = 4096  # tokens, unless the model's own is shorter
 STOPS = 16  # ids that end a text on the GPU
 SUBMIT_SECONDS = 0.008  # of work submitted at once: the granularity of stopping

@@ -25,7 +25,7 @@ class ShapeError(ValueError):
 class Hardware:
     """What the choice of kernels depends on."""
 
-    tier: str  # "serial" (software adapters), "default", "subgroups"
+    tier: str  # "software" (adapters that run on the processor), "default", "subgroups"
     f16: bool
     max_binding: int
     workgroups: int = 65535
@@ -33,6 +33,10 @@ class Hardware:
     @property
     def type(self) -> str:
         return "f16" if self.f16 else "f32"
+
+    def workgroup(self, invocations: int) -> dict[str, str]:
+        """The spec of a kernel with barriers on a processor, where they cost by the invocation: few of them."""
+        return {"WG": f"{invocations}u"} if self.tier == "software" else {}
 
     def grid(self, workgroups: int) -> tuple[int, int, int]:
         """A one-dimensional count folded into y where it exceeds the limit."""
@@ -143,15 +147,14 @@ def _rms_norm_shape(arg: dict, x: Any, weight: Any) -> tuple:
 def _rms_norm(hw: Hardware, node: Any) -> list[Dispatch]:
     x, weight = node.src
     params = {"rows": rows(x), "cols": x.shape[-1], "eps": node.arg["eps"]}
-    if hw.tier == "serial":
-        return [Dispatch("rms_norm_serial", [x, weight, node], params, (-(-x.shape[-1] // 512), *hw.grid(rows(x))[:2]))]
-    return [Dispatch("rms_norm", [x, weight, node], params, hw.grid(rows(x)))]
+    return [Dispatch("rms_norm", [x, weight, node], params, hw.grid(rows(x)), hw.workgroup(4))]
 
 
 OPS["rms_norm"] = Op(
     _rms_norm_shape,
     lambda np, arg, x, w: x / np.sqrt((x * x).mean(-1, keepdims=True) + np.float32(arg["eps"])) * w,
     _rms_norm,
+    fuse=True,
     flops=lambda node: 4 * math.prod(node.shape),
 )
 
@@ -177,7 +180,7 @@ def _row_kernel(stem: str) -> Callable:
     return lower
 
 
-OPS["softmax"] = Op(_rows_shape("softmax", False), _softmax_definition, _row_kernel("softmax"))
+OPS["softmax"] = Op(_rows_shape("softmax", False), _softmax_definition, _row_kernel("softmax"), fuse=True)
 OPS["argmax"] = Op(
     _rows_shape("argmax", True),
     lambda np, arg, x: x.argmax(-1).astype(np.uint32),
@@ -202,8 +205,8 @@ def blocks(weight: Any) -> int:
 
 def matvec_stem(hw: Hardware, stem_rows: int) -> str:
     if stem_rows > MATVEC_ROWS:
-        return "matmul_serial" if hw.tier == "serial" else "matmul"
-    return {"serial": "matvec_serial", "default": "matvec", "subgroups": "matvec_subgroup"}[hw.tier]
+        return "matmul_serial" if hw.tier == "software" else "matmul"
+    return {"software": "matvec_serial", "default": "matvec", "subgroups": "matvec_subgroup"}[hw.tier]
 
 
 # outputs a workgroup (half as many if gated) and rows of x a workgroup, of each kernel of `linear`
@@ -402,11 +405,12 @@ def _attention(hw: Hardware, node: Any) -> list[Dispatch]:
     count = qkv.shape[0]
     params = {"rows": count, "heads": heads, "kv_heads": kv_heads, "head_dim": dim, "context": context}
     params["scale"] = dim**-0.5
-    spec = {"INTERLEAVED": node.arg["interleaved"]}
+    spec = {"INTERLEAVED": node.arg["interleaved"], **hw.workgroup(max(8, 1 << (dim // 8 - 1).bit_length()))}
     bind = [qkv, state, rope_table, kcache, vcache, node]
-    stem = "attention_serial" if hw.tier == "serial" else "attention" if count > 1 or context <= 1024 else "attention_split"
+    stem = "attention_serial" if dim % 8 else "attention_split" if count == 1 and context > 1024 else "attention"
     stem = picked("attention", stem)
     if stem == "attention_serial":
+        spec.pop("WG", None)
         return [Dispatch(stem, bind, params, hw.grid(-(-count * heads // 4)), spec)]
     if stem == "attention":
         return [Dispatch(stem, bind, params, (heads, count, 1), spec)]
@@ -432,15 +436,16 @@ def _sample(hw: Hardware, node: Any) -> list[Dispatch]:
     size = logits.shape[-1]
     slices = -(-size // 1024)
     parts, hist, candidates = (node.node("temp", shape=(n,), dtype=u32) for n in (16 + 8 * slices, 3072, 2048 * slices))
-    params, grid = {"vocab": size}, (slices, 1, 1)
+    params, grid, spec = {"vocab": size}, (slices, 1, 1), hw.workgroup(4)
+    spec |= {"BINS": "256u"} if spec else {}
     dispatches = [
-        Dispatch("sample_max", [logits, state, settings, parts, hist], params, grid, {"LOGPROBS": True} if logprobs else {}),
-        Dispatch("sample_histogram", [logits, state, settings, parts, hist], params, grid),
-        Dispatch("sample_select", [logits, state, settings, hist, parts, candidates], params, grid),
-        Dispatch("sample_draw", [logits, settings, parts, candidates, penalties, tokens, state], params, (1, 1, 1)),
+        Dispatch("sample_max", [logits, state, settings, parts, hist], params, grid, spec | ({"LOGPROBS": True} if logprobs else {})),
+        Dispatch("sample_histogram", [logits, state, settings, parts, hist], params, grid, spec),
+        Dispatch("sample_select", [logits, state, settings, hist, parts, candidates], params, grid, spec),
+        Dispatch("sample_draw", [logits, settings, parts, candidates, penalties, tokens, state], params, (1, 1, 1), spec),
     ]
     if logprobs:
-        dispatches.append(Dispatch("sample_logprobs", [logits, tokens, parts, state, *logprobs], params, (1, 1, 1)))
+        dispatches.append(Dispatch("sample_logprobs", [logits, tokens, parts, state, *logprobs], params, (1, 1, 1), spec))
     return dispatches
 
 

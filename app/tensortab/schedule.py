@@ -118,7 +118,7 @@ def _folded_norms(graph: _Graph, hw: Hardware) -> set[int]:
     return {
         id(node)
         for node in graph.order
-        if graph.fuse and hw.tier != "serial" and node.op == "rms_norm" and id(node) not in graph.kept and rows(node) <= MATVEC_ROWS
+        if graph.fuse and hw.tier != "software" and node.op == "rms_norm" and id(node) not in graph.kept and rows(node) <= MATVEC_ROWS
         if all(user.op == "linear" and user.src[0] is node for user in graph.users[id(node)])
     }
 

@@ -10,7 +10,7 @@ from tensortab.device.cpu import CPUDevice
 from tests.kernels.conftest import device as native
 
 
-@pytest.fixture(params=["cpu", "dawn-serial", "dawn-default", "dawn-subgroups", "wgpu-serial", "wgpu-default"])
+@pytest.fixture(params=["cpu", "dawn-software", "dawn-default", "dawn-subgroups", "wgpu-software", "wgpu-default"])
 def adapter(request: pytest.FixtureRequest) -> Iterator[devices.Device]:
     name, _, tier = request.param.partition("-")
     chosen = CPUDevice() if name == "cpu" else native(name)

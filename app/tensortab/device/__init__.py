@@ -36,12 +36,12 @@ class Device(Protocol):
 
 
 def tier(info: dict) -> str:
-    """The class of kernels for an adapter: "serial" (software), "subgroups" or "default"."""
+    """The class of kernels for an adapter: "software" (it runs on the processor), "subgroups" or "default"."""
     forced = knob("TIER")
     if forced:
         return forced
     if info["fallback"]:
-        return "serial"
+        return "software"
     return "subgroups" if "subgroups" in info["features"] else "default"
 
 
