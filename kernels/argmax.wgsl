@@ -11,7 +11,8 @@ struct Params { rows: u32, cols: u32 }
 var<workgroup> keys: array<u32, WG>;
 var<workgroup> found: array<u32, WG>;
 
-// The bits of a float as a number of the same order: integer comparisons are exact where compilers assume no NaN and no inf.
+// The bits of a float as a number of the same order: integer comparisons are exact where compilers assume no NaN and no
+// inf.
 fn ordered(v: f32) -> u32 {
   var bits = bitcast<u32>(v);
   if ((bits & 0x7FFFFFFFu) > 0x7F800000u) { return 0u; }

@@ -1,8 +1,9 @@
-// Included. Attention of one query over positions from..to-1 by one workgroup: online softmax in f32, tiles of WG * 4 positions.
-// After attend(), `total` of each lane sums to the softmax's denominator relative to the returned maximum, and `output(e)` is
-// element e of the weighted sum of v, not yet divided. head_dim % 8 == 0, <= 256.
-// Needs qkv, rope_table, kcache, vcache: array<vec4<u32>> (eight f16), p {head_dim, context, scale}; include rope.wgsl first.
-const WG: u32 = 64u; // spec: 32u | 64u | 128u
+// Included. Attention of one query over positions from..to-1 by one workgroup: online softmax in f32, tiles of WG * 4
+// positions. After attend(), `total` of each lane sums to the softmax's denominator relative to the returned maximum,
+// and `output(e)` is element e of the weighted sum of v, not yet divided. head_dim % 8 == 0, <= 256.
+// Needs qkv, rope_table, kcache, vcache: array<vec4<u32>> (eight f16), p {head_dim, context, scale}; include rope.wgsl
+// first.
+const WG: u32 = 64u; // spec: 8u to 128u, at least head_dim / 8; software adapters: the least such power of two
 const LOWEST: f32 = -3.4e38;
 
 var<workgroup> query: array<vec4<f32>, 64>;

@@ -1,10 +1,10 @@
 // y[t, h, :] = sum over s <= pos + t of softmax_s(rope(q[t, h], pos + t) . kcache[g, s] * scale) vcache[g, s, :],
 // pos = state[0], g = h / (heads / kv_heads): causal attention with grouped heads, one workgroup a (t, h).
 // qkv: [rows, (heads + 2 kv_heads) * head_dim] f32, of which q is read; rope_table: rope.wgsl; kcache, vcache:
-// [kv_heads, context, head_dim / 2] u32 = f16 pairs, positions 0 .. pos + rows - 1 already written; y: [rows, heads * head_dim] f32.
-// head_dim: a multiple of 8, at most 256.
-// grid: (heads, rows, 1). ref: ops.py attention. pick: rows > 4 or a short context; else attention_split; software adapters and
-// other head_dim take attention_serial.
+// [kv_heads, context, head_dim / 2] u32 = f16 pairs, positions 0 .. pos + rows - 1 already written; y: [rows, heads *
+// head_dim] f32. head_dim: a multiple of 8, at most 256.
+// grid: (heads, rows, 1). ref: ops.py attention. pick: rows > 4 or a short context; else attention_split; software
+// adapters take WG = 8u (head_dim 64) to 32u; another head_dim takes attention_serial.
 // include: rope.wgsl
 // include: attend.wgsl
 

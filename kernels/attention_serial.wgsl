@@ -1,7 +1,8 @@
 // y[t, h, :] = causal attention as attention.wgsl, without barriers: one invocation a (t, h), online softmax in f32.
 // Bindings and params as attention.wgsl, but the caches are read as u32 and head_dim is any even number up to 256.
 // grid: ceil(rows * heads / WG) workgroups, folded in y: (min(n, 65535), ceil(n / 65535), 1). ref: ops.py attention.
-// pick: software adapters, and head_dim that is no multiple of 8.
+// pick: a head_dim that is no multiple of 8. Not for long contexts on lavapipe, which ends loops after 65,535
+// iterations of an invocation: head_dim * positions must stay below that.
 // include: rope.wgsl
 const WG: u32 = 4u; // spec: 4u to 64u
 

@@ -1,8 +1,10 @@
-// kcache[g, pos + t, :] = rope(k[t, g, :], pos + t), vcache[g, pos + t, :] = v[t, g, :] for t < rows, pos = state[0], in place.
+// kcache[g, pos + t, :] = rope(k[t, g, :], pos + t), vcache[g, pos + t, :] = v[t, g, :] for t < rows, pos = state[0],
+// in place.
 // qkv: [rows, (heads + 2 kv_heads) * head_dim] f32: q, then k, then v of each row; rope_table: rope.wgsl;
-// kcache, vcache: [kv_heads, context, head_dim / 2] u32, each two f16 (element 2j in the low half). Positions >= context are
-// not stored. Values beyond f16's range are stored as its largest.
-// grid: ceil(rows * kv_heads * head_dim / 2 / WG) workgroups, folded in y: (min(n, 65535), ceil(n / 65535), 1). One invocation a word.
+// kcache, vcache: [kv_heads, context, head_dim / 2] u32, each two f16 (element 2j in the low half). Positions >=
+// context are not stored. Values beyond f16's range are stored as its largest.
+// grid: ceil(rows * kv_heads * head_dim / 2 / WG) workgroups, folded in y: (min(n, 65535), ceil(n / 65535), 1). One
+// invocation a word.
 // ref: ops.py kv_update. pick: always.
 // include: rope.wgsl
 const WG: u32 = 64u; // spec: 4u to 256u

@@ -1,7 +1,7 @@
-// Included. Rotary position embedding of one element of `qkv`: the pair (a, b) number i of a head, at position pos, becomes
-// (a cos - b sin, b cos + a sin) with the angle pos * theta_i. The table has only 64 + ceil(context / 64) rows of
-// (cos, sin): rows 0..63 are the angles of positions 0..63, row 64 + n that of 64 n; their complex product is the angle of any
-// position, as exact as f32 is. Needs the bindings qkv: array<f32>, rope_table: array<vec2<f32>>.
+// Included. Rotary position embedding of one element of `qkv`: the pair (a, b) number i of a head, at position pos,
+// becomes (a cos - b sin, b cos + a sin) with the angle pos * theta_i. The table has only 64 + ceil(context / 64) rows
+// of (cos, sin): rows 0..63 are the angles of positions 0..63, row 64 + n that of 64 n; their complex product is the
+// angle of any position, as exact as f32 is. Needs the bindings qkv: array<f32>, rope_table: array<vec2<f32>>.
 const INTERLEAVED: bool = true; // spec: true = pairs (2i, 2i+1) (GGUF llama) | false = pairs (i, i+D/2) (Hugging Face)
 
 fn rotate(base: u32, e: u32, pos: u32, head_dim: u32) -> f32 {

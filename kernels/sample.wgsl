@@ -1,21 +1,23 @@
-// Included. What the four sampling kernels share. Their plan, for logits x [vocab] (the repetition penalty already in them):
+// Included. What the sampling kernels share. Their plan, for logits x [vocab], the repetition penalty already in them:
 //   sample_max        each slice of SLICE tokens: the largest logit and its token; clears the histogram
-//   sample_histogram  d = max(x) - x by BINS bins: how many tokens, and how much of the probability (fixed point, so that the
-//                     order of the atomic additions does not matter)
+//   sample_histogram  d = max(x) - x by BINS bins: how many tokens, and how much of the probability (in fixed point, so
+//                     that the order of the atomic additions does not matter)
 //   sample_select     the few bins in which top-k and top-p end; collects their tokens ("candidates"), and each slice's
 //                     probability in the bins that are certainly kept
 //   sample_draw       one workgroup: the exact thresholds among the candidates, the draw, the new state
-// Greedy decoding (temperature 0) needs the first and the last; the others return at once, as all do when state[1] (done) is set.
+// Greedy decoding (temperature 0) needs the first and the last; the others return at once, as all do when state[1]
+// (done) is set.
 //
-// Hugging Face's rules in its order: x / temperature; top-k keeps x >= the k-th largest; top-p keeps a token if the probability of
-// those above it is < top_p (so at least one); min-p keeps a token if its probability is >= min_p times the largest. Ties with the
-// last one kept are kept too. NaN counts as the lowest. If the largest logit is not finite its first token is taken.
-const WG: u32 = 256u; // spec: a power of two, 4u to 256u
+// Hugging Face's rules in its order: x / temperature; top-k keeps x >= the k-th largest; top-p keeps a token if the
+// probability of those above it is < top_p (so at least one); min-p keeps a token if its probability is >= min_p times
+// the largest. Ties with the last one kept are kept too. NaN counts as the lowest. If the largest logit is not finite
+// its first token is taken.
+const WG: u32 = 256u; // spec: a power of two, 4u to 256u; software adapters: 4u
 const SLICE: u32 = 1024u;
-const BINS: u32 = 1024u; // spec: 1024u | 256u (the same in all four; software adapters compile small workgroup arrays faster)
+const BINS: u32 = 1024u; // spec: 1024u | 256u, the same in all; software adapters, slow to compile large arrays: 256u
 const BIN_WIDTH: u32 = 0x08000000u / BINS; // of the bits of d: sixteen octaves in all
 const HEAD: u32 = 16u; // words of `parts` before the slices, written by sample_select
-const EACH: u32 = 8u;  // words of a slice: key of the largest logit, its token, kept probability, candidates, sum of exponentials
+const EACH: u32 = 8u; // words of a slice: key of the largest logit, its token, probability, candidates, sum of exp
 
 struct Settings {
   temperature: f32, top_p: f32, min_p: f32, top_k: u32, seed: u32, repetition_penalty: f32, end: u32, stop_count: u32,
@@ -32,8 +34,8 @@ fn ordered(v: f32) -> u32 {
 
 fn value(key: u32) -> f32 { return bitcast<f32>(select(~key, key & 0x7FFFFFFFu, key >= 0x80000000u)); }
 
-// Bins of d >= 0 by its exponent and the first bits of its mantissa, from 2^-8 to 2^8: as fine near the maximum as far from it.
-// Integer arithmetic on one subtraction, so that every kernel agrees on every token's bin.
+// Bins of d >= 0 by its exponent and the first bits of its mantissa, from 2^-8 to 2^8: as fine near the maximum as far
+// from it. Integer arithmetic on one subtraction, so that every kernel agrees on every token's bin.
 fn bin(d: f32) -> u32 {
   let bits = bitcast<u32>(d);
   return select(min((bits - 0x3B800000u) / BIN_WIDTH, BINS - 1u), 0u, bits < 0x3B800000u);

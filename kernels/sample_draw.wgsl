@@ -1,10 +1,12 @@
 // Sampling, 4 of 4 (see sample.wgsl): chooses the token and advances the state, in one workgroup:
 //   tokens[pos + 1] = token; penalties[token] = settings.repetition_penalty; state[0] = pos + 1; state[2] += 1;
 //   state[1] (done) = 1 if the token is a stop token or the new pos has reached settings.end.
-// `end` is the pos at which a generation is over: (prompt tokens - 1) + tokens to generate, at most the context's length.
-// Nothing is written when done is set already. The draw: u = pcg(pos xor pcg(seed)) / 2^32 (its upper 24 bits); the token is the
-// first in order of its number whose cumulative probability exceeds u, so a seed repeats a text on one adapter exactly.
-// logits: [vocab] f32; parts, cand: sample_select.wgsl; penalties: [vocab] f32; tokens: [context + 1] u32; state: 8 u32.
+// `end` is the pos at which a generation is over: (prompt tokens - 1) + tokens to generate, at most the context's
+// length. Nothing is written when done is set already. The draw: u = pcg(pos xor pcg(seed)) / 2^32 (its upper 24 bits);
+// the token is the first in order of its number whose cumulative probability exceeds u, so a seed repeats a text on one
+// adapter exactly.
+// logits: [vocab] f32; parts, cand: sample_select.wgsl; penalties: [vocab] f32; tokens: [context + 1] u32; state:
+// 8 u32.
 // grid: (1, 1, 1). ref: ops.py sample. pick: always.
 // include: sample.wgsl
 
@@ -43,8 +45,9 @@ fn digit_sum(digit: u32) -> f32 {
   return f32(atomicLoad(&high_sums[digit])) * 65536.0 + f32(atomicLoad(&low_sums[digit]));
 }
 
-// The lowest t for which base + (the number, or the weight, of candidates with a key > t, of those with a key >= least) < limit:
-// eight bits of t a round, from a histogram of those bits (in fixed point, so that the order of additions does not matter).
+// The lowest t for which base + (the number, or the weight, of candidates with a key > t, of those with a key >= least)
+// < limit: eight bits of t a round, from a histogram of those bits (in fixed point, so that the order of additions does
+// not matter).
 fn threshold(
   lane: u32, count: u32, slices: u32, top: f32, weighed: bool, least: u32, start_base: f32, limit: f32,
 ) -> u32 {
@@ -89,7 +92,8 @@ fn threshold(
   return t;
 }
 
-// Whether a token at distance d of the maximum is kept; `t` is the exact threshold within the bins where top-k and top-p end.
+// Whether a token at distance d of the maximum is kept; `t` is the exact threshold within the bins where top-k and
+// top-p end.
 fn kept(d: f32, key: u32, t: u32) -> bool {
   let b = bin(d);
   let last = select(parts[3], min(parts[2], parts[3]), parts[1] <= parts[2]);
@@ -149,7 +153,7 @@ fn draw(lane: u32, slices: u32, top: f32, pos: u32) {
     all += scan(lane, vec2(rest, 0.0)).z;
   }
 
-  // the slice, then the token in it, where the cumulative probability passes u: the last one that starts at or before it
+  // the slice, then the token in it, where the cumulative probability passes u: the last that starts at or before it
   let u = f32(pcg(pos ^ pcg(settings.seed)) >> 8u) / 16777216.0;
   for (var level = 0u; level < 2u; level++) {
     own = 0.0;

@@ -193,7 +193,7 @@ def test_every_token_as_numpy_draws_it(backend: NativeDevice, rng: np.random.Gen
 
 def test_a_large_vocabulary(backend: NativeDevice, rng: np.random.Generator, form: Any) -> None:
     logits = (rng.standard_normal(128256) * 3).astype(np.float32)
-    for top_k, count in ((0, 2000), (50, 20), (100000, 30000), (1, 1)):
+    for top_k, count in ((0, 2000), (50, 20), (40000, 9000), (1, 1)):
         settings = Settings(0.8, top_k=top_k, seed=int(rng.integers(1 << 32)))
         settings.top_p = between(logits, settings, count) if count > 1 else 0.5
         check(backend, logits, settings, 3, form)
@@ -305,5 +305,5 @@ def test_log_probabilities(backend: NativeDevice, rng: np.random.Generator, voca
         assert (tokens[1 + len(order) :] == 0xFFFFFFFF).all()
         known = tokens != 0xFFFFFFFF
         finite = np.isfinite(expected[tokens[known]])
-        assert np.abs(values[known] - expected[tokens[known]])[finite].max() < 2e-5
+        assert np.abs(values[known][finite] - expected[tokens[known]][finite]).max() < 2e-5
         assert (values[known][~finite] < -1e30).all()
