@@ -1,6 +1,6 @@
-// Runs plans on the GPU. A plan is data (JSON: buffers, kernels, params, steps; see app/tensortab/plan.py); this file knows
-// no op. load() checks a plan and makes every GPU object it needs once; replay() is one short loop over its steps.
-// Its native twin is app/tensortab/device/native.py. Every error thrown here has a `code` of app/tensortab/errors.py.
+// Runs plans on the GPU. A plan is data (JSON from app/tensortab/plan.py: buffers, kernels, params, steps); this file
+// knows no op. load() checks a plan and makes every GPU object it needs, once; replay() is one short loop over its
+// steps. The native twin is app/tensortab/device/native.py. Every error has a `code` of app/tensortab/errors.py.
 
 const FEATURES = ["shader-f16", "subgroups", "timestamp-query"];
 const LIMITS = [
@@ -13,7 +13,7 @@ const PARAMS = 256; // bytes of one step's uniform: its params start at multiple
 const POOL = 4, POOL_BYTES = 65536; // staging buffers made in advance: so many replays may be in flight
 const KEEP_BYTES = 1 << 20; // larger staging buffers are not kept
 
-export class ExecutorError extends Error {
+export class Failure extends Error {
   constructor(code, message) {
     super(message);
     this.code = code;
@@ -27,14 +27,14 @@ export async function createExecutor() {
   try {
     return new Executor(adapter, await adapter.requestDevice({ requiredFeatures, requiredLimits }));
   } catch (error) {
-    throw new ExecutorError("no_adapter", `The GPU gave no device: ${error.message}. Reload the page.`);
+    throw new Failure("no_adapter", `The GPU gave no device: ${error.message}. Reload the page.`);
   }
 }
 
 // Chrome answers null while its GPU process starts or restarts, and a request may hang after a loss.
 async function requestAdapter() {
   if (!globalThis.navigator?.gpu) {
-    throw new ExecutorError("no_webgpu", "There is no WebGPU here. Open the page over https or localhost in a current " +
+    throw new Failure("no_webgpu", "There is no WebGPU here. Open the page over https or on localhost, in a current " +
       "Chrome, Edge, Firefox or Safari.");
   }
   const end = performance.now() + ADAPTER_MS;
@@ -44,7 +44,7 @@ async function requestAdapter() {
     if (adapter) return adapter;
     await sleep(100);
   } while (performance.now() < end);
-  throw new ExecutorError("no_adapter", "WebGPU found no GPU. Close other tabs that use it, look at chrome://gpu or " +
+  throw new Failure("no_adapter", "WebGPU found no GPU. Close other tabs that use it, look at chrome://gpu or " +
     "about:support, then reload the page.");
 }
 
@@ -80,21 +80,21 @@ class Executor {
 
   // ---- buffers
 
-  // Its bytes are zero. Whether there was memory for it is known later: the next awaited call rejects with out_of_memory.
+  // Its bytes are zero. If there was no memory for it, that is known later: the next awaited call rejects.
   createBuffer(size, label = "") {
     this.#ready();
     check(isSize(size), `buffer "${label}": ${size} is not a size`);
     const most = this.info.limits.maxBufferSize;
     if (size > most) {
-      throw new ExecutorError("out_of_memory", `Buffer "${label}" needs ${size} bytes, this GPU allows ${most} in one: use ` +
-        "a smaller model or a shorter context.");
+      throw new Failure("out_of_memory", `Buffer "${label}" needs ${size} bytes, this GPU allows ${most} in one: ` +
+        "use a smaller model or a shorter context.");
     }
     const usage = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST;
     this.#device.pushErrorScope("out-of-memory");
     const buffer = this.#newBuffer({ size: roundUp(size, 16), usage, label });
     const verdict = this.#device.popErrorScope().then((error) => {
       if (error) this.#error ??= translate(error, `buffer "${label}" of ${size} bytes`);
-    }, () => {}).finally(() => this.#pending.delete(verdict)); // a scope rejects when the device is lost: #ready says so
+    }, () => {}).finally(() => this.#pending.delete(verdict)); // it rejects after a loss, which #ready reports
     this.#pending.add(verdict);
     this.#buffers.set(++this.#ids, buffer);
     this.counters.buffers++;
@@ -194,8 +194,8 @@ class Executor {
     this.counters.bindGroups -= plan.steps.length;
   }
 
-  // Submits the plan `steps` times in one pass, and a copy of bytes [offset, offset + size) of buffer `id`, before it returns.
-  // Resolves with those bytes when the GPU is done; with size 0 (no copy) to undefined. Makes no GPU object.
+  // Submits the plan `steps` times in one pass, and a copy of `size` bytes of buffer `id`, before it returns. Resolves
+  // with those bytes when the GPU is done; with size 0 (no copy) to undefined. Makes no GPU object.
   replay(handle, steps = 1, id = 0, offset = 0, size = 0) {
     const done = this.#replay(handle, steps, id, offset, size);
     done.catch(() => {}); // who does not wait learns of a failure from the next call
@@ -214,7 +214,7 @@ class Executor {
     const staging = source && this.#copyOut(encoder, source, offset, size);
     this.#submit(encoder);
     const verdict = first ? this.#device.popErrorScope() : null;
-    const result = source ? this.#mapped(staging, size) : this.#device.queue.onSubmittedWorkDone().then(() => this.#ready());
+    const result = source ? this.#mapped(staging, size) : this.#done();
     result.catch(() => {}); // awaited below, after the verdict, which says more
     const error = await verdict;
     if (error) throw (plan.error = translate(error, "plan"));
@@ -250,10 +250,16 @@ class Executor {
   // ---- the state of things
 
   #ready() {
-    if (this.#gone) throw new ExecutorError("device_lost", `The GPU was lost: ${this.#gone.message || this.#gone.reason}`);
+    const gone = this.#gone;
+    if (gone) throw new Failure("device_lost", `The GPU was lost: ${gone.message || gone.reason}`);
     const error = this.#error;
     this.#error = null;
     if (error) throw error;
+  }
+
+  async #done() {
+    await this.#device.queue.onSubmittedWorkDone();
+    this.#ready();
   }
 
   async #settle() {
@@ -269,7 +275,7 @@ class Executor {
 
   #range(id, offset, size) {
     const buffer = this.#buffer(id);
-    check(isCount(offset) && offset % 4 === 0 && isCount(size), `buffer ${id}: no such range, offset ${offset}, size ${size}`);
+    check(isCount(offset) && offset % 4 === 0 && isCount(size), `buffer ${id}: offset ${offset}, size ${size}`);
     check(offset + size <= buffer.size, `buffer ${id} has ${buffer.size} bytes, the range ends at ${offset + size}`);
     return buffer;
   }
@@ -285,7 +291,8 @@ class Executor {
     try {
       return checkPlan(plan, named, (id) => this.#buffer(id).size, this.info.limits);
     } catch (error) {
-      throw error instanceof ExecutorError ? error : new ExecutorError("bad_request", `plan: ${error.message}`); // a field of a wrong type
+      if (error instanceof Failure) throw error;
+      throw new Failure("bad_request", `plan: ${error.message}`); // a field is missing or of another type
     }
   }
 
@@ -307,7 +314,8 @@ class Executor {
   #layout(bindings) {
     const key = bindings.join();
     if (!this.#layouts.has(key)) {
-      const entries = bindings.map((type, binding) => ({ binding, visibility: GPUShaderStage.COMPUTE, buffer: { type } }));
+      const visibility = GPUShaderStage.COMPUTE;
+      const entries = bindings.map((type, binding) => ({ binding, visibility, buffer: { type } }));
       const group = this.#device.createBindGroupLayout({ entries });
       this.#layouts.set(key, { group, pipeline: this.#device.createPipelineLayout({ bindGroupLayouts: [group] }) });
       this.counters.created += 2;
@@ -330,7 +338,8 @@ class Executor {
     const module = this.#device.createShaderModule({ label, code });
     this.#device.popErrorScope().catch(() => {});
     try {
-      const pipeline = await this.#device.createComputePipelineAsync({ label, layout, compute: { module, entryPoint: "main" } });
+      const compute = { module, entryPoint: "main" };
+      const pipeline = await this.#device.createComputePipelineAsync({ label, layout, compute });
       this.counters.pipelines++;
       this.counters.created += 2;
       return pipeline;
@@ -338,7 +347,7 @@ class Executor {
       this.#ready();
       const { messages } = await module.getCompilationInfo();
       const said = messages.filter(({ type }) => type === "error").map((m) => `line ${m.lineNum}: ${m.message}`);
-      throw new ExecutorError("bad_request", `kernel ${label} does not compile: ${said.join("; ") || error.message}`);
+      throw new Failure("bad_request", `kernel ${label} does not compile: ${said.join("; ") || error.message}`);
     }
   }
 
@@ -395,7 +404,7 @@ function encode(encoder, steps, repeat, timestampWrites = null) {
   if (!timestampWrites) pass.end();
 }
 
-// Throws unless every number of a plan (untrusted data) fits. Gives the id of each of its buffers, null for a transient one.
+// Throws unless every number of a plan (untrusted data) fits. Gives its buffers' ids, null for a transient one.
 function checkPlan(plan, named, sizeOf, limits) {
   check(plan?.version === 1, `plan: version ${plan?.version}, this page runs version 1`);
   const ids = plan.buffers.map(({ name, size }, i) => {
@@ -408,11 +417,11 @@ function checkPlan(plan, named, sizeOf, limits) {
   });
   for (const { label, code, bindings } of plan.kernels) {
     check(typeof label === "string" && typeof code === "string", "plan: a kernel without label or code");
-    const uniforms = bindings.filter((type) => type === "uniform").length;
+    const storages = bindings.filter((type) => type !== "uniform").length;
     const known = bindings.every((type) => ["read-only-storage", "storage", "uniform"].includes(type));
-    check(known && uniforms <= 1, `plan: kernel ${label} has bindings ${bindings}`);
+    check(known && bindings.length - storages <= 1, `plan: kernel ${label} has bindings ${bindings}`);
     const most = limits.maxStorageBuffersPerShaderStage;
-    check(bindings.length - uniforms <= most, `plan: kernel ${label} binds ${bindings.length - uniforms} buffers, the limit is ${most}`);
+    check(storages <= most, `plan: kernel ${label} binds ${storages} buffers, the limit is ${most}`);
   }
   const paramsEnd = atob(plan.params).length;
   plan.steps.forEach(({ kernel, bind, params, grid }, i) => {
@@ -424,28 +433,32 @@ function checkPlan(plan, named, sizeOf, limits) {
     bind.forEach(([index, offset, size], j) => {
       check(isCount(index) && index < ids.length, `${where} names buffer ${index}`);
       const end = roundUp(plan.buffers[index].size, 16), most = limits.maxStorageBufferBindingSize;
-      check(isCount(offset) && offset % limits.minStorageBufferOffsetAlignment === 0, `${where}: offset ${offset} in binding ${j}`);
-      check(isSize(size) && size % 4 === 0 && size <= most, `${where}: size ${size} in binding ${j}, the limit is ${most}`);
+      const aligned = isCount(offset) && offset % limits.minStorageBufferOffsetAlignment === 0;
+      check(aligned, `${where}: offset ${offset} in binding ${j}`);
+      check(isSize(size) && size % 4 === 0, `${where}: size ${size} in binding ${j}`);
+      check(size <= most, `${where}: ${size} bytes in binding ${j}, this GPU allows ${most}`);
       check(offset + size <= end, `${where}: binding ${j} ends at ${offset + size}, its buffer at ${end}`);
-      const again = bind.some(([other], k) => k !== j && (other === index || (ids[index] !== null && ids[other] === ids[index])));
+      const same = (other) => other === index || (ids[index] !== null && ids[other] === ids[index]);
+      const again = bind.some(([other], k) => k !== j && same(other));
       check(types[j] !== "storage" || !again, `${where} writes buffer ${index} and binds it twice`);
     });
-    const uniform = types.length === bindings.length || (isCount(params) && params % PARAMS === 0 && params < paramsEnd);
-    check(uniform, `${where}: params at ${params} of ${paramsEnd}`);
+    const inside = isCount(params) && params % PARAMS === 0 && params < paramsEnd;
+    check(inside || types.length === bindings.length, `${where}: params at ${params} of ${paramsEnd}`);
     const most = limits.maxComputeWorkgroupsPerDimension;
-    check(grid.length === 3 && grid.every((n) => isSize(n) && n <= most), `${where}: grid ${grid}, each must be 1 to ${most}`);
+    const fits = grid.length === 3 && grid.every((n) => isSize(n) && n <= most);
+    check(fits, `${where}: grid ${grid}, each must be 1 to ${most}`);
   });
   return ids;
 }
 
 function translate(error, where = "") {
   const text = where ? `${where}: ${error.message}` : error.message;
-  if (!(error instanceof GPUOutOfMemoryError)) return new ExecutorError("bad_request", text);
-  return new ExecutorError("out_of_memory", `The GPU is out of memory (${text}). Close other tabs or use a smaller model.`);
+  if (!(error instanceof GPUOutOfMemoryError)) return new Failure("bad_request", text);
+  return new Failure("out_of_memory", `The GPU has no memory left (${text}). Close other tabs or use a smaller model.`);
 }
 
 function check(condition, message) {
-  if (!condition) throw new ExecutorError("bad_request", message);
+  if (!condition) throw new Failure("bad_request", message);
 }
 
 const isCount = (n) => Number.isSafeInteger(n) && n >= 0;

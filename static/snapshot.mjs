@@ -38,7 +38,8 @@ const packed = gzipSync(snapshot, { level: 9 });
 const sha256 = (data) => createHash("sha256").update(data).digest("hex");
 await writeFile(join(out, "snapshot.bin"), packed);
 await writeFile(join(out, "snapshot.json"), JSON.stringify({
-  pyodide: version, wheel: basename(wheel), wheel_sha256: sha256(bytes), size: snapshot.length, sha256: sha256(packed), files,
+  pyodide: version, wheel: basename(wheel), wheel_sha256: sha256(bytes), size: snapshot.length, sha256: sha256(packed),
+  files,
 }) + "\n");
 console.log(`snapshot ${snapshot.length} bytes, ${packed.length} gzipped`);
 process.exit(0);

@@ -1,5 +1,5 @@
-// The engine's worker: starts Python (from its memory snapshot where there is one), hands it the parts that are JavaScript
-// and leaves the rest to studio/worker.py. What it receives and sends is described there.
+// The engine's worker: starts Python (from its memory snapshot where there is one), hands it the parts that are
+// JavaScript and leaves the rest to studio/worker.py. What it receives and sends is described there.
 
 import { loadPyodide, version } from "./pyodide/pyodide.mjs";
 import * as executor from "./executor.js";
@@ -29,7 +29,8 @@ async function file(path) {
 // Memory of exactly this Pyodide with exactly this wheel imported (gzipped), and the wheel's files.
 async function snapshot(wheel) {
   const made = await (await file("snapshot.json")).json();
-  if (made.pyodide !== version || made.wheel_sha256 !== wheel.sha256) throw new Error("the snapshot is of another build");
+  const fits = made.pyodide === version && made.wheel_sha256 === wheel.sha256;
+  if (!fits) throw new Error("the snapshot is of another build");
   const packed = await (await file("snapshot.bin")).arrayBuffer();
   const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", packed));
   const hex = Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join("");

@@ -13,10 +13,12 @@ worker -> page   {"id", "event": "progress", "stage", "loaded", "total"} and {"i
 import asyncio
 import json
 import os
+import pkgutil
 import random
 import time
 import traceback
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -25,10 +27,15 @@ import tensortab as tt
 from pyodide.code import eval_code_async
 from pyodide.ffi import create_proxy
 from tensortab import device as devices
+from tensortab import formats, models
 from tensortab.device import browser as gpu
 from tensortab.sources import browser as storage
 from tensortab.tasks import text_generation
 from tensortab.tokenizer import browser as text
+
+for _package in (formats, models):  # imported now, so that they are in the snapshot and loading waits for none
+    for _module in pkgutil.iter_modules(_package.__path__, _package.__name__ + "."):
+        import_module(_module.name)
 
 PROGRESS_SECONDS = 0.1  # between two reports of a stage
 

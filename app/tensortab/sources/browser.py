@@ -8,6 +8,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
@@ -117,7 +118,7 @@ class ShardSource:
                 if present[shard["sha256"]] is None:
                     address = js.URL.new(shard["path"], url).href
                     download = _Download(store, shard, address, f"{manifest['name']}, {shard['path']}")
-                    download.on_progress = lambda here, done=done: on_progress(done + here, manifest["size"])
+                    download.on_progress = partial(lambda done, here: on_progress(done + here, manifest["size"]), done)
                     present[shard["sha256"]] = await download.run()
                     done += shard["size"]
             if folder is not None:
