@@ -1,5 +1,6 @@
 // matmul: y[z, i, j] = sum over k of a[z, i, k] * b[z, k, j], all f32, any sizes.
-// a: batch matrices of [m, k], a_batch elements from one to the next (0: one for all); b: [k, n] likewise -> y: [batch, m, n].
+// a: batch matrices of [m, k], a_batch elements from one to the next (0: one for all); b: [k, n] likewise
+// -> y: [batch, m, n].
 // A workgroup computes a tile of 32 by 32 in steps of 16 of k, each invocation 4 by 4 of it.
 // grid: (ceil(n / 32), ceil(m / 32), batch). pick: always.
 struct Params { batch: u32, m: u32, n: u32, k: u32, a_batch: u32, b_batch: u32 }

@@ -1,9 +1,10 @@
 // linear: y[t, j] = x[t, :] . W[w_row + j, :]
-//   NORM: with x[t, :] * g / sqrt(mean(x[t, :]^2) + eps) in the place of x[t, :]. The sum of squares is taken in the same
-//   pass, and the root applied at the end.   GATED: silu(gate) * up, where gate is row j and up row n + j of W.
+//   NORM: with x[t, :] * g / sqrt(mean(x[t, :]^2) + eps) in the place of x[t, :], the sum of squares taken in the same
+//   pass and the root applied at the end.
+//   GATED: silu(gate) * up, where gate is row j and up row n + j of W.
 // x: [rows, k] f32, g: [k] f32, w: planes of FORMAT -> y[t * y_stride + y_offset + j] for j < n. k % 32 == 0.
-// LANES neighbouring invocations share 4 rows of W (4 outputs, or 2 gated ones) and take groups of 32 columns in turn, so
-// that they read neighbouring vectors of the planes; their sums meet in workgroup memory.
+// LANES neighbouring invocations share 4 rows of W (4 outputs, or 2 gated ones) and take groups of 32 columns in turn,
+// so that they read neighbouring vectors of the planes; their sums meet in workgroup memory.
 // grid: G = ceil(n / OUT) as (min(G, 65535), ceil(G / 65535), rows), OUT = 4 * WG / LANES, GATED: 2 * WG / LANES.
 // pick: default limits, rows <= 4.
 const WG: u32 = 64u;            // spec: invocations a workgroup

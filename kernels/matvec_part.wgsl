@@ -22,7 +22,8 @@ fn partial_sums(t: u32, first: u32, lane: u32, lanes: u32) -> Part {
                 v[4] * g[c + 4u], v[5] * g[c + 5u], v[6] * g[c + 6u], v[7] * g[c + 7u]);
         }
         let xs = prepare(v);
-        part.sums += vec4<f32>(dot32(rows.x + i, xs), dot32(rows.y + i, xs), dot32(rows.z + i, xs), dot32(rows.w + i, xs));
+        part.sums += vec4<f32>(dot32(rows.x + i, xs), dot32(rows.y + i, xs),
+            dot32(rows.z + i, xs), dot32(rows.w + i, xs));
     }
     return part;
 }

@@ -1,9 +1,10 @@
 // linear: y[t, j] = x[t, :] . W[w_row + j, :]
-//   NORM: with x[t, :] * g / sqrt(mean(x[t, :]^2) + eps) in the place of x[t, :]. (Costs 30 % here: rms_norm first
-//   is better.)   GATED: silu(gate) * up, where gate is row j and up row n + j of W.
+//   NORM: with x[t, :] * g / sqrt(mean(x[t, :]^2) + eps) in the place of x[t, :]. (rms_norm_serial before it is faster:
+//   here each invocation loads g, too.)
+//   GATED: silu(gate) * up, where gate is row j and up row n + j of W.
 // x: [rows, k] f32, g: [k] f32, w: planes of FORMAT -> y[t * y_stride + y_offset + j] for j < n. k % 32 == 0.
-// An invocation takes 8 rows of W, for 8 outputs or 4 gated ones: loads are what costs on a processor, and each group of
-// x is loaded once for them. No barriers, no workgroup memory.
+// An invocation takes 8 rows of W, for 8 outputs or 4 gated ones: loads are what costs on a processor, and each group
+// of x is loaded once for them. No barriers, no workgroup memory.
 // grid: G = ceil(n / (8 * WG)), GATED: ceil(n / (4 * WG)), as (min(G, 65535), ceil(G / 65535), rows).
 // pick: software adapters, rows <= 4.
 const WG: u32 = 8u;             // spec: invocations a workgroup
@@ -43,8 +44,9 @@ fn main(@builtin(local_invocation_index) lid: u32, @builtin(workgroup_id) wg: ve
     if j >= p.n { return; }
     let groups = p.k / 32u;
     let four = j + vec4<u32>(0u, 1u, 2u, 3u);
-    let a = (p.w_row + min(four, vec4<u32>(p.n - 1u))) * groups;
-    let b = (p.w_row + select(min(four + 4u, vec4<u32>(p.n - 1u)), min(four, vec4<u32>(p.n - 1u)) + p.n, GATED)) * groups;
+    let last = vec4<u32>(p.n - 1u);
+    let a = (p.w_row + min(four, last)) * groups;
+    let b = (p.w_row + select(min(four + 4u, last), min(four, last) + p.n, GATED)) * groups;
     var sum_a = vec4<f32>();
     var sum_b = vec4<f32>();
     var squares = vec4<f32>();

@@ -1,9 +1,9 @@
 // repack: one plane of a weight (see dtype.py) from the bytes of its blocks as they are in a file.
-// Word i of the plane's part is made of the plane's bytes 4i..4i+3, where byte b is byte src_offset + b % plane_bytes of
-// block b / plane_bytes of the chunk in src. All of this is even, so it moves half words.
+// Byte b of the plane is byte src_offset + b % plane_bytes of block b / plane_bytes of the chunk in src. All of these
+// numbers are even: half words are moved, two for each word written.
 // src: a chunk of whole blocks of src_bytes bytes, the first with an even number -> dst: the words dst_word ..
-// dst_word + count - 1, count = ceil(blocks * plane_bytes / 4). Where an odd number of blocks ends in half a word, the
-// other half is arbitrary: nothing reads it, or the next chunk overwrites it.
+// dst_word + count - 1, count = ceil(blocks * plane_bytes / 4). Where the last, odd block ends in half a word, the other
+// half is arbitrary: nothing reads it.
 // grid: G = ceil(count / WG) workgroups as (min(G, 65535), ceil(G / 65535), 1). pick: always.
 const WG: u32 = 64u;            // spec: invocations a workgroup
 

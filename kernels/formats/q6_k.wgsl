@@ -1,6 +1,6 @@
 // q6_k: weight = d * scale * (q - 32), q 6 bits, scale signed 8 bits for 16 weights, blocks of 256 in two halves of 4
-// groups of 32. Planes: 128 bytes of q's low 4 bits (64 a half: low nibbles of both 32 are groups 0 and 1, high ones 2 and
-// 3); 64 bytes of its high 2 bits (32 a half: bits 2n, 2n+1 are group n); 16 scales; f16 d.
+// groups of 32. Planes: 128 bytes of q's low 4 bits (64 a half: low nibbles of both 32 are groups 0 and 1, high ones 2
+// and 3); 64 bytes of its high 2 bits (32 a half: bits 2n, 2n+1 are group n); 16 scales; f16 d.
 // A byte is converted where it stands in its word, because software adapters have no vector shifts; it is worth PLACE
 // times that.
 const PLACE = vec4<f32>(1.0, 0x1p-8, 0x1p-16, 0x1p-24);
@@ -46,7 +46,8 @@ fn prepare(x: array<vec4<f32>, 8>) -> Prepared {
     let a = x[0] + x[1] + x[2] + x[3];
     let b = x[4] + x[5] + x[6] + x[7];
     return Prepared(array<vec4<f32>, 8>(x[0] * PLACE, x[1] * PLACE, x[2] * PLACE, x[3] * PLACE,
-        x[4] * PLACE, x[5] * PLACE, x[6] * PLACE, x[7] * PLACE), vec2<f32>(a.x + a.y + a.z + a.w, b.x + b.y + b.z + b.w));
+        x[4] * PLACE, x[5] * PLACE, x[6] * PLACE, x[7] * PLACE),
+        vec2<f32>(a.x + a.y + a.z + a.w, b.x + b.y + b.z + b.w));
 }
 
 fn dot32(g: u32, v: Prepared) -> f32 {

@@ -11,7 +11,6 @@ from glob import glob
 
 import numpy as np
 import pytest
-
 from tensortab.device.native import NativeDevice
 
 DRIVERS = {

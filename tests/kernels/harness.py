@@ -13,7 +13,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-
 from tensortab.device.native import NativeDevice
 from tensortab.dtype import DTYPES
 from tensortab.kernels import Kernel, kernel
@@ -109,7 +108,9 @@ async def _run(
         padded = (size + 3) // 4 * 4
         data = await backend.read(ids[name], 0, padded + 4 * GUARD)
         behind = np.frombuffer(data, np.uint32, GUARD, padded)
-        assert (behind == SENTINEL).all(), f"{k.label} wrote behind {name}, at word {np.flatnonzero(behind != SENTINEL)}"
+        assert (behind == SENTINEL).all(), (
+            f"{k.label} wrote behind {name}, at word {np.flatnonzero(behind != SENTINEL)}"
+        )
         results[name] = np.frombuffer(data[:size], dtype).reshape(shape)
     backend.unload(handle)
     for buffer in ids.values():

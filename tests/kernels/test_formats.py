@@ -4,14 +4,15 @@ import gguf
 import numpy as np
 import pytest
 from gguf import GGMLQuantizationType as Q
-
 from tensortab.device.native import NativeDevice
 from tensortab.dtype import DTYPES
+
 from tests.kernels.harness import planes, run
 
 FORMATS = ("f32", "f16", "bf16", "q4_0", "q4_1", "q5_0", "q5_1", "q8_0", "q4_k", "q5_k", "q6_k")
 SCALES = {  # byte offsets of the f16 numbers in a block
-    "q4_0": (0,), "q4_1": (0, 2), "q5_0": (0,), "q5_1": (0, 2), "q8_0": (0,), "q4_k": (0, 2), "q5_k": (0, 2), "q6_k": (208,),
+    "q4_0": (0,), "q4_1": (0, 2), "q5_0": (0,), "q5_1": (0, 2), "q8_0": (0,),
+    "q4_k": (0, 2), "q5_k": (0, 2), "q6_k": (208,),
 }  # fmt: skip
 # smallest subnormal, largest subnormal, smallest normal, 1, largest, and both zeros
 EXTREME = np.array([0x0001, 0x03FF, 0x0400, 0x3C00, 0x7BFF, 0x0000, 0x8000, 0x8001, 0x83FF, 0xFBFF], np.uint16)
@@ -58,7 +59,9 @@ def test_dequantize_bit_exact(backend: NativeDevice, rng: np.random.Generator, f
     groups = len(expected) // 32
     params = {"groups": groups, "blocks": len(blocks)}
     grid = (2, -(-groups // 64 // 2) + 1, 1)  # folded, and with workgroups that have nothing to do
-    y = run(backend, "dequantize", {"FORMAT": format}, {"w": planes(format, blocks)}, {"y": expected.shape}, params, grid)
+    y = run(
+        backend, "dequantize", {"FORMAT": format}, {"w": planes(format, blocks)}, {"y": expected.shape}, params, grid
+    )
     np.testing.assert_array_equal(y + 0.0, expected + 0.0)  # -0 counts as 0
 
 
@@ -72,7 +75,9 @@ def test_every_f16_scale(backend: NativeDevice) -> None:
     expected = dequantized("q8_0", blocks)
     params = {"groups": len(blocks), "blocks": len(blocks)}
     grid = (-(-len(blocks) // 64), 1, 1)
-    y = run(backend, "dequantize", {"FORMAT": "q8_0"}, {"w": planes("q8_0", blocks)}, {"y": expected.shape}, params, grid)
+    y = run(
+        backend, "dequantize", {"FORMAT": "q8_0"}, {"w": planes("q8_0", blocks)}, {"y": expected.shape}, params, grid
+    )
     np.testing.assert_array_equal(y + 0.0, expected + 0.0)
 
 

@@ -4,10 +4,10 @@ import itertools
 import re
 
 import pytest
-
 from tensortab.device.native import NativeDevice
 from tensortab.dtype import DTYPES
 from tensortab.kernels import folder, kernel, source
+
 from tests.kernels.harness import supports
 
 FORMATS = [path.stem for path in sorted((folder() / "formats").glob("*.wgsl")) if path.stem in DTYPES]

@@ -8,7 +8,7 @@ import numpy as np
 
 TOLERANCES = {
     "f32": 2e-6,
-    "f16": 2e-3,
+    "f16": 1e-3,
 }
 
 
