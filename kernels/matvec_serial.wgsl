@@ -1,6 +1,6 @@
 // linear: y[t, j] = x[t, :] . W[w_row + j, :]
-//   NORM: with x[t, :] * g / sqrt(mean(x[t, :]^2) + eps) in the place of x[t, :]. (rms_norm_serial before it is faster:
-//   here each invocation loads g, too.)
+//   NORM: with x[t, :] * g / sqrt(mean(x[t, :]^2) + eps) in the place of x[t, :]. (rms_norm before it is faster here:
+//   each invocation would load g, too.)
 //   GATED: silu(gate) * up, where gate is row j and up row n + j of W.
 // x: [rows, k] f32, g: [k] f32, w: planes of FORMAT -> y[t * y_stride + y_offset + j] for j < n. k % 32 == 0.
 // An invocation takes 8 rows of W, for 8 outputs or 4 gated ones: loads are what costs on a processor, and each group
