@@ -175,7 +175,7 @@ def _softmax_definition(np: Any, arg: dict, x: Any) -> Any:
 def _row_kernel(stem: str) -> Callable:
     def lower(hw: Hardware, node: Any) -> list[Dispatch]:
         (x,) = node.src
-        return [Dispatch(stem, [x, node], {"rows": rows(x), "cols": x.shape[-1]}, hw.grid(rows(x)))]
+        return [Dispatch(stem, [x, node], {"rows": rows(x), "cols": x.shape[-1]}, hw.grid(rows(x)), hw.workgroup(4))]
 
     return lower
 
@@ -459,23 +459,23 @@ def picked(op: str, stem: str) -> str:
 
 
 def _repack_definition(np: Any, arg: dict, source: Any, target: Any) -> Any:
-    raw = source.view(np.uint8)[: arg["count"] * arg["nbytes"]].reshape(arg["count"], arg["nbytes"])
-    offset, size = arg["plane"]
-    plane = raw[:, offset : offset + size].reshape(-1)
+    blocks = source.view(np.uint8).reshape(-1)[arg["offset"] :]
+    rows = np.lib.stride_tricks.as_strided(blocks, (arg["count"], arg["size"]), (arg["block"], 1))
+    plane = rows.reshape(-1)
     target.view(np.uint8)[arg["start"] : arg["start"] + len(plane)] = plane
     return target
 
 
 def _repack(hw: Hardware, node: Any) -> list[Dispatch]:
-    source, target = node.src
     arg = node.arg
-    words = -(-arg["count"] * arg["plane"][1] // 4)
-    params = {"src_bytes": arg["nbytes"], "src_offset": arg["plane"][0], "plane_bytes": arg["plane"][1]}
+    words = -(-arg["count"] * arg["size"] // 4)
+    params = {"src_bytes": arg["block"], "src_offset": arg["offset"], "plane_bytes": arg["size"]}
     params |= {"count": words, "dst_word": arg["start"] // 4}
-    return [Dispatch("repack", [source, target], params, hw.grid(-(-words // 64)))]
+    return [Dispatch("repack", list(node.src), params, hw.grid(-(-words // 64)))]
 
 
-# blocks of a file -> one plane of a weight (dtype.py), beginning at byte `start` of the target
+# `size` bytes of each of `count` blocks (`block` bytes each, their bytes from `offset` on in the source) -> a plane of a
+# weight (dtype.py), beginning at byte `start` of the target
 OPS["repack"] = Op(lambda arg, source, target: (target.shape, target.dtype), _repack_definition, _repack, inplace=1)
 
 __all__ = ["DTYPES", "OPS", "Dispatch", "Hardware", "Op", "ShapeError", "broadcast", "rotate", "rotation", "rows"]

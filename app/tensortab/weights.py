@@ -5,20 +5,18 @@ Declaring comes first, so that the memory they need is known before a byte is re
 
 import math
 import struct
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 
 from .device import Device
 from .dtype import f32, u32
 from .errors import Error
 from .formats import Checkpoint, TensorInfo
-from .jit import hardware
-from .ops import OPS
-from .plan import build
+from .jit import Program
 from .tensor import Tensor
 
 CHUNK = 8 << 20  # bytes of a file in flight at once
+GAP = 1 << 16  # bytes of a file that are read though nothing needs them
 
 
 @dataclass
@@ -30,6 +28,15 @@ class _Piece:
     first: int  # byte in the checkpoint's tensor
     nbytes: int
     element: int  # in the weight
+
+    @property
+    def offset(self) -> int:
+        """In the file."""
+        return self.info.offset + self.first
+
+    @property
+    def end(self) -> int:
+        return self.offset + self.nbytes
 
 
 class Weights:
@@ -101,7 +108,7 @@ class Weights:
         return [t for made in self._made.values() for t in made] + [t for t, _ in self._vectors]
 
     async def load(self, device: Device, on_progress: Callable[[int, int], None] = lambda done, total: None) -> None:
-        """Streams everything to `device`. Raises Error("bad_file") for tensors that a file cuts short."""
+        """Streams everything to `device`, in the order of the file. Raises Error("bad_file") where it is cut short."""
         total = sum(p.nbytes for p in self._pieces) + sum(i.nbytes for _, i in self._vectors)
         done = 0
         for vector, info in self._vectors:
@@ -109,17 +116,19 @@ class Weights:
             vector.buffer.data = as_f32(await info.source.bytes(info.offset, info.nbytes), info.dtype.name)
             vector.buffer.on(device)
             done += info.nbytes
-        repack = _Repack(device)
-        for piece in self._pieces:
-            dtype = piece.weight.dtype
-            step = max(CHUNK // dtype.nbytes // 64 * 64, 64) * dtype.nbytes
-            for start in range(0, piece.nbytes, step):
-                nbytes = min(step, piece.nbytes - start)
-                data = await piece.info.source.chunk(piece.info.offset + piece.first + start, nbytes)
-                await repack(piece.weight, data, nbytes, piece.element // dtype.block + start // dtype.nbytes)
-                done += nbytes
+        staging = Tensor.of("staging", (CHUNK // 4,), u32)
+        assert staging.buffer is not None
+        try:
+            for span in _spans(self._pieces):
+                data = await span[0].info.source.chunk(span[0].offset, span[-1].end - span[0].offset)
+                device.write(staging.buffer.on(device), 0, data)
+                program = Program(device, [node for piece in span for node in _repack(staging, piece, span[0].offset)])
+                await (await program.load()).replay()
+                program.unload()
+                done += sum(piece.nbytes for piece in span)
                 on_progress(done, total)
-        repack.close()
+        finally:
+            staging.buffer.free()
 
     def free(self) -> None:
         for tensor in self._tensors():
@@ -127,50 +136,37 @@ class Weights:
                 tensor.buffer.free()
 
 
-class _Repack:
-    """File bytes -> planes on the GPU (kernels/repack.wgsl); formats of one plane are written as they are."""
+def _spans(pieces: list[_Piece]) -> Iterator[list[_Piece]]:
+    """Pieces that lie close together, at most CHUNK bytes of one file; larger ones are cut between even blocks."""
+    span: list[_Piece] = []
+    for whole in sorted(pieces, key=lambda p: (id(p.info.source), p.offset)):
+        nbytes, block = whole.info.dtype.nbytes, whole.info.dtype.block
+        step = CHUNK // nbytes // 64 * 64 * nbytes
+        for start in range(0, whole.nbytes, step):
+            element = whole.element + start // nbytes * block
+            piece = replace(whole, first=whole.first + start, nbytes=min(step, whole.nbytes - start), element=element)
+            near = span and piece.info.source is span[0].info.source and piece.offset - span[-1].end <= GAP
+            if not near or piece.end - span[0].offset > CHUNK:
+                if span:
+                    yield span
+                span = []
+            span.append(piece)
+    if span:
+        yield span
 
-    def __init__(self, device: Device) -> None:
-        self.device = device
-        self.staging = Tensor.of("staging", (CHUNK // 4 + 64 * 64,), u32)  # a chunk has at least 64 blocks
-        self.plans: dict[tuple, dict[str, Any]] = {}
 
-    async def __call__(self, weight: Tensor, data: Any, nbytes: int, block: int) -> None:
-        device, dtype = self.device, weight.dtype
-        assert weight.buffer is not None and self.staging.buffer is not None
-        target, count = weight.buffer.on(device), nbytes // dtype.nbytes
-        if len(dtype.planes) == 1:
-            device.write(target, block * dtype.nbytes, data)
-            return
-        staging = self.staging.buffer.on(device)
-        device.write(staging, 0, data)
-        key = (dtype.name, count, block, weight.shape)
-        if key not in self.plans:
-            self.plans[key] = self._plan(weight, count, block)
-        handle = await device.load(self.plans[key], {"staging": staging, "weight": target})
-        await device.replay(handle)
-        device.unload(handle)
-
-    def _plan(self, weight: Tensor, count: int, block: int) -> dict[str, Any]:
-        assert weight.buffer is not None
-        target = Tensor.of("weight", (weight.buffer.nbytes // 4,), u32)
-        starts = weight.dtype.plane_starts(math.prod(weight.shape))
-        dispatches = []
-        hw = hardware(self.device.info)
-        for start, plane in zip(starts, weight.dtype.planes, strict=False):
-            at = start + block * plane[1]
-            assert at % 4 == 0, "chunks begin at even blocks"
-            node = Tensor.apply("repack", self.staging, target, plane=plane, nbytes=weight.dtype.nbytes, count=count, start=at)
-            lower = OPS["repack"].lower
-            assert lower is not None
-            for d in lower(hw, node):
-                d.nodes = [node]
-                dispatches.append(d)
-        return build(dispatches, [], hw)[0]
-
-    def close(self) -> None:
-        assert self.staging.buffer is not None
-        self.staging.buffer.free()
+def _repack(staging: Tensor, piece: _Piece, offset: int) -> list[Tensor]:
+    """Blocks of a file -> planes on the GPU (kernels/repack.wgsl); `offset` is where staging begins in the file."""
+    dtype, weight = piece.weight.dtype, piece.weight
+    assert weight.buffer is not None
+    target = Tensor.node("buffer", shape=(weight.buffer.nbytes // 4,), dtype=u32)
+    target.buffer = weight.buffer
+    nodes, block = [], piece.element // dtype.block
+    for start, (at, size) in zip(dtype.plane_starts(math.prod(weight.shape)), dtype.planes, strict=False):
+        arg = {"offset": piece.offset - offset + at, "size": size, "start": start + block * size}
+        assert arg["start"] % 4 == 0, "pieces begin at even blocks"
+        nodes.append(Tensor.apply("repack", staging, target, block=dtype.nbytes, count=piece.nbytes // dtype.nbytes, **arg))
+    return nodes
 
 
 def as_f32(data: bytes, dtype: str) -> bytes:

@@ -23,7 +23,7 @@ def expected(checkpoint, name: str) -> np.ndarray:
 
 
 @pytest.mark.parametrize("file", GGUFS)
-@pytest.mark.parametrize("chunk", [1 << 12, 8 << 20])
+@pytest.mark.parametrize("chunk", [1 << 14, 8 << 20])
 def test_merged_rows_arrive_as_they_are(device, monkeypatch, file, chunk):
     monkeypatch.setattr(weights, "CHUNK", chunk)
     checkpoint = asyncio.run(open_checkpoint(GOLDEN / file))
