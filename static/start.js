@@ -24,7 +24,8 @@ addEventListener("keydown", early);
 
 // Calls made before Python is up wait for it as well.
 globalThis.tensortab = { ready: Promise.withResolvers(), storage, session };
-globalThis.tensortab.run = (source) => tensortab.ready.promise.then((run) => run(source));
+globalThis.tensortab.run = (source) =>
+  tensortab.ready.promise.then((run) => new Promise((resolve, reject) => run(source, resolve, reject)));
 
 // PyScript makes functions out of text for its own workers, which are not used here: without this hook it
 // does not, and the Content-Security-Policy needs no 'unsafe-eval'.

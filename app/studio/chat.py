@@ -14,6 +14,8 @@ from studio.engine import Engine
 from studio.settings import Settings, register_worker
 
 prompt = by_id("prompt")
+WAITING = {"idle": "Waits for the model: load it below", "failed": "Waits for the engine: see below",
+           "elsewhere": "Waits for the model: see below"}
 
 
 def new_key() -> str:
@@ -216,14 +218,14 @@ class Chat:
         """A problem of an answer is shown with its chat, one of the storage everywhere."""
         here = self.failed is None or self.failed.conversation.id == self.conversation.id
         notice.update(self.engine, self.default, self.problem if here else None)
+        self.transcript.follow()
 
     def waiting_text(self, answer: Answer) -> str:
         if answer is self.active:
             return "Reading your message …"
         if self.active is not None:
             return "Waits for the answer in another chat"
-        return {"idle": "Waits for the model: load it below", "failed": "Waits for the engine: see below",
-                "elsewhere": "Waits for the model: see below"}.get(self.engine.state, "Waits for the model to be ready …")
+        return WAITING.get(self.engine.state, "Waits for the model to be ready …")
 
     # The engine
 
@@ -233,7 +235,7 @@ class Chat:
             register_worker(self.settings, self.offer_update)
         if self.engine.state == "ready" and not self.engine.kept:
             self.engine.kept = True
-            toast("The model runs, but this browser has no room to keep it: it is downloaded again next time.", seconds=15)
+            toast("The model runs, but this browser has no room to keep it: it will be downloaded again.", seconds=15)
         self.draw_buttons()
         self.draw_notice()
         self.pump()
@@ -317,7 +319,8 @@ class Chat:
             settings["seed"] = random.getrandbits(32)
         answer.node["seed"] = settings["seed"]
         answer.node["model"] = self.engine.model
-        request = {"model": self.engine.model, "messages": answer.conversation.messages(answer.question), "stream": True}
+        messages = answer.conversation.messages(answer.question)
+        request = {"model": self.engine.model, "messages": messages, "stream": True}
         if answer.key in self.transcript.turns:
             self.transcript.turns[answer.key].streaming(self.waiting_text(answer))
         answer.request = self.engine.chat(request | settings, lambda kind, body: self.answered(answer, kind, body))

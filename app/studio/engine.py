@@ -176,8 +176,9 @@ class Engine:
             self._set("elsewhere")
             return None
         self._release = js.Promise.withResolvers()
+        self._held = self._release.promise  # a result without a name is collected before JavaScript gets it
         self._load()
-        return self._release.promise  # held until it resolves
+        return self._held  # the lock is held until it resolves
 
     def _load(self) -> None:
         def answered(kind: str, body: dict) -> None:
@@ -267,16 +268,11 @@ class Engine:
     def abort(self, target: int) -> None:
         self.request("abort", {"target": target}, lambda *_: None)
 
-    def run(self, source: str):
-        """A promise of the text of a Python source's result, evaluated in the worker."""
-        deferred = js.Promise.withResolvers()
-
+    def run(self, source: str, resolve, reject) -> None:
+        """Evaluates a Python source in the worker: resolve(text of its result) or reject(an Error)."""
         def done(kind: str, body: dict) -> None:
             if kind == "result":
-                deferred.resolve(body.get("text", "") if isinstance(body, dict) else str(body))
+                resolve(body["text"])
             elif kind == "error":
-                deferred.reject(js.Error.new(body["message"]))
+                reject(js.Error.new(body["message"]))
         self.request("run", {"source": source}, done)
-        return deferred.promise
-
-

@@ -8,7 +8,7 @@ from js import document
 from studio import dom, sidebar, store
 from studio.chat import Chat
 from studio.dom import action, attempt, by_id, el, on, toast
-from studio.settings import open_sheet, tune
+from studio.settings import tune
 from studio.transcript import copied, editor
 
 STARTERS = ["Explain why the sky is blue", "Write a short poem about rain", "Plan a quiet weekend at home",
@@ -402,7 +402,7 @@ def pressed(event) -> None:
 def menu_pressed(event) -> None:
     if event.key in ("ArrowDown", "ArrowUp"):
         event.preventDefault()
-        items = [item for item in menu.querySelectorAll("button")]
+        items = list(menu.querySelectorAll("button"))
         for place, item in enumerate(items):
             if item.matches(":focus"):
                 items[(place + (1 if event.key == "ArrowDown" else -1)) % len(items)].focus()
@@ -464,7 +464,6 @@ def ready() -> None:
     for dialog in document.querySelectorAll("dialog"):
         on(dialog, "click", lambda event: event.target.close() if event.target.matches("dialog") else None)
     js.tensortab.ready.resolve(chat.engine.run)
-    js.tensortab.run = chat.engine.run
     if early:
         by_id("hint").textContent = "Small models make mistakes. Check what matters."
         chat.submit()

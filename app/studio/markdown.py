@@ -5,6 +5,7 @@ from js import document
 from pyscript.js_modules import marked
 from studio.dom import button, el
 
+DEEPEST = 6  # levels of lists, quotes and emphasis: MicroPython's stack is small
 ENTITIES = (("&lt;", "<"), ("&gt;", ">"), ("&quot;", '"'), ("&#39;", "'"), ("&nbsp;", "\u00a0"), ("&amp;", "&"))
 
 
@@ -25,32 +26,33 @@ def safe_link(address: str) -> bool:
     return address.lower().startswith(("http://", "https://", "mailto:"))
 
 
-def inline(parent, tokens) -> None:
+def inline(parent, tokens, depth: int = 0) -> None:
+    """Fills `parent`. What is nested too deep is shown as it was written."""
     for token in tokens:
-        kind = token.type
+        kind = token.type if depth < DEEPEST else "raw"
         if kind in ("strong", "em", "del"):
             child = el(kind)
-            inline(child, token.tokens)
+            inline(child, token.tokens, depth + 1)
         elif kind == "codespan":
             child = el("code", token.text)
         elif kind == "br":
             child = el("br")
         elif kind == "link" and safe_link(token.href):
             child = el("a", href=token.href, rel="noopener noreferrer nofollow", target="_blank")
-            inline(child, token.tokens)
+            inline(child, token.tokens, depth + 1)
         elif kind == "link":
             child = el("span")
-            inline(child, token.tokens)
+            inline(child, token.tokens, depth + 1)
         elif kind == "image":
             name = "Image: " + (token.text or token.href)
             child = el("a", name, href=token.href, rel="noopener noreferrer nofollow", target="_blank") \
                 if safe_link(token.href) else el("span", name)
         elif kind in ("text", "paragraph") and field(token, "tokens") is not None:
             child = None
-            inline(parent, token.tokens)
+            inline(parent, token.tokens, depth)
         elif kind == "checkbox":
             child = el("input", type="checkbox", disabled=True, checked=token.checked)
-        elif kind == "html":
+        elif kind in ("html", "raw"):
             child = document.createTextNode(token.raw)
         else:
             child = document.createTextNode(decode(field(token, "text", token.raw)))
@@ -64,7 +66,7 @@ def code_block(token):
     return el("figure", header, el("pre", el("code", token.text), tabindex="0"), cls="code")
 
 
-def list_block(token):
+def list_block(token, depth: int):
     node = el("ol" if token.ordered else "ul")
     if token.ordered and field(token, "start", 1) not in (1, ""):
         node.setAttribute("start", str(token.start))
@@ -74,7 +76,7 @@ def list_block(token):
             if part.type in ("text", "checkbox"):
                 inline(entry, [part])
             else:
-                child = block(part)
+                child = block(part, depth + 1)
                 if child is not None:
                     entry.append(child)
         node.append(entry)
@@ -96,15 +98,17 @@ def table_block(token):
     return el("div", el("table", el("thead", row(token.header, "th")), body), cls="table", tabindex="0")
 
 
-def block(token):
-    """One top-level token as an element; None for what shows nothing."""
+def block(token, depth: int = 0):
+    """A block's token as an element; None for what shows nothing."""
     kind = token.type
+    if depth > DEEPEST:
+        return el("pre", token.raw, cls="plain")
     if kind in ("space", "def"):
         return None
     if kind == "code":
         return code_block(token)
     if kind == "list":
-        return list_block(token)
+        return list_block(token, depth)
     if kind == "table":
         return table_block(token)
     if kind == "hr":
@@ -112,7 +116,7 @@ def block(token):
     if kind == "blockquote":
         node = el("blockquote")
         for part in token.tokens:
-            child = block(part)
+            child = block(part, depth + 1)
             if child is not None:
                 node.append(child)
         return node
@@ -125,6 +129,15 @@ def block(token):
     return node
 
 
+def too_deep(text: str) -> bool:
+    """Quotes and lists nested beyond all sense: the lexer's recursion would end in an error that cannot be caught."""
+    for line in text.split("\n"):
+        marks = len(line) - len(line.lstrip(" \t>-*+.)0123456789"))
+        if marks > 80 and line.lstrip()[:1] in ">-*+0123456789" and line.strip(" \t-*"):  # which would be a rule
+            return True
+    return False
+
+
 class Rendered:
     """A growing text drawn into `parent`: only the blocks that changed are built again."""
 
@@ -133,7 +146,11 @@ class Rendered:
         self.blocks = []  # (raw text, element or None)
 
     def update(self, text: str) -> None:
-        tokens = [token for token in marked.lexer(text)]
+        if too_deep(text):
+            self.blocks = []
+            self.parent.replaceChildren(el("pre", text, cls="plain"))
+            return
+        tokens = list(marked.lexer(text))
         same = 0
         while same < len(self.blocks) and same < len(tokens) and self.blocks[same][0] == tokens[same].raw:
             same += 1

@@ -59,7 +59,8 @@ def tune(conversation, changed) -> None:
                     el("small", "The same seed and settings give the same answer", id="help-seed"), cls="knob"))
 
     fill(by_id("tune-body"),
-         el("section", el("h3", "Instructions"), el("p", "What the model should keep in mind in this chat.", cls="about"),
+         el("section", el("h3", "Instructions"),
+            el("p", "What the model should keep in mind in this chat.", cls="about"),
             el("label", "Instructions for the model", cls="unseen", **{"for": "system"}), system),
          el("section", el("h3", "How it picks its words"), knobs),
          el("div", button("Back to defaults", "tune-reset"), button("Use for new chats", "tune-keep"), cls="row"))
@@ -150,7 +151,7 @@ class Settings:
                 button("Delete", "delete-model", cls="quiet danger", data_name=model["name"],
                        aria_label="Delete " + model["name"]) if stored else None, cls="model"))
         if body.get("quota"):
-            sure = "kept until you delete it" if body.get("persisted") else "the browser may clear it when space is short"
+            sure = "kept until you delete it" if body.get("persisted") else "the browser may clear it if space is short"
             self.models.append(el("p", "%s used, room for %s; %s." % (
                 size(body.get("usage") or 0), size(body["quota"] - (body.get("usage") or 0)), sure), cls="about"))
 

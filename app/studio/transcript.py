@@ -10,6 +10,12 @@ from studio.wording import figures
 scroller, turns = by_id("scroll"), by_id("turns")
 
 
+def speaker(model: str) -> str:
+    """A short name for the margin: SmolLM2-135M-Instruct is SmolLM2."""
+    name = model.split("/")[-1].split("-")[0].split(".")[0]
+    return name if 0 < len(name) <= 10 else "Answer"
+
+
 class Turn:
     """One message: its element, and how its text is drawn."""
 
@@ -19,9 +25,8 @@ class Turn:
         self.mine = node["role"] == "user"
         self.body = el("div", cls="text")
         self.foot = el("footer")
-        who = "You" if self.mine else "Answer"
-        label = el("h2", who, cls="who")
-        self.element = el("article", label, self.body, self.foot, cls="turn mine" if self.mine else "turn",
+        self.label = el("h2", cls="who")
+        self.element = el("article", self.label, self.body, self.foot, cls="turn mine" if self.mine else "turn",
                           data_key=key, aria_label="You wrote" if self.mine else "The model answered")
         self.rendered = None if self.mine else Rendered(self.body)
         self.text(node["content"])
@@ -41,6 +46,7 @@ class Turn:
 
     def finish(self, conversation: Conversation) -> None:
         node = conversation.node(self.key)
+        self.label.textContent = "You" if self.mine else speaker(node.get("model") or "")
         self.element.classList.remove("streaming")
         tools = el("div", cls="tools")
         siblings = conversation.siblings(self.key)
@@ -140,7 +146,7 @@ def editor(text: str):
 
 def copied(source) -> None:
     """Marks a copy button for a moment."""
-    before = [child for child in source.childNodes]
+    before = list(source.childNodes)
     fill(source, icon("check"), "Copied" if not source.classList.contains("icon") else None)
 
     def back(*_):

@@ -103,7 +103,11 @@ ERRORS = {
         "The browser's storage is full or switched off. It stays open in this tab: export it, or delete older chats.",
         [("Export it", "export-json"), ("Save again", "save-again")],
     ),
-    "bad_request": ("The engine refused this request", "Check the sampling settings of this chat.", [("Settings", "tune")]),
+    "bad_request": (
+        "The engine refused this request",
+        "Check the sampling settings of this chat.",
+        [("Settings", "tune")],
+    ),
 }
 UNKNOWN = ("Something went wrong", "Try again; if it stays so, reload the page. Nothing is lost.",
            [("Try again", "retry"), ("Reload", "reload")])

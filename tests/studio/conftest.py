@@ -4,6 +4,7 @@ import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -30,10 +31,10 @@ class Page:
         self.browser.open(self.url + path)
         self.wait("document.documentElement.hasAttribute('data-ready')")
 
-    def js(self, expression: str) -> object:
+    def js(self, expression: str) -> Any:
         return self.browser.evaluate(expression)
 
-    def wait(self, condition: str, timeout: float = 15) -> object:
+    def wait(self, condition: str, timeout: float = 15) -> Any:
         return wait_for(self.browser, f"Boolean({condition})", timeout)
 
     def fake(self, **values: object) -> None:
@@ -68,7 +69,7 @@ class Page:
         return str(self.js(f"document.querySelector({selector!r})?.innerText ?? ''"))
 
     def turns(self) -> list[str]:
-        return list(self.js("[...document.querySelectorAll('.turn .text')].map((e) => e.innerText.trim())"))  # type: ignore[call-overload]
+        return list(self.js("[...document.querySelectorAll('.turn .text')].map((e) => e.innerText.trim())"))
 
 
 @pytest.fixture(scope="session")

@@ -58,8 +58,8 @@ async function chat(request, id) {
   if (/too long/.test(prompt) && request.messages.filter((m) => m.role === "user").length > 1)
     throw { code: "context_exceeded", message: `${length} characters do not fit into 2048 tokens.` };
   if (fault && fault[1] !== "device_lost") throw { code: fault[1], message: "Said by the test." };
-  const text = /hostile/.test(prompt) ? HOSTILE : /emoji/.test(prompt) ? "Grüße 😀 漢字" : /short/.test(prompt) ? "A short answer." : ANSWER;
-  const parts = text.match(/\s*\S+\s*/g), pace = /slowly/.test(prompt) ? 120 : 4;
+  const text = /^deep /.test(prompt) ? JSON.parse(prompt.slice(5)).repeat(3000) + "x" : /hostile/.test(prompt) ? HOSTILE : /emoji/.test(prompt) ? "Grüße 😀 漢字" : /short/.test(prompt) ? "A short answer." : ANSWER;
+  const parts = /^deep /.test(prompt) ? text.match(/[^]{1,29}/g) : text.match(/\s*\S+\s*/g), pace = /slowly/.test(prompt) ? 120 : /^deep /.test(prompt) ? 1 : 4;
   let count = 0, lost = fault && !self.lostOnce;
   for (const part of parts) {
     if (aborted.has(id)) break;

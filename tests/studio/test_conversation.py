@@ -6,7 +6,6 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
 from studio.conversation import DEFAULTS, Conversation, check, shorten
 from studio.wording import ERRORS, duration, explain, figures, size
 
