@@ -1,8 +1,8 @@
 """The engine's worker: answers the page's messages with the library. static/worker.js starts it.
 
-Messages are JSON text; one with a File is the array [text, File].
+Messages are JSON text; one with Files is the array [text, File, ...].
 
-page -> worker   {"id", "method", "params"}: load {"model"} (or null with a File), chat {an OpenAI chat request},
+page -> worker   {"id", "method", "params"}: load {"model"} (or null with the Files), chat {an OpenAI chat request},
                  abort {"target": id}, run {"source": Python}, info, storage, delete {"model"}
 worker -> page   {"id", "event": "progress", "stage", "loaded", "total"} and {"id", "event": "chunk", "chunk"}, then one
                  {"id", "result"} or {"id", "error": {"code", "message"}}
@@ -30,6 +30,7 @@ from tensortab import device as devices
 from tensortab import formats, models
 from tensortab.device import browser as gpu
 from tensortab.sources import browser as storage
+from tensortab.sources.model import find
 from tensortab.tasks import text_generation
 from tensortab.tokenizer import browser as text
 
@@ -46,7 +47,7 @@ class Engine:
     def __init__(self, post: Callable[[str], None]) -> None:
         self._post = post
         self._tasks: dict[int, asyncio.Task] = {}
-        self._model: Any = None  # what the last load was asked for: a name, a Source or None
+        self._model: Any = None  # what the last load was asked for: a name, Files or None
         self._pipe: Any = None
         self._loading: asyncio.Task | None = None
         self._answering: int | None = None  # the chat that is on the GPU
@@ -61,13 +62,13 @@ class Engine:
 
     def receive(self, data: Any) -> None:
         """A message from the page."""
-        text, file = (data, None) if isinstance(data, str) else (data[0], data[1])
+        text, *files = [data] if isinstance(data, str) else data
         message = json.loads(text)
-        request = self._answer(message["id"], message["method"], message.get("params") or {}, file)
+        request = self._answer(message["id"], message["method"], message.get("params") or {}, files)
         task = self._tasks[message["id"]] = asyncio.ensure_future(request)
         task.add_done_callback(lambda _: self._tasks.pop(message["id"]))
 
-    async def _answer(self, id: int, method: str, params: dict[str, Any], file: Any) -> None:
+    async def _answer(self, id: int, method: str, params: dict[str, Any], files: list[Any]) -> None:
         methods = {
             "load": self._load, "chat": self._chat, "abort": self._abort, "run": self._run,
             "info": self._info, "storage": self._storage, "delete": self._delete,
@@ -75,7 +76,7 @@ class Engine:
         try:
             if method not in methods:
                 raise tt.Error("bad_request", f"The engine has no method {method!r}.")
-            self.send(id=id, result=await methods[method](id, params, file))
+            self.send(id=id, result=await methods[method](id, params, files))
         except asyncio.CancelledError:
             self.send(id=id, error={"code": "aborted", "message": "It was stopped."})
         except BaseException as error:  # whatever it is, the page gets an answer
@@ -84,7 +85,7 @@ class Engine:
     async def ready(self, boot: str) -> None:
         """Says that the engine is up, or why it can't be."""
         try:
-            info = await self._info(0, {}, None)
+            info = await self._info(0, {}, [])
             self.send(event="ready", info=info, boot=boot, ms=round(js.performance.now()))
         except Exception as error:
             self.send(id=None, error=failure(error))
@@ -105,17 +106,17 @@ class Engine:
         self._device = self._pipe = None
         self.send(event="lost", message=message)
 
-    async def _info(self, id: int, params: dict[str, Any], file: Any) -> dict[str, Any]:
+    async def _info(self, id: int, params: dict[str, Any], files: list[Any]) -> dict[str, Any]:
         info = (await self.device()).info
         return {**info, "tier": devices.tier(info)}
 
     # The model
 
-    async def _load(self, id: int, params: dict[str, Any], file: Any) -> dict[str, Any]:
+    async def _load(self, id: int, params: dict[str, Any], files: list[Any]) -> dict[str, Any]:
         if self._loading is not None and not self._loading.done():
             self._loading.cancel()
             await asyncio.wait([self._loading])
-        self._model = storage.BlobSource(file) if file is not None else params.get("model")
+        self._model = files or params.get("model")
         self._loading = self._tasks[id]
         return await self._make(id)
 
@@ -129,8 +130,7 @@ class Engine:
             self._pipe = None
         device = await self.device()
         model = self._model or text_generation.DEFAULT
-        if isinstance(model, str):
-            model = await storage.open_model(model, lambda loaded, total: progress("download", loaded, total))
+        model = await find(model, lambda loaded, total: progress("download", loaded, total))
         self._pipe = self._globals["pipe"] = await tt.pipeline(
             "text-generation", model=model, device=device, on_progress=progress
         )
@@ -138,7 +138,7 @@ class Engine:
         stored = getattr(model, "stored", True)
         return {"model": self._pipe.name, "context": generator.context, "bytes": generator.nbytes, "stored": stored}
 
-    async def _chat(self, id: int, params: dict[str, Any], file: Any) -> dict[str, Any]:
+    async def _chat(self, id: int, params: dict[str, Any], files: list[Any]) -> dict[str, Any]:
         async with self._chats:
             if self._pipe is None:
                 if self._model is None:
@@ -163,7 +163,7 @@ class Engine:
             "finish_reason": last["choices"][0]["finish_reason"],
         }
 
-    async def _abort(self, id: int, params: dict[str, Any], file: Any) -> dict[str, Any]:
+    async def _abort(self, id: int, params: dict[str, Any], files: list[Any]) -> dict[str, Any]:
         """An answer ends where it is (its finish_reason is "abort"); anything else ends with the error "aborted"."""
         target = params["target"]
         if target == self._answering:
@@ -174,20 +174,20 @@ class Engine:
 
     # Python
 
-    async def _run(self, id: int, params: dict[str, Any], file: Any) -> dict[str, Any]:
+    async def _run(self, id: int, params: dict[str, Any], files: list[Any]) -> dict[str, Any]:
         """Names stay from one run to the next; `tt` is the library, `pipe` the loaded model."""
         result = await eval_code_async(params["source"], globals=self._globals, filename="<page>")
         return {"text": "" if result is None else str(result)}
 
     # Storage
 
-    async def _storage(self, id: int, params: dict[str, Any], file: Any) -> dict[str, Any]:
+    async def _storage(self, id: int, params: dict[str, Any], files: list[Any]) -> dict[str, Any]:
         """The site's models and those kept here: name, size, stored, license, source; usage, quota, persisted."""
         kept = {model["name"]: model for model in await storage.kept()}
         known = [model | kept.pop(model["name"], {}) for model in await storage.known()]
         return {"models": [*known, *kept.values()], **await storage.usage()}
 
-    async def _delete(self, id: int, params: dict[str, Any], file: Any) -> dict[str, Any]:
+    async def _delete(self, id: int, params: dict[str, Any], files: list[Any]) -> dict[str, Any]:
         await storage.delete(params["model"])
         return {}
 

@@ -5,6 +5,7 @@ Only headers are read here; tensors stay in their Source until something asks fo
 
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import prod
 from typing import Any
@@ -12,6 +13,9 @@ from typing import Any
 from ..dtype import DType
 from ..errors import Error
 from ..sources import Source
+
+INDEX = "model.safetensors.index.json"
+MAX_TEXT = 32 << 20  # bytes of a JSON file that is read whole; the largest real ones are tokenizers
 
 
 @dataclass(frozen=True)
@@ -69,22 +73,23 @@ class Checkpoint:
         return self.tensors[name]
 
 
-async def open_checkpoint(model: Source | str | os.PathLike[str] | list[Source]) -> Checkpoint:
-    """Reads the header of a model: a Source, a list of safetensors Sources, a path to a file or a Hugging Face folder.
+async def open_checkpoint(model: Source | Mapping[str, Source] | str | os.PathLike[str]) -> Checkpoint:
+    """Reads the header of a model: a file (a Source or its path), or a folder ({file name: Source} or its path).
 
-    Raises Error("bad_file"), saying what is wrong with it and what to do.
+    A folder is as the Hugging Face hub lays it out, or holds a single GGUF file. A Source of several files (a packed
+    folder) has them as `.files`. Raises Error("bad_file"), saying what is wrong with it and what to do.
     """
     from .gguf import read_gguf
     from .safetensors import read_safetensors
 
     if isinstance(model, str | os.PathLike):
-        if os.path.isdir(model):
-            return await _open_folder(os.fspath(model))
-        from ..sources.file import FileSource
+        from ..sources.file import FileSource, open_folder
 
-        return await open_checkpoint(FileSource(model))
-    if isinstance(model, list):
-        return await read_safetensors(model, {})
+        model = open_folder(model) if os.path.isdir(model) else FileSource(model)
+    if isinstance(model, Mapping):
+        return await _open_folder(model)
+    if files := getattr(model, "files", None):
+        return await _open_folder(files)
     magic = await model.bytes(0, min(9, model.size))
     if magic[:4] == b"GGUF":
         return await read_gguf(model)
@@ -97,48 +102,54 @@ async def open_checkpoint(model: Source | str | os.PathLike[str] | list[Source])
     )
 
 
-async def _open_folder(folder: str) -> Checkpoint:
-    """A folder as the Hugging Face hub lays it out, or one that holds a single GGUF file."""
-    from ..sources.file import FileSource
+async def _open_folder(files: Mapping[str, Source]) -> Checkpoint:
     from .safetensors import read_safetensors, shard_names
 
-    files = sorted(os.listdir(folder))
-    if "model.safetensors.index.json" in files:
-        names = shard_names(_read_json(folder, "model.safetensors.index.json"))
+    folder = getattr(files, "name", "the folder")
+    if INDEX in files:
+        names = shard_names(await _read_json(files[INDEX]))
     else:
         names = [name for name in files if name == "model.safetensors"]
     if not names:
         ggufs = [name for name in files if name.endswith(".gguf")]
         if len(ggufs) == 1:
-            return await open_checkpoint(os.path.join(folder, ggufs[0]))
-        raise Error(
-            "bad_file", f"{folder} has no model.safetensors (nor one .gguf file): point to a model's folder or file"
-        )
-    if "config.json" not in files:
-        raise Error("bad_file", f"{folder} has no config.json: download the model's folder with all its files")
-    config = _read_json(folder, "config.json")
+            return await open_checkpoint(files[ggufs[0]])
+        problem = f"has {len(ggufs)} .gguf files" if ggufs else "has no model.safetensors and no .gguf file"
+        advice = f"choose one of {', '.join(ggufs)}" if ggufs else "give a model's folder with all its files"
+        raise Error("bad_file", f"{folder} {problem}: {advice}")
+    for name in ["config.json", *names]:
+        if name not in files:
+            raise Error("bad_file", f"{folder} has no {name}: get the model's folder with all its files")
+    config = await _read_json(files["config.json"])
     if "generation_config.json" in files:
         # a chat model's turn ends with tokens that often stand only here
-        config["eos_token_id"] = token_ids(config) + token_ids(_read_json(folder, "generation_config.json"))
-    checkpoint = await read_safetensors([FileSource(os.path.join(folder, name)) for name in names], config)
+        config["eos_token_id"] = token_ids(config) + token_ids(await _read_json(files["generation_config.json"]))
+    checkpoint = await read_safetensors([files[name] for name in names], config)
     if "tokenizer.json" in files:
-        checkpoint.tokenizer = _read_json(folder, "tokenizer.json")
+        checkpoint.tokenizer = await _read_json(files["tokenizer.json"])
     if "tokenizer_config.json" in files:
-        checkpoint.tokenizer_config = _read_json(folder, "tokenizer_config.json")
+        checkpoint.tokenizer_config = await _read_json(files["tokenizer_config.json"])
     if "chat_template.jinja" in files:
-        with open(os.path.join(folder, "chat_template.jinja"), encoding="utf-8") as file:
-            checkpoint.tokenizer_config["chat_template"] = file.read()
+        checkpoint.tokenizer_config["chat_template"] = await _read_text(files["chat_template.jinja"])
     return checkpoint
 
 
-def _read_json(folder: str, name: str) -> dict[str, Any]:
+async def _read_text(source: Source) -> str:
+    if source.size > MAX_TEXT:
+        raise Error("bad_file", f"{source.name} takes {source.size} bytes (at most {MAX_TEXT}): it isn't a model's")
     try:
-        with open(os.path.join(folder, name), encoding="utf-8") as file:
-            value = json.load(file)
-    except (OSError, ValueError, RecursionError) as error:
-        raise Error("bad_file", f"{name} can't be read ({error}): get it again") from error
+        return (await source.bytes(0, source.size)).decode()
+    except UnicodeDecodeError as error:
+        raise Error("bad_file", f"{source.name} can't be read ({error}): get it again") from error
+
+
+async def _read_json(source: Source) -> dict[str, Any]:
+    try:
+        value = json.loads(await _read_text(source))
+    except (ValueError, RecursionError) as error:
+        raise Error("bad_file", f"{source.name} can't be read ({error}): get it again") from error
     if not isinstance(value, dict):
-        raise Error("bad_file", f"{name} isn't a JSON object: get it again")
+        raise Error("bad_file", f"{source.name} isn't a JSON object: get it again")
     return value
 
 

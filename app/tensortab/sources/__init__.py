@@ -1,5 +1,6 @@
 """Sources of bytes: a file, a browser's File, a URL, a model in verified shards. All read ranges, never the whole."""
 
+from collections.abc import Iterable
 from typing import Any, Protocol, runtime_checkable
 
 from ..errors import Error
@@ -21,6 +22,18 @@ class Source(Protocol):
         ...
 
 
+class Folder(dict[str, Source]):
+    """A model's folder: {file name: Source}. `name` is what messages call it."""
+
+    def __init__(self, name: str, files: Iterable[Source]) -> None:
+        super().__init__()
+        self.name = name
+        for source in files:
+            if source.name in self:
+                raise Error("bad_request", f"{name}: two files are called {source.name}. Give the files of one model.")
+            self[source.name] = source
+
+
 def check_range(source: Source, offset: int, size: int) -> None:
     """Raises Error("bad_file") unless offset..offset+size lies in the source."""
     if offset < 0 or size < 0 or offset + size > source.size:
@@ -29,3 +42,26 @@ def check_range(source: Source, offset: int, size: int) -> None:
             f"{source.name}: bytes {offset} to {offset + size} are needed but it has {source.size}: "
             "it was cut short, get it again",
         )
+
+
+def refusal(url: str, status: int) -> Error:
+    """The error of a host that answers a request with `status` instead of the file."""
+    if status == 429 or status >= 500:
+        return Error("offline", f"{url}: the host answered with status {status}. Try again later.")
+    advice = "Download the file there, with your login, and open it." if status in (401, 403) else "Check the address."
+    return Error("bad_file", f"{url}: the host answered with status {status}. {advice}")
+
+
+def no_parts(url: str) -> Error:
+    """The error of a host that ignores Range."""
+    return Error("bad_file", f"{url}: the host gives no parts of files. Download it, then open the file.")
+
+
+def cut_short(url: str) -> Error:
+    """The error of an answer that ends too early."""
+    return Error("offline", f"{url}: the connection broke before everything had come. Try again.")
+
+
+def too_long(url: str, limit: int) -> Error:
+    """The error of an answer of more than the `limit` bytes that it may have."""
+    return Error("bad_file", f"{url}: the host sends more than the {limit} bytes that it should. Don't trust it.")

@@ -16,7 +16,7 @@ import js
 from pyodide.ffi import JsException, create_proxy, to_js
 
 from ..errors import Error
-from . import check_range
+from . import check_range, cut_short, no_parts, refusal, too_long
 
 FOLDER = "tensortab"
 RETRY_SECONDS = (0.5, 2, 5)  # waits after broken connections that brought nothing
@@ -51,14 +51,15 @@ class UrlSource:
 
     def __init__(self, url: str, size: int) -> None:
         self.url, self.size = url, size
-        self.name = urlsplit(url).path.rpartition("/")[2] or url
+        self.name = unquote(urlsplit(url).path.rpartition("/")[2]) or url
 
     @classmethod
     async def open(cls, url: str) -> "UrlSource":
         """Raises Error("offline") or ("bad_file")."""
-        head = await _fetch(url, {"method": "HEAD"})
+        # a Range keeps the host from compressing, so that the length is the file's
+        head = await _fetch(url, {"method": "HEAD", "headers": {"Range": "bytes=0-"}})
         if not head.ok:
-            raise Error("bad_file", f"{url}: the host answered with status {head.status}. Check the address.")
+            raise refusal(url, head.status)
         size = int(head.headers.get("Content-Length") or 0)
         if not size:
             raise Error("bad_file", f"{url}: the host does not say how long it is. Download it, then open the file.")
@@ -67,21 +68,43 @@ class UrlSource:
     async def chunk(self, offset: int, size: int) -> Any:
         """Bytes offset..offset+size as a JavaScript Uint8Array."""
         check_range(self, offset, size)
-        response = await _fetch(self.url, {"headers": {"Range": f"bytes={offset}-{offset + size - 1}"}})
-        if response.status != 206:
-            with suppress(JsException):
-                await response.body.cancel()
-            raise Error("bad_file", f"{self.url}: the host gives no parts of files. Download it, then open the file.")
-        try:
-            array = js.Uint8Array.new(await response.arrayBuffer())
-        except JsException:
-            raise _broken(self.name) from None
-        if array.length != size:
-            raise Error("bad_file", f"{self.url}: {size} bytes were asked for, {array.length} came. Try again.")
+        if size == 0:
+            return js.Uint8Array.new(0)
+        options = {} if size == self.size else {"headers": {"Range": f"bytes={offset}-{offset + size - 1}"}}
+        array = await _body(self.url, options, size)
+        if array.length < size:
+            raise cut_short(self.url)
         return array
 
     async def bytes(self, offset: int, size: int) -> bytes:
         return (await self.chunk(offset, size)).to_bytes()
+
+
+async def read_url(url: str, limit: int) -> bytes:
+    """The whole answer, of at most `limit` bytes. Raises Error("offline") or ("bad_file")."""
+    return (await _body(url, {}, limit)).to_bytes()
+
+
+async def _body(url: str, options: dict[str, Any], limit: int) -> Any:
+    """An answer of at most `limit` bytes as a Uint8Array."""
+    controller = js.AbortController.new()
+    response = await _fetch(url, {**options, "signal": controller.signal})
+    try:
+        if response.status not in (200, 206):
+            raise refusal(url, response.status)
+        if options and response.status != 206:
+            raise no_parts(url)
+        array, size, reader = js.Uint8Array.new(limit), 0, response.body.getReader()
+        while not (piece := await reader.read()).done:
+            if size + piece.value.length > limit:
+                raise too_long(url, limit)
+            array.set(piece.value, size)
+            size += piece.value.length
+    except JsException:
+        raise cut_short(url) from None
+    finally:
+        controller.abort()
+    return array.subarray(0, size)
 
 
 class ShardSource:
@@ -264,7 +287,10 @@ async def _fetch(url: str, options: dict[str, Any]) -> Any:
     try:
         return await js.fetch(url, to_js(options))
     except JsException as error:
-        raise Error("offline", f"{url} can't be reached ({error.message}). Are you online? Then try again.") from None
+        advice = "Are you online? Then try again."
+        if not url.startswith(js.location.origin + "/"):  # the browser does not say which it is
+            advice = "Are you online? If so, its host or this page does not allow it: download it, then open the file."
+        raise Error("offline", f"{url} can't be reached ({error.message}). {advice}") from None
 
 
 async def _sha256(blob: Any) -> str:

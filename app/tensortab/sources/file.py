@@ -4,7 +4,9 @@ import mmap
 import os
 
 from ..errors import Error
-from . import check_range
+from . import Folder, check_range
+
+MODEL_FILES = (".gguf", ".safetensors", ".json", ".jinja")
 
 
 class FileSource:
@@ -31,3 +33,9 @@ class FileSource:
         """A view of bytes offset..offset+size, not copied."""
         check_range(self, offset, size)
         return memoryview(self._map)[offset : offset + size]
+
+
+def open_folder(path: str | os.PathLike[str]) -> Folder:
+    """The files of a folder that may be a model's. Raises Error("bad_file")."""
+    files = (entry for entry in os.scandir(path) if entry.is_file() and entry.name.endswith(MODEL_FILES))
+    return Folder(os.fspath(path), (FileSource(entry.path) for entry in sorted(files, key=lambda entry: entry.name)))

