@@ -47,7 +47,7 @@ class Chat:
         self.rows, self.unsaved = [], {}
         self.queue, self.active = [], None
         self.problem, self.failed = None, None  # an error of an answer or of the storage; the answer that failed
-        self.registered = False
+        self.registered, self.missing = False, ""
         self.default, self.registration, self.deleted = None, None, []
         self.channel = js.BroadcastChannel.new("tensortab-conversations")
         self._draft_timer, self._store_draft_proxy = None, dom.create_proxy(self.store_draft)
@@ -217,7 +217,7 @@ class Chat:
     def draw_notice(self) -> None:
         """A problem of an answer is shown with its chat, one of the storage everywhere."""
         here = self.failed is None or self.failed.conversation.id == self.conversation.id
-        notice.update(self.engine, self.default, self.problem if here else None)
+        notice.update(self.engine, self.default, self.problem if here else None, self.missing)
         self.transcript.follow()
 
     def waiting_text(self, answer: Answer) -> str:
@@ -254,8 +254,8 @@ class Chat:
             name = index["default"]
             manifest = json.loads(await (await js.fetch("models/%s/manifest.json" % name)).text())
         except Exception as error:
-            # Offline before the first visit was complete, or a site without models: the engine says which.
-            js.console.info("No model of this site: " + message_of(error))
+            self.missing = "The site's list of models could not be read (%s)." % message_of(error)
+            self.draw_notice()
             return
         stored = self.default["stored"] if self.default else 0
         self.default = {"name": name, "title": name, "size": manifest["size"], "stored": stored}

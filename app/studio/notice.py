@@ -20,15 +20,17 @@ def software(info: dict) -> bool:
 
 
 def adapter_name(info: dict) -> str:
+    """Browsers mostly tell no more than {"vendor": "nvidia", "architecture": "lovelace"}."""
     for name in ("description", "device"):
         if info.get(name):
             return info[name]
-    return " ".join([info[name] for name in ("vendor", "architecture") if info.get(name)])
+    words = [info[name] for name in ("vendor", "architecture") if info.get(name)]
+    return " ".join([word.upper() if word in ("nvidia", "amd") else word[0].upper() + word[1:] for word in words])
 
 
-def update(engine: Engine, model: dict | None, problem: dict | None) -> None:
-    """Draws the state: `model` is the site's default ({"name", "size", "license", "stored"}), `problem` an error
-    of this chat or of the storage, which is shown before the engine's own."""
+def update(engine: Engine, model: dict | None, problem: dict | None, missing: str) -> None:
+    """Draws the state: `model` is the site's default ({"name", "title", "size", "stored"}), `problem` an error of
+    this chat or of the storage, which is shown before the engine's own, `missing` why there is no default model."""
     _status(engine)
     error = problem or (engine.error if engine.state in ("failed", "elsewhere") else None)
     if error:
@@ -37,6 +39,8 @@ def update(engine: Engine, model: dict | None, problem: dict | None) -> None:
         _progress(engine)
     elif engine.state == "idle" and model:
         _offer(model, engine)
+    elif engine.state == "idle" and missing:
+        _error({"code": "no_model", "message": missing})
     else:
         _put(None)
 
@@ -57,8 +61,9 @@ def _status(engine: Engine) -> None:
         text = ("Answering with " if engine.state == "answering" else "") + engine.model
     by_id("engine-line").setAttribute("data-state", engine.state)
     by_id("engine-state").textContent = text
-    gpu = adapter_name(engine.info)
-    by_id("engine-gpu").textContent = gpu + (", on the processor: slow" if software(engine.info) else "")
+    slow = "Slow, no graphics card: " if software(engine.info) else ""
+    by_id("engine-gpu").textContent = slow + adapter_name(engine.info)
+    by_id("engine-gpu").title = adapter_name(engine.info)
 
 
 def _offer(model: dict, engine: Engine) -> None:
@@ -73,8 +78,10 @@ def _offer(model: dict, engine: Engine) -> None:
     else:
         label, detail = "Download and start", "%s, once" % size(model["size"])
     facts = [detail, "runs on your GPU", "nothing is uploaded"]
-    slow = el("p", "This browser computes on the processor here (no graphics card was offered): "
-                   "answers will be slow.", cls="warn") if software(engine.info) else None
+    slow = None
+    if software(engine.info):
+        facts[1] = "runs on this device"
+        slow = el("p", "The browser offers no graphics card here, so answers will be slow.", cls="warn")
     _put(kind,
          el("span", icon("logo"), cls="mark", aria_hidden="true"),
          el("div", el("h2", model["title"]), el("p", "  ·  ".join(facts)), slow, cls="what"),

@@ -88,6 +88,11 @@ ERRORS = {
         "you are online.",
         [("Try now", "retry")],
     ),
+    "no_model": (
+        "No model to offer",
+        "You may be offline, or this site brings no model of its own. A GGUF file that you have works as well.",
+        [("Try again", "reload"), ("Use a file", "pick-file")],
+    ),
     "two_tabs": (
         "The model is in use in another tab",
         "One tab at a time holds it, so that the graphics card is not filled twice. Reading and writing work here too.",

@@ -134,7 +134,7 @@ def test_numbers_in_words() -> None:
 
 def test_every_error_says_what_to_do() -> None:
     for code in ("no_webgpu no_adapter out_of_memory device_lost bad_shard bad_file context_exceeded quota offline "
-                 "bad_request two_tabs crashed not_kept").split():  # fmt: skip
+                 "bad_request no_model two_tabs crashed not_kept").split():  # fmt: skip
         title, advice, buttons = explain(code)
         assert title and advice and buttons
     assert explain("never heard of")[2][0] == ("Try again", "retry")

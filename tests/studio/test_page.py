@@ -1,6 +1,8 @@
 """The page in Chromium with a fake engine: everything that a user does, and each fault."""
 
 import json
+import shutil
+from pathlib import Path
 
 import pytest
 from selenium.webdriver.common.action_chains import ActionChains
@@ -406,6 +408,45 @@ def test_without_webgpu_old_chats_stay_readable(page: Page) -> None:
         page.browser.driver.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", script)
 
 
+def test_without_the_list_of_models_an_own_file_is_offered(page: Page, fake: Site) -> None:
+    fake.fail("models/index.json", 503)
+    page.open()
+    page.wait("document.querySelector('#notice').dataset.code === 'no_model'")
+    assert page.js("document.querySelectorAll('#notice [data-act=pick-file]').length") == 1
+
+
+def test_install_is_offered_where_the_browser_offers_it(page: Page) -> None:
+    page.open()
+    page.click("#engine-line")
+    assert page.js("document.querySelectorAll('[data-act=install]').length") == 0
+    page.click("#settings [data-act=close-dialog]")
+    page.js("""(() => { const offer = new Event('beforeinstallprompt', {cancelable: true});
+        offer.prompt = () => { globalThis.prompted = true; }; dispatchEvent(offer); })()""")
+    page.click("#engine-line")
+    page.click("[data-act=install]")
+    page.wait("globalThis.prompted")
+
+
+def test_a_new_version_is_offered(page: Page, fake_dist: Path, tmp_path: Path) -> None:
+    shutil.copytree(fake_dist, tmp_path, dirs_exist_ok=True)
+    worker = "onmessage = () => skipWaiting(); onactivate = (event) => event.waitUntil(clients.claim());"
+    (tmp_path / "sw.js").write_text(worker)
+    site = Site(tmp_path)
+    try:
+        page.url = site.url
+        page.open()
+        page.wait("navigator.serviceWorker.controller")
+        (tmp_path / "sw.js").write_text(worker + " // the next version")
+        page.open()
+        page.wait("document.querySelector('#toast [data-act=update]')")
+        page.js("void (globalThis.before = true)")
+        page.click("#toast [data-act=update]")
+        page.wait("!globalThis.before && document.documentElement.hasAttribute('data-ready')")
+    finally:
+        page.browser.open("about:blank")
+        site.stop()
+
+
 def test_export_and_import(page: Page) -> None:
     page.open()
     page.load()
@@ -447,7 +488,10 @@ def test_a_phone_has_a_drawer(page: Page) -> None:
         assert page.js("document.activeElement.closest('#side') !== null") is True
         press(page, Keys.ESCAPE)
         page.wait("document.querySelector('#side').inert")
-        assert page.js("document.documentElement.scrollWidth") == 390
+        page.load()
+        page.send("short " + "and a name that is longer than any phone is wide")
+        page.answered(2)
+        assert page.js("[innerWidth, document.documentElement.scrollWidth]") == [390, 390]
     finally:
         page.browser.resize(1200, 800)
 
