@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 
 import pytest
-
 from tensortab.debug import KNOBS
 
 ROOT = Path(__file__).parents[1]

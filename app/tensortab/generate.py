@@ -39,8 +39,10 @@ class Sampling:
     stop_ids: frozenset[int] = field(default_factory=frozenset)
 
     def __post_init__(self) -> None:
-        limits = {"temperature": (0, 100), "top_p": (0, 1), "top_k": (0, 1 << 30), "min_p": (0, 1)}
-        limits |= {"repetition_penalty": (0.01, 100)}
+        limits: dict[str, tuple[float, float]] = {
+            "temperature": (0, 100), "top_p": (0, 1), "top_k": (0, 1 << 30), "min_p": (0, 1),
+            "repetition_penalty": (0.01, 100),
+        }  # fmt: skip
         for name, (low, high) in limits.items():
             if not low <= getattr(self, name) <= high:
                 raise Error("bad_request", f"{name} is {getattr(self, name)}: give a number from {low} to {high}")
@@ -188,7 +190,11 @@ class Generator:
         seed = random.getrandbits(32) if s.seed is None else s.seed & 0xFFFFFFFF
         stops = sorted(s.stop_ids)[:STOPS]
         numbers = (s.temperature, s.top_p, s.min_p, s.top_k, seed, s.repetition_penalty, end - 1, len(stops))
-        self._write(self.settings, 0, struct.pack("<3fIIfII", *numbers) + struct.pack(f"<{STOPS}I", *stops, *[0] * (STOPS - len(stops))))
+        self._write(
+            self.settings,
+            0,
+            struct.pack("<3fIIfII", *numbers) + struct.pack(f"<{STOPS}I", *stops, *[0] * (STOPS - len(stops))),
+        )
         if s.repetition_penalty != 1.0 or self._penalised:
             penalties = [1.0] * self.config["vocab_size"]
             for token in prompt if s.repetition_penalty != 1.0 else ():

@@ -5,7 +5,7 @@ import struct
 from typing import Any
 
 from .dtype import u32
-from .tensor import Tensor
+from .tensor import Buffer, Tensor
 
 STATE_WORDS = 8  # pos, done, generated, spare
 
@@ -22,7 +22,9 @@ class KVCache:
     def attend(self, layer: int, qkv: Tensor, state: Tensor, rope: Tensor, heads: int, interleaved: bool) -> Tensor:
         """Puts the keys and values of qkv [T, (H + 2G) * D] into the cache, then attends: [T, H * D]."""
         arg = {"heads": heads, "interleaved": interleaved}
-        self.keys[layer] = keys = Tensor.apply("kv_update", qkv, state, rope, self.keys[layer], self.values[layer], **arg)
+        self.keys[layer] = keys = Tensor.apply(
+            "kv_update", qkv, state, rope, self.keys[layer], self.values[layer], **arg
+        )
         return Tensor.apply("attention", qkv, state, rope, keys, self.values[layer], **arg)
 
     def traced(self) -> list[Tensor]:
@@ -32,13 +34,14 @@ class KVCache:
 
     @property
     def nbytes(self) -> int:
-        return sum(_stored(t).buffer.nbytes for t in (*self.keys, *self.values))  # type: ignore[union-attr]
+        return sum(buffer.nbytes for buffer in self._buffers())
 
     def free(self) -> None:
-        for tensor in (*self.keys, *self.values):
-            buffer = _stored(tensor).buffer
-            assert buffer is not None
+        for buffer in self._buffers():
             buffer.free()
+
+    def _buffers(self) -> list[Buffer]:
+        return [t.buffer for t in map(_stored, (*self.keys, *self.values)) if t.buffer is not None]
 
 
 def _stored(node: Tensor) -> Tensor:

@@ -4,23 +4,22 @@ WebGPU forbids reading and writing one buffer in one dispatch, even at different
 buffers, not one arena: a tensor has a buffer to itself from the dispatch that writes it to the last that reads it.
 """
 
-from collections.abc import Hashable
 from dataclasses import dataclass
 
 
 @dataclass
 class Lifetime:
-    key: Hashable
+    key: int
     nbytes: int
     first: int
     last: int
 
 
-def assign(lifetimes: list[Lifetime], share: bool = True) -> tuple[dict[Hashable, int], list[int]]:
+def assign(lifetimes: list[Lifetime], share: bool = True) -> tuple[dict[int, int], list[int]]:
     """Tensor -> number of its buffer, and the buffers' sizes; by best fit in order of birth."""
     sizes: list[int] = []
     busy_until: list[int] = []
-    place: dict[Hashable, int] = {}
+    place: dict[int, int] = {}
     for life in sorted(lifetimes, key=lambda t: (t.first, -t.nbytes)):
         free = [n for n, until in enumerate(busy_until) if until < life.first] if share else []
         fits = [n for n in free if sizes[n] >= life.nbytes]

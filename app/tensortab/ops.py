@@ -276,7 +276,9 @@ def _matmul(hw: Hardware, node: Any) -> list[Dispatch]:
             raise ShapeError("matmul: expand the batch axes of both sides first")
     (m, k), n = a.shape[-2:], b.shape[-1]
     params = {"m": m, "n": n, "k": k, "batch": batch}
-    params |= {f"{x}_batch": math.prod(t.shape[-2:]) if math.prod(t.shape[:-2]) > 1 else 0 for x, t in (("a", a), ("b", b))}
+    params |= {
+        f"{x}_batch": math.prod(t.shape[-2:]) if math.prod(t.shape[:-2]) > 1 else 0 for x, t in (("a", a), ("b", b))
+    }
     return [Dispatch("matmul_batched", [a, b, node], params, (-(-n // 32), -(-m // 32), batch))]
 
 
@@ -303,7 +305,9 @@ OPS["dequantize"] = Op(lambda arg, w: (w.shape, f32), lambda np, arg, w: w, _deq
 
 
 def _embedding_shape(arg: dict, tokens: Any, state: Any, *weights: Any) -> tuple:
-    _check(tokens.dtype is u32 and state.dtype is u32 and len({w.shape[1] for w in weights}) == 1, "embedding", *weights)
+    _check(
+        tokens.dtype is u32 and state.dtype is u32 and len({w.shape[1] for w in weights}) == 1, "embedding", *weights
+    )
     return (arg["rows"], weights[0].shape[1]), f32
 
 
@@ -439,13 +443,23 @@ def _sample(hw: Hardware, node: Any) -> list[Dispatch]:
     params, grid, spec = {"vocab": size}, (slices, 1, 1), hw.workgroup(4)
     spec |= {"BINS": "256u"} if spec else {}
     dispatches = [
-        Dispatch("sample_max", [logits, state, settings, parts, hist], params, grid, spec | ({"LOGPROBS": True} if logprobs else {})),
+        Dispatch(
+            "sample_max",
+            [logits, state, settings, parts, hist],
+            params,
+            grid,
+            spec | ({"LOGPROBS": True} if logprobs else {}),
+        ),
         Dispatch("sample_histogram", [logits, state, settings, parts, hist], params, grid, spec),
         Dispatch("sample_select", [logits, state, settings, hist, parts, candidates], params, grid, spec),
-        Dispatch("sample_draw", [logits, settings, parts, candidates, penalties, tokens, state], params, (1, 1, 1), spec),
+        Dispatch(
+            "sample_draw", [logits, settings, parts, candidates, penalties, tokens, state], params, (1, 1, 1), spec
+        ),
     ]
     if logprobs:
-        dispatches.append(Dispatch("sample_logprobs", [logits, tokens, parts, state, *logprobs], params, (1, 1, 1), spec))
+        dispatches.append(
+            Dispatch("sample_logprobs", [logits, tokens, parts, state, *logprobs], params, (1, 1, 1), spec)
+        )
     return dispatches
 
 
@@ -474,8 +488,8 @@ def _repack(hw: Hardware, node: Any) -> list[Dispatch]:
     return [Dispatch("repack", list(node.src), params, hw.grid(-(-words // 64)))]
 
 
-# `size` bytes of each of `count` blocks (`block` bytes each, their bytes from `offset` on in the source) -> a plane of a
-# weight (dtype.py), beginning at byte `start` of the target
+# `size` bytes of each of `count` blocks (`block` bytes each, the first ones at byte `offset` of the source) -> a plane
+# of a weight (dtype.py), beginning at byte `start` of the target
 OPS["repack"] = Op(lambda arg, source, target: (target.shape, target.dtype), _repack_definition, _repack, inplace=1)
 
 __all__ = ["DTYPES", "OPS", "Dispatch", "Hardware", "Op", "ShapeError", "broadcast", "rotate", "rotation", "rows"]

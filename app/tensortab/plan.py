@@ -1,12 +1,12 @@
 """Dispatches -> a Plan: plain data (JSON) that every device replays without knowing an operation's name.
 
-    {"version": 1,
-     "buffers": [{"name": str | None, "size": bytes}],          named ones are given at load, the others made there
-     "kernels": [{"label", "code": WGSL, "bindings": [buffer binding type, ...]}],
-     "params":  base64 of the uniform buffer,
-     "steps":   [{"kernel", "bind": [[buffer, offset, size], ...], "params": offset, "grid": [x, y, z],
-                  "flops", "nodes": [number in graph, ...], "result": bind of the last node}],
-     "graph":   [{"op", "src", "arg", "shape", "dtype", "bind"}]}     what it means; only the CPU device reads it
+{"version": 1,
+ "buffers": [{"name": str | None, "size": bytes}],          named ones are given at load, the others made there
+ "kernels": [{"label", "code": WGSL, "bindings": [buffer binding type, ...]}],
+ "params":  base64 of the uniform buffer,
+ "steps":   [{"kernel", "bind": [[buffer, offset, size], ...], "params": offset, "grid": [x, y, z],
+              "flops", "nodes": [number in graph, ...], "result": bind of the last node}],
+ "graph":   [{"op", "src", "arg", "shape", "dtype", "bind"}]}     what it means; only the CPU device reads it
 """
 
 import base64
@@ -59,7 +59,9 @@ def build(dispatches: list[Dispatch], outputs: list[Tensor], hw: Hardware) -> tu
     numbers: dict[Buffer, int] = {}
     index: dict[int, int] = {}
     if not share:  # debugging wants to look into every tensor
-        scratch = [Buffer(f"temp{n}", size, b"\xff" * size if level("POISON") else None) for n, size in enumerate(sizes)]
+        scratch = [
+            Buffer(f"temp{n}", size, b"\xff" * size if level("POISON") else None) for n, size in enumerate(sizes)
+        ]
         for key, slot in place.items():
             stored[key].buffer = scratch[slot]
     for key, target in stored.items():

@@ -1,4 +1,4 @@
-"""What the sampling kernels (kernels/sample*.wgsl) mean, in numpy: Hugging Face's rules in their order, and the draw."""
+"""What the sampling kernels (kernels/sample*.wgsl) mean, in numpy: Hugging Face's rules in their order, and a draw."""
 
 from typing import Any
 
@@ -37,7 +37,9 @@ def distribution(np: Any, logits: Any, temperature: float, top_k: int, top_p: fl
     return probability / probability.sum()
 
 
-def sample(np: Any, arg: dict, logits: Any, penalties: Any, tokens: Any, state: Any, settings: Any, *logprobs: Any) -> Any:
+def sample(
+    np: Any, arg: dict, logits: Any, penalties: Any, tokens: Any, state: Any, settings: Any, *logprobs: Any
+) -> Any:
     """One step: changes tokens, penalties, state (and logprobs) as sample_draw.wgsl does."""
     if state[1]:
         return tokens

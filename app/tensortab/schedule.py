@@ -2,7 +2,6 @@
 the matvec after them, and SwiGLU gates inside the matvec before them."""
 
 import math
-from typing import Any
 
 from .debug import level
 from .dtype import f32
@@ -118,7 +117,11 @@ def _folded_norms(graph: _Graph, hw: Hardware) -> set[int]:
     return {
         id(node)
         for node in graph.order
-        if graph.fuse and hw.tier != "software" and node.op == "rms_norm" and id(node) not in graph.kept and rows(node) <= MATVEC_ROWS
+        if graph.fuse
+        and hw.tier != "software"
+        and node.op == "rms_norm"
+        and id(node) not in graph.kept
+        and rows(node) <= MATVEC_ROWS
         if all(user.op == "linear" and user.src[0] is node for user in graph.users[id(node)])
     }
 

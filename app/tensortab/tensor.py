@@ -45,17 +45,17 @@ class Tensor:
     op: a row of ops.py, or "buffer" (has values), "temp" (a kernel's scratch space), "view" (strides over a source).
     """
 
-    __slots__ = ("op", "src", "arg", "shape", "dtype", "buffer")
+    __slots__ = ("arg", "buffer", "dtype", "op", "shape", "src")
 
     def __init__(self, values: Any, dtype: str = "f32") -> None:
         shape, flat = _flatten(values)
         code = {"f32": "f", "u32": "I", "i32": "i"}[dtype]
         self._set("buffer", (), {}, shape, DTYPES[dtype])
-        self.buffer = Buffer("tensor", 4 * len(flat), struct.pack(f"<{len(flat)}{code}", *flat))
+        self.buffer: Buffer | None = Buffer("tensor", 4 * len(flat), struct.pack(f"<{len(flat)}{code}", *flat))
 
     def _set(self, op: str, src: tuple, arg: dict, shape: tuple[int, ...], dtype: DType) -> None:
         self.op, self.src, self.arg, self.shape, self.dtype = op, src, arg, tuple(shape), dtype
-        self.buffer: Buffer | None = None
+        self.buffer = None
 
     @staticmethod
     def node(op: str, *src: "Tensor", shape: Sequence[int], dtype: DType = f32, **arg: Any) -> "Tensor":
@@ -102,10 +102,13 @@ class Tensor:
     async def tolist(self) -> Any:
         """The values as nested lists."""
         data = await self.tobytes()
-        return _nest(list(struct.unpack(f"<{len(data) // 4}{ {'f32': 'f', 'u32': 'I', 'i32': 'i'}[self.dtype.name] }", data)), self.shape)
+        return _nest(
+            list(struct.unpack(f"<{len(data) // 4}{ {'f32': 'f', 'u32': 'I', 'i32': 'i'}[self.dtype.name] }", data)),
+            self.shape,
+        )
 
     def numpy(self) -> Any:
-        """The values as a NumPy array. In the tab it needs NumPy in the page and JSPI; `await x.tolist()` needs neither."""
+        """The values as a NumPy array. The tab needs NumPy and JSPI for it; `await x.tolist()` needs neither."""
         import numpy as np
 
         from .jit import run_sync
@@ -122,9 +125,7 @@ class Tensor:
     def _view(self, shape: Sequence[int], strides: Sequence[int], offset: int = 0) -> "Tensor":
         base = self.src[0] if self.op == "view" else self
         start = self.arg["offset"] if self.op == "view" else 0
-        return Tensor.node(
-            "view", base, shape=shape, dtype=self.dtype, strides=tuple(strides), offset=start + offset
-        )
+        return Tensor.node("view", base, shape=shape, dtype=self.dtype, strides=tuple(strides), offset=start + offset)
 
     def reshape(self, *shape: int) -> "Tensor":
         if -1 in shape:

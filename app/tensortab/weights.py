@@ -60,7 +60,9 @@ class Weights:
                 if len(info.shape) != 2 or info.shape[1] != infos[0].shape[1]:
                     raise Error("bad_file", f"{info.name} has the shape {list(info.shape)}: the model file is damaged")
                 if info.shape[1] % max(32, info.dtype.block):
-                    raise Error("bad_file", f"{info.name}: rows of {info.shape[1]} are not a multiple of 32: not supported")
+                    raise Error(
+                        "bad_file", f"{info.name}: rows of {info.shape[1]} are not supported: not a multiple of 32"
+                    )
             runs: list[list[TensorInfo]] = []
             for info in infos:
                 size = sum(i.dtype.gpu_size(i.size) for i in runs[-1]) if runs else 0
@@ -102,7 +104,7 @@ class Weights:
     @property
     def nbytes(self) -> int:
         """Bytes on the GPU."""
-        return sum(t.buffer.nbytes for t in self._tensors())  # type: ignore[union-attr]
+        return sum(t.buffer.nbytes for t in self._tensors() if t.buffer is not None)
 
     def _tensors(self) -> list[Tensor]:
         return [t for made in self._made.values() for t in made] + [t for t, _ in self._vectors]
@@ -165,7 +167,9 @@ def _repack(staging: Tensor, piece: _Piece, offset: int) -> list[Tensor]:
     for start, (at, size) in zip(dtype.plane_starts(math.prod(weight.shape)), dtype.planes, strict=False):
         arg = {"offset": piece.offset - offset + at, "size": size, "start": start + block * size}
         assert arg["start"] % 4 == 0, "pieces begin at even blocks"
-        nodes.append(Tensor.apply("repack", staging, target, block=dtype.nbytes, count=piece.nbytes // dtype.nbytes, **arg))
+        nodes.append(
+            Tensor.apply("repack", staging, target, block=dtype.nbytes, count=piece.nbytes // dtype.nbytes, **arg)
+        )
     return nodes
 
 

@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 
 import pytest
-
 from tensortab import device as devices
 from tensortab.device.cpu import CPUDevice
+
 from tests.kernels.conftest import device as native
 from tests.kernels.conftest import rng  # noqa: F401
 

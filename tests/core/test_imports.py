@@ -42,7 +42,9 @@ def test_imports_run_one_way():
 
 def test_only_browser_modules_import_the_page():
     for path in PACKAGE.rglob("*.py"):
-        modules = {n.module for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.ImportFrom) and not n.level}
+        modules = {
+            n.module for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.ImportFrom) and not n.level
+        }
         modules |= {a.name for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Import) for a in n.names}
         if any(name and name.split(".")[0] in ("js", "pyodide_js") for name in modules):
             assert path.name == "browser.py", path

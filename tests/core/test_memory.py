@@ -2,7 +2,6 @@
 
 from hypothesis import given
 from hypothesis import strategies as st
-
 from tensortab.memory import Lifetime, assign
 
 LIVES = st.lists(st.tuples(st.integers(0, 30), st.integers(0, 10), st.integers(1, 5000)), max_size=40)
@@ -20,6 +19,6 @@ def test_lifetimes_never_overlap_in_a_buffer(drawn):
 
 
 def test_a_chain_needs_two_buffers():
-    place, sizes = assign([Lifetime(n, 100, n, n + 1) for n in range(10)])
+    _, sizes = assign([Lifetime(n, 100, n, n + 1) for n in range(10)])
     assert len(sizes) == 2
     assert len(assign([Lifetime(n, 100, n, n + 1) for n in range(10)], share=False)[1]) == 10

@@ -5,7 +5,6 @@ import json
 
 import numpy as np
 import pytest
-
 from tensortab import Tensor
 from tensortab.errors import Error
 from tensortab.ops import Hardware

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-
 from tensortab import DTYPES, Tensor, debug
 from tensortab.ops import Hardware
 from tensortab.schedule import schedule

@@ -4,7 +4,6 @@ import asyncio
 
 import numpy as np
 import pytest
-
 from tensortab import Tensor, debug, jit
 from tensortab.ops import ShapeError
 
@@ -21,7 +20,10 @@ def close(got: Tensor, want: np.ndarray, relative: float = 1e-5) -> None:
 def test_elementwise_chain(device, rng, shape):
     a, b = rng.standard_normal((2, *shape), np.float32)
     x, y = Tensor(a), Tensor(b)
-    close(((x * 2 + y).silu() / (y * y + 1) - 3 * x).maximum(-1), np.maximum((2 * a + b) / (1 + np.exp(-2 * a - b)) / (b * b + 1) - 3 * a, -1))
+    close(
+        ((x * 2 + y).silu() / (y * y + 1) - 3 * x).maximum(-1),
+        np.maximum((2 * a + b) / (1 + np.exp(-2 * a - b)) / (b * b + 1) - 3 * a, -1),
+    )
 
 
 @pytest.mark.parametrize("name", ["exp", "tanh", "relu", "sigmoid", "silu", "gelu"])

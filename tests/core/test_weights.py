@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
 from tensortab import weights
 from tensortab.blocks import dequantize
 from tensortab.errors import Error

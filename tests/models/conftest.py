@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 
 import pytest
-
 from tensortab import debug
 from tensortab import device as devices
 from tensortab.device.cpu import CPUDevice
+
 from tests.kernels.conftest import device as native
 
 

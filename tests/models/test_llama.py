@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
 from tensortab import debug
 from tensortab.device import Device
 from tensortab.formats import open_checkpoint
 from tensortab.generate import Generator, Sampling
 from tensortab.jit import Program
+
 from tests.kernels.tolerances import TOLERANCES
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -124,14 +124,14 @@ def smollm2(model_path) -> Generator:
 
 @pytest.mark.parametrize("prompt", prompts(), ids=lambda prompt: prompt["name"])
 def test_the_default_models_tokens(smollm2, prompt):
-    """32 greedy tokens as transformers and llama.cpp give on the same weights; where the reference's own two best logits
-    are closer than 0.05, either is right, and what follows the other is not compared."""
+    """32 greedy tokens as transformers and llama.cpp give on the same weights; where the reference's own two best
+    logits are closer than 0.05, either is right, and what follows the other is not compared."""
     got = greedy(smollm2, prompt["ids"], 32)
     reference = prompt["transformers"]
     assert reference["ids"] == prompt["llama_cpp_f32"]["ids"]
     for n, (token, want) in enumerate(zip(got, reference["ids"], strict=True)):
         if token != want:
-            first, best, second, next_best = reference["top2"][n]
+            _, best, second, next_best = reference["top2"][n]
             assert token == second, f"token {n} is {token}, not {want}"
             assert best - next_best < 0.05
             break

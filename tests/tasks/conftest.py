@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 import tensortab as tt
 from tensortab import device as devices
 from tensortab.device.cpu import CPUDevice
+
 from tests.kernels.conftest import device as native
 
 TINY = Path(__file__).parents[1] / "golden" / "tiny_llama"

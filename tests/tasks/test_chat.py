@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-
 import tensortab as tt
 from tensortab.tasks.chat import cut
 

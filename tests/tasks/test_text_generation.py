@@ -3,7 +3,6 @@
 import asyncio
 
 import pytest
-
 import tensortab as tt
 from tensortab.generate import Sampling
 
@@ -106,7 +105,9 @@ def test_a_prompt_beyond_the_context_is_refused_and_nothing_lost(pipe):
     assert ids(pipe, PROMPT, 4) == free
 
 
-@pytest.mark.parametrize("wrong", [{"temperature": -1}, {"top_p": 2}, {"min_p": float("nan")}, {"repetition_penalty": 0}])
+@pytest.mark.parametrize(
+    "wrong", [{"temperature": -1}, {"top_p": 2}, {"min_p": float("nan")}, {"repetition_penalty": 0}]
+)
 def test_settings_out_of_range_are_refused(wrong):
     with pytest.raises(tt.Error, match=next(iter(wrong))) as caught:
         Sampling(**wrong)

@@ -54,7 +54,7 @@ _chosen: Device | None = None
 
 
 async def choose() -> Device:
-    """The device of this process: WebGPU where there is one, else numpy's (DEVICE=cpu | gpu | dawn | wgpu forces one)."""
+    """The device of this process; DEVICE=cpu | dawn | wgpu forces one. Raises Error("no_webgpu") or ("no_adapter")."""
     global _chosen
     if _chosen is None:
         _chosen = await _open(knob("DEVICE"))

@@ -87,7 +87,7 @@ class CPUDevice:
 
 
 def run_step(graph: list[dict], step: dict, buffers: list[Any]) -> None:
-    """Computes a step's nodes from the bytes in `buffers` (one uint8 array a buffer of the plan) and stores its result."""
+    """Computes a step's nodes from `buffers` (a uint8 array for each buffer of the plan) and stores its result."""
     if not step["nodes"]:
         return
     result = evaluate(graph, step, buffers)
@@ -168,7 +168,9 @@ async def check(device: Any, plan: dict, named: dict[str, Any], handle: int) -> 
     node = plan["graph"][step["nodes"][-1]]
     want = np.array(evaluate(plan["graph"], step, before))
     buffer, offset, size = step["result"]
-    got = np.frombuffer(await device.read(named[plan["buffers"][buffer]["name"]].id, offset, (size + 3) // 4 * 4), np.uint8)
+    got = np.frombuffer(
+        await device.read(named[plan["buffers"][buffer]["name"]].id, offset, (size + 3) // 4 * 4), np.uint8
+    )
     have = decode(got, DTYPES[node["dtype"]], node["shape"])
     if node["dtype"] != "f32":
         ok = np.array_equal(have, want) or node["op"] == "kv_update"
@@ -176,4 +178,5 @@ async def check(device: Any, plan: dict, named: dict[str, Any], handle: int) -> 
         scale = max(1e-6, float(np.abs(want).max()))
         ok = bool(np.abs(have - want).max() <= TOLERANCE["f16" if "T=f16" in label else "f32"] * scale)
     if not ok:
-        raise AssertionError(f"CHECK: {label} differs from its definition: {have.reshape(-1)[:5]} not {want.reshape(-1)[:5]}")
+        first = f"{have.reshape(-1)[:5]} not {want.reshape(-1)[:5]}"
+        raise AssertionError(f"CHECK: {label} differs from its definition: {first}")

@@ -47,7 +47,7 @@ class NativeDevice:
         )
         text = {k: str(adapter.info[k] or "") for k in ("vendor", "architecture", "device", "description")}
         software = any(word in " ".join(text.values()).lower() for word in SOFTWARE)
-        self.info = {
+        self.info: dict[str, Any] = {
             **text,
             "fallback": software,
             "features": features,

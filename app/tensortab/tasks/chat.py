@@ -71,7 +71,11 @@ class _Answer:
         if len(self.stop) > 4 or not all(isinstance(s, str) and s for s in self.stop):
             raise Error("bad_request", "stop takes one to four texts that are not empty.")
         self.sampling = Sampling(
-            **{k: request[k] for k in ("top_p", "top_k", "min_p", "repetition_penalty", "seed") if request.get(k) is not None},
+            **{
+                k: request[k]
+                for k in ("top_p", "top_k", "min_p", "repetition_penalty", "seed")
+                if request.get(k) is not None
+            },
             temperature=1.0 if request.get("temperature") is None else request["temperature"],
             stop_ids=frozenset(pipe.tokenizer.eos),
         )
@@ -115,7 +119,11 @@ class _Answer:
         if held or pending:
             yield self._chunk({"content": held}, pending)
         seconds = time.perf_counter() - first
-        usage = {"prompt_tokens": len(self.prompt), "completion_tokens": count, "total_tokens": len(self.prompt) + count}
+        usage = {
+            "prompt_tokens": len(self.prompt),
+            "completion_tokens": count,
+            "total_tokens": len(self.prompt) + count,
+        }
         usage["prompt_tokens_details"] = {"cached_tokens": self.pipe.generator.reused}  # type: ignore[assignment]
         timings = {"ttft_ms": 1000 * (first - started) if count else 0.0}
         timings["tokens_per_second"] = (count - 1) / seconds if count > 1 and seconds > 0 else 0.0
@@ -149,7 +157,13 @@ def _messages(messages: Any) -> list[dict[str, Any]]:
         raise Error("bad_request", 'messages is a list like [{"role": "user", "content": "Hello"}].')
     checked = []
     for message in messages:
-        if not isinstance(message, dict) or message.get("role") not in ("system", "developer", "user", "assistant", "tool"):
+        if not isinstance(message, dict) or message.get("role") not in (
+            "system",
+            "developer",
+            "user",
+            "assistant",
+            "tool",
+        ):
             raise Error("bad_request", "Each message has a role (system, user or assistant) and a content.")
         content = message.get("content") or ""
         if isinstance(content, list):

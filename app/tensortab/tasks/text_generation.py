@@ -59,7 +59,7 @@ class TextGeneration:
         prompt = self.prompt(text_inputs)
         text = "".join([piece async for _, piece in self.stream(prompt, sampling, max_new_tokens)])
         if chat and return_full_text:
-            return [{"generated_text": [*text_inputs, {"role": "assistant", "content": text}]}]  # type: ignore[list-item]
+            return [{"generated_text": [*text_inputs, {"role": "assistant", "content": text}]}]
         return [{"generated_text": text_inputs + text if return_full_text and isinstance(text_inputs, str) else text}]
 
     def prompt(self, text: str | list[dict[str, Any]]) -> list[int]:
