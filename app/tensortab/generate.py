@@ -101,35 +101,48 @@ class Generator:
         return self.weights.nbytes + self.kv.nbytes
 
     async def load(self, on_progress: Callable[[str, int, int], None] = lambda stage, done, total: None) -> None:
-        """Streams the weights to the GPU and compiles the plans. Stages: "load" (bytes), "compile" (plans)."""
-        await self.read(lambda done, total: on_progress("load", done, total))
+        """Streams the weights to the GPU while the plans compile. Stages: "load" (bytes), "compile" (plans).
+
+        Every plan is made, and checked against the adapter's limits, before a weight is read.
+        """
+        await self.declare()
         names = ["decode", *map(str, self.chunks)]
-        for n, name in enumerate(names):
-            on_progress("compile", n, len(names))
-            await self._program(name)
+        for name in names:
+            self._plan(name)
+        compiling = asyncio.ensure_future(asyncio.gather(*map(self._program, names)))
+        try:
+            await self.weights.load(self.device, lambda done, total: on_progress("load", done, total))
+            on_progress("compile", 0, len(names))
+            await compiling
+        finally:
+            compiling.cancel()
         on_progress("compile", len(names), len(names))
 
-    async def read(self, on_progress: Callable[[int, int], None] = lambda done, total: None) -> None:
-        """The weights' part of load(); plans are then compiled when they are first needed."""
+    async def declare(self) -> None:
+        """What plans need beside weights: the table of rotations."""
         factors = None
         if "rope_freqs.weight" in self.weights:
             info = self.weights.checkpoint.tensor("rope_freqs.weight")
             raw = as_f32(await info.source.bytes(info.offset, info.nbytes), info.dtype.name)
             factors = list(struct.unpack(f"<{len(raw) // 4}f", raw))
         self.rope = rope_table(*self._rope_args, factors)
-        await self.weights.load(self.device, on_progress)
 
-    async def _program(self, name: str) -> Program:
+    def _plan(self, name: str) -> Program:
         """ "decode", "logprobs" (decode that keeps them), or a number of tokens to prefill."""
         if name not in self._programs:
-            self._programs[name] = await Program(self.device, self._trace(name)).load()
+            self._programs[name] = Program(self.device, self._trace(name))
         return self._programs[name]
+
+    async def _program(self, name: str) -> Program:
+        """The plan, compiled."""
+        program = self._plan(name)
+        return program if program.handle else await program.load()
 
     def _trace(self, name: str) -> list[Tensor]:
         rows = 1 if name in ("decode", "logprobs") else int(name)
         hidden = self.model.hidden(self.tokens, self.state, self.rope, self.kv, rows)
         updates = self.kv.traced()
-        if rows > 1 or name == "1":
+        if rows > 1:
             return updates[-1:]  # the last layer's own output is not needed
         logits = self.model.logits(hidden).penalise(self.penalties.reshape(1, -1))
         more = [self.logprobs] if name == "logprobs" else []
@@ -173,7 +186,8 @@ class Generator:
         del self.cached[position:]
         self._write(self.tokens, 0, struct.pack(f"<{len(prompt)}I", *prompt))
         while (left := len(prompt) - 1 - position) > 0 and not self.aborted:
-            rows = next((n for n in self.chunks if n >= left), self.chunks[-1])
+            above = next((n for n in self.chunks if n >= left), 2 * left + 1)
+            rows = above if above <= 2 * left else max((n for n in self.chunks if n <= left), default=above)
             self._write(self.state, 0, struct.pack("<4I", position, 0, 0, 0))
             program = await self._program(str(rows))
             await program.replay(1, self.state, 0, 4)  # wait, so that stopping a long prompt is quick
@@ -260,7 +274,8 @@ class Generator:
     def free(self) -> None:
         """Gives everything back; the object is of no use afterwards."""
         for program in self._programs.values():
-            program.unload()
+            if program.handle:
+                program.unload()
         self._programs.clear()
         self.weights.free()
         self.kv.free()

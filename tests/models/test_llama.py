@@ -12,6 +12,7 @@ from tensortab.device import Device
 from tensortab.formats import open_checkpoint
 from tensortab.generate import Generator, Sampling
 from tensortab.jit import Program
+from tensortab.ops import Hardware
 
 from tests.kernels.tolerances import TOLERANCES
 
@@ -21,8 +22,14 @@ MODELS = ["tiny_llama", "tiny_llama3", *sorted(path.name for path in GOLDEN.glob
 
 
 def opened(file: str | Path, device: Device, context: int = 256) -> Generator:
+    """A model with its weights, whose plans compile when they are needed."""
     generator = Generator(asyncio.run(open_checkpoint(GOLDEN / file)), device, context)
-    asyncio.run(generator.read())
+
+    async def read() -> None:
+        await generator.declare()
+        await generator.weights.load(device)
+
+    asyncio.run(read())
     return generator
 
 
@@ -77,11 +84,9 @@ def test_greedy_tokens(adapter):
 
 def test_split_tensors_give_the_same(software, monkeypatch):
     whole = logits(opened("tiny_q4_0.gguf", software), TINY["ids"].tolist(), 1)
-    generator = opened("tiny_q4_0.gguf", software)
-    limited = generator.hw.__class__(generator.hw.tier, False, 8192)  # less than the embedding, enough for the cache
+    limited = Hardware("software", False, 8192)  # less than the embedding, enough for the cache
     monkeypatch.setattr("tensortab.generate.hardware", lambda info: limited)
-    split = Generator(asyncio.run(open_checkpoint(GOLDEN / "tiny_q4_0.gguf")), software, 64)
-    asyncio.run(split.read())
+    split = opened("tiny_q4_0.gguf", software, 64)
     assert len(split.model.embed_tokens.weights) > 1
     assert np.array_equal(logits(split, TINY["ids"].tolist(), 1), whole)
 
@@ -106,7 +111,7 @@ def test_dispatches_a_token():
     for file in ("tiny_llama", "tiny_k.gguf"):
         with debug(TIER="subgroups"):
             generator = opened(file, native("dawn"), 4096)
-            steps = len(Program(generator.device, generator._trace("decode")).plan["steps"])
+            steps = len(generator._plan("decode").plan["steps"])
         assert steps <= 7 * generator.config["num_hidden_layers"] + 8
         generator.free()
 
