@@ -115,8 +115,8 @@ class Weights:
         done = 0
         for vector, info in self._vectors:
             assert vector.buffer is not None
-            vector.buffer.data = as_f32(await info.source.bytes(info.offset, info.nbytes), info.dtype.name)
-            vector.buffer.on(device)
+            data = as_f32(await info.source.bytes(info.offset, info.nbytes), info.dtype.name)
+            device.write(vector.buffer.on(device), 0, data)
             done += info.nbytes
         staging = Tensor.of("staging", (CHUNK // 4,), u32)
         assert staging.buffer is not None

@@ -49,6 +49,20 @@ def test_a_tensor_beyond_a_binding_is_split(device, file):
     made.free()
 
 
+def test_weights_may_be_bound_before_they_are_loaded(device):
+    """As Generator.load does: plans compile while the weights stream."""
+    checkpoint = asyncio.run(open_checkpoint(GOLDEN / "tiny_llama"))
+    made = Weights(checkpoint, 1 << 27)
+    name = "model.norm.weight"
+    vector, (matrix,) = made.vector(name), made.matrix("lm_head.weight")
+    for tensor in (vector, matrix):
+        tensor.buffer.on(device)
+    asyncio.run(made.load(device))
+    assert np.array_equal(vector.numpy(), expected(checkpoint, name))
+    assert np.array_equal(matrix.numpy(), expected(checkpoint, "lm_head.weight"))
+    made.free()
+
+
 def test_progress_reaches_the_end(device):
     checkpoint = asyncio.run(open_checkpoint(GOLDEN / GGUFS[0]))
     made, seen = Weights(checkpoint, 1 << 27), []
