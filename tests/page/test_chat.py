@@ -49,11 +49,11 @@ json.dumps({"ids": many, "calls": many_calls - few_calls, "tokens": len(many) - 
 
 
 def load(browser: Browser, site: Site) -> None:
-    """A first visit: the button on the card loads the model."""
+    """The button on the card of a first visit loads the model; new chats are greedy and short."""
+    browser.open(site.url)
+    browser.evaluate(f"void localStorage.setItem('tensortab.defaults', {json.dumps(json.dumps(DEFAULTS))})")
     browser.open(site.url)
     wait_for(browser, "Boolean(document.querySelector('[data-act=load-default]'))", 60)
-    browser.evaluate(f"void localStorage.setItem('tensortab.defaults', {json.dumps(json.dumps(DEFAULTS))})")
-    browser.evaluate("void document.querySelector('[data-act=new-chat]').click()")
     browser.evaluate("void document.querySelector('[data-act=load-default]').click()")
     wait_for(browser, f"{ENGINE} === 'ready'", 300)
 
