@@ -72,7 +72,7 @@ class Generator:
         self.weights = Weights(checkpoint, self.hw.max_binding)
         self.model = architecture.Model(config, self.weights)
         heads, kv_heads = config["num_attention_heads"], config["num_key_value_heads"]
-        head_dim = config.get("head_dim") or config["hidden_size"] // heads
+        self.head_dim = head_dim = config.get("head_dim") or config["hidden_size"] // heads
         self.chunks = CHUNKS[self.hw.tier]
         longest = self.hw.max_binding // (kv_heads * head_dim * 2) - self.chunks[-1]
         self.context = min(context or CONTEXT, config["max_position_embeddings"], longest)
@@ -80,7 +80,7 @@ class Generator:
             raise Error("out_of_memory", "This GPU's buffers are too small for this model's cache.")
         room = -(-(self.context + self.chunks[-1]) // 64) * 64  # a padded chunk may reach beyond the context
         self.kv = KVCache(config["num_hidden_layers"], kv_heads, room, head_dim)
-        self._rope_args = (room, head_dim, config)
+        self.rope = rope_table(room, head_dim, config)
         vocabulary = config["vocab_size"]
         self.tokens = Tensor.of("tokens", (room + 1,), u32)
         self.state = Tensor.of("state", (STATE_WORDS,), u32)
@@ -119,13 +119,12 @@ class Generator:
         on_progress("compile", len(names), len(names))
 
     async def declare(self) -> None:
-        """What plans need beside weights: the table of rotations."""
-        factors = None
+        """What plans need beside weights: the table of rotations, where the file changes it (GGUF's Llama 3)."""
         if "rope_freqs.weight" in self.weights:
             info = self.weights.checkpoint.tensor("rope_freqs.weight")
             raw = as_f32(await info.source.bytes(info.offset, info.nbytes), info.dtype.name)
             factors = list(struct.unpack(f"<{len(raw) // 4}f", raw))
-        self.rope = rope_table(*self._rope_args, factors)
+            self.rope = rope_table(self.kv.context, self.head_dim, self.config, factors)
 
     def _plan(self, name: str) -> Program:
         """ "decode", "logprobs" (decode that keeps them), or a number of tokens to prefill."""

@@ -6,6 +6,8 @@ import pytest
 import tensortab as tt
 from tensortab.generate import Sampling
 
+from tests.tasks.conftest import TINY
+
 
 def ids(pipe, prompt: list[int], count: int, **sampling) -> list[int]:
     async def run() -> list[int]:
@@ -133,3 +135,16 @@ def test_unknown_tasks_and_models_say_what_there_is():
         asyncio.run(tt.pipeline("mind-reading"))
     with pytest.raises(tt.Error, match="SmolLM2"):
         asyncio.run(tt.pipeline("text-generation", model="nowhere"))
+
+
+def test_a_load_that_is_stopped_gives_everything_back(pipe):
+    device = pipe.generator.device
+    before = {k: device.counters()[k] for k in ("buffers", "bytes", "bindGroups")}
+
+    def stop(stage: str, done: int, total: int) -> None:
+        if stage == "load":
+            raise tt.Error("aborted", "stopped")
+
+    with pytest.raises(tt.Error, match="stopped"):
+        asyncio.run(tt.pipeline("text-generation", model=TINY, context=128, on_progress=stop))
+    assert {k: device.counters()[k] for k in before} == before

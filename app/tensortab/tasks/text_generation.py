@@ -23,7 +23,11 @@ async def create(model: Any, device: Any, context: int | None, on_progress: Prog
     checkpoint = await open_checkpoint(source)
     name = str(getattr(source, "name", model))
     made = TextGeneration(name, load_tokenizer(checkpoint), Generator(checkpoint, device, context))
-    await made.generator.load(on_progress)
+    try:
+        await made.generator.load(on_progress)
+    except BaseException:  # stopped by the user, too
+        made.free()
+        raise
     return made
 
 
