@@ -273,13 +273,13 @@ class Chat:
                 self.engine.load(wanted)
         self.draw_notice()
 
-    def load(self, name: str | None, file=None) -> None:
+    def load(self, name: str | None, files=()) -> None:
         """What the user asked for; remembered, so that the next visit needs no click."""
         self.problem = None
         if name is not None:
             attempt(dom.storage, "setItem", "tensortab.model", name)
             attempt(js.navigator.storage, "persist")
-        self.engine.load(name, file)
+        self.engine.load(name, files)
 
     # Answers
 

@@ -60,7 +60,7 @@ class Engine:
         self.progress = Progress()
         self.changed = self.started = lambda: None
         self._worker, self._next, self._handlers, self._waiting, self._is_up = None, 0, {}, [], False
-        self._loading, self._file, self._release, self._recoveries, self._load_id = None, None, None, 0, None
+        self._loading, self._files, self._release, self._recoveries, self._load_id = None, (), None, 0, None
         self._channel = js.BroadcastChannel.new(LOCK)
         self._channel.addEventListener("message", create_proxy(self._asked_to_release))
         self._receive_proxy, self._crash_proxy = create_proxy(self._receive), create_proxy(self._crashed)
@@ -89,11 +89,11 @@ class Engine:
         for handler in handlers.values():
             handler("error", {"code": "ended", "message": "The engine was ended."})
 
-    def request(self, method: str, params: dict, handler, file=None) -> int:
+    def request(self, method: str, params: dict, handler, files=()) -> int:
         self._next += 1
         self._handlers[self._next] = handler
         text = json.dumps({"id": self._next, "method": method, "params": params})
-        message = text if file is None else js.Array.of(text, file)
+        message = js.Array.of(text, *files) if files else text
         if self._is_up:
             self._worker.postMessage(message)
         else:
@@ -157,9 +157,9 @@ class Engine:
 
     # The model
 
-    def load(self, name: str | None, file=None, wait_for_tab: bool = False) -> None:
-        """Loads a model of the site, or the user's own file. One tab at a time holds one."""
-        self._loading, self._file = name, file
+    def load(self, name: str | None, files=(), wait_for_tab: bool = False) -> None:
+        """Loads a model of the site or of the Hugging Face hub, or the user's own files. One tab at a time holds one."""
+        self._loading, self._files = name, files
         self.error, self.progress = None, Progress()
         self._set("loading")
         if self._release is not None:
@@ -184,14 +184,14 @@ class Engine:
         def answered(kind: str, body: dict) -> None:
             if self.state == "loading" and self._load_id == mine:  # not one that was cancelled
                 self._loaded(kind, body)
-        self._load_id = mine = self.request("load", {"model": self._loading}, answered, self._file)
+        self._load_id = mine = self.request("load", {"model": self._loading}, answered, self._files)
 
     def _loaded(self, kind: str, body: dict) -> None:
         if kind == "progress":
             self.progress.update(body["stage"], body.get("loaded") or 0, body.get("total") or 0)
             self.changed()
         elif kind == "result":
-            self.model = body.get("model") or self._loading or self._file.name
+            self.model = body.get("model") or self._loading or self._files[0].name
             self.context, self.kept = body.get("context"), body.get("stored", True)
             self._set("ready")
         elif body["code"] == "aborted":
@@ -210,22 +210,22 @@ class Engine:
 
     def retry(self) -> None:
         """Once more what failed: a load, or the start."""
-        if self._loading is None and self._file is None:
+        if self._loading is None and not self._files:
             self.restart()
             return
-        self.load(self._loading, self._file)
+        self.load(self._loading, self._files)
 
     def take_over(self) -> None:
         """Takes the model from the other tab."""
         self._channel.postMessage("release")
-        self.load(self._loading, self._file, wait_for_tab=True)
+        self.load(self._loading, self._files, wait_for_tab=True)
 
     def _asked_to_release(self, event) -> None:
         if event.data == "release" and self._release is not None:
-            wanted, file = self._loading, self._file
+            wanted, files = self._loading, self._files
             self.end()
             self.start()
-            self._loading, self._file = wanted, file
+            self._loading, self._files = wanted, files
             self.error = {"code": "two_tabs", "message": ""}
             self._set("elsewhere")
 
@@ -240,10 +240,10 @@ class Engine:
             return
         self.model = None
         self._recoveries += 1
-        if self._recoveries > 2 or (self._loading is None and self._file is None):
+        if self._recoveries > 2 or (self._loading is None and not self._files):
             self._fail({"code": "device_lost", "message": message})
             return
-        self.load(self._loading, self._file)
+        self.load(self._loading, self._files)
 
     @property
     def wanted(self) -> str | None:

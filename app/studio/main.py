@@ -297,6 +297,16 @@ def _(source):
     chat.delete_model(source.getAttribute("data-name"))
 
 
+@action("load-hub")
+def _(_source):
+    name = by_id("hub-id").value.strip()
+    if name.count("/") == 1:
+        by_id("settings").close()
+        chat.load(name)
+    else:
+        toast("Write it as the hub does, such as HuggingFaceTB/SmolLM2-135M-Instruct.")
+
+
 @action("pick-file")
 def _(_source):
     by_id("model-file").click()
@@ -356,17 +366,19 @@ def _(_source):
     chat.registration.waiting.postMessage("activate")
 
 
-def use_file(file) -> None:
-    if file.name.lower().endswith(".gguf"):
+def use_files(listed) -> None:
+    """A .gguf file, or the files of a model's folder: .safetensors and the .json beside them."""
+    files = [listed.item(n) for n in range(listed.length)]
+    if any(file.name.lower().endswith((".gguf", ".safetensors")) for file in files):
         by_id("settings").close()
-        chat.load(None, file)
+        chat.load(None, files)
     else:
-        toast("“%s” is not a .gguf file." % file.name)
+        toast("“%s” is no model: take a .gguf file, or all files of a model's folder." % files[0].name)
 
 
 def picked(event) -> None:
     if event.target.files.length:
-        use_file(event.target.files.item(0))
+        use_files(event.target.files)
         event.target.value = ""
 
 
@@ -423,7 +435,7 @@ def dragged(event) -> None:
 def dropped(event) -> None:
     dragged(event)
     if event.dataTransfer is not None and event.dataTransfer.files.length:
-        use_file(event.dataTransfer.files.item(0))
+        use_files(event.dataTransfer.files)
 
 
 def hidden(_event) -> None:

@@ -110,9 +110,14 @@ class Settings:
         fill(by_id("settings-body"),
              el("section", el("h3", "Appearance"), self._themes()),
              el("section", el("h3", "Models on this device"), self.models,
-                el("div", button("Use a model file", "pick-file"), cls="row"),
-                el("p", "GGUF files of Llama models work. A file of your own is read where it lies, and not copied.",
-                   cls="about")),
+                el("div", button("Use model files", "pick-file"), cls="row"),
+                el("p", "Llama models work: a .gguf file, or a folder's .safetensors and .json files. Your own files are "
+                        "read where they lie, and not copied.", cls="about"),
+                el("div", el("input", type="text", id="hub-id", placeholder="organisation/model", spellcheck="false",
+                             autocapitalize="off", aria_label="Model on the Hugging Face hub"),
+                   button("Load from the Hugging Face hub", "load-hub"), cls="row"),
+                el("p", "The hub then sees your address and what is fetched, as with any download; your chats never "
+                        "leave this device.", cls="about")),
              el("section", el("h3", "Chats"),
                 el("p", "They are kept in this browser only.", cls="about"),
                 el("div", button("Export all", "export-all"), button("Import", "import"),
@@ -122,7 +127,8 @@ class Settings:
              el("section", el("h3", "This device"), self._device()),
              el("section", el("h3", "About"), el(
                  "p", "TensorTab computes language models in a browser tab: Python plans, WGSL kernels on your own GPU "
-                      "do the work. The page talks to the server that it came from, and to nobody else.", cls="about")))
+                      "do the work. The page talks to the server that it came from, and to the Hugging Face hub only if you "
+                      "load a model from there.", cls="about")))
         open_sheet("settings")
         self.refresh()
 

@@ -69,7 +69,7 @@ ERRORS = {
     ),
     "bad_file": (
         "This file cannot be used",
-        "It must be a complete GGUF file of a Llama model.",
+        "It must be a complete GGUF file of a Llama model, or all files of its folder.",
         [("Choose another file", "pick-file"), ("Use SmolLM2", "use-default")],
     ),
     "context_exceeded": (
