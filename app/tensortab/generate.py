@@ -109,13 +109,18 @@ class Generator:
         names = ["decode", *map(str, self.chunks)]
         for name in names:
             self._plan(name)
-        compiling = asyncio.ensure_future(asyncio.gather(*map(self._program, names)))
+
+        async def compiled() -> None:
+            await asyncio.gather(*map(self._program, names))
+
+        compiling = asyncio.create_task(compiled())
         try:
             await self.weights.load(self.device, lambda done, total: on_progress("load", done, total))
             on_progress("compile", 0, len(names))
             await compiling
         finally:
             compiling.cancel()
+            await asyncio.wait([compiling])
         on_progress("compile", len(names), len(names))
 
     async def declare(self) -> None:

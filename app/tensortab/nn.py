@@ -9,14 +9,12 @@ class Linear:
 
     def __init__(self, weights: Weights, *names: str) -> None:
         self.weights = weights.matrix(*(f"{name}.weight" for name in names))
-        self.bias = [weights.vector(f"{name}.bias") for name in names if f"{name}.bias" in weights]
+        biases = [f"{name}.bias" for name in names if f"{name}.bias" in weights]
+        self.bias = weights.vector(*biases) if biases else None
 
     def __call__(self, x: Tensor) -> Tensor:
         y = x.linear(*self.weights)
-        if not self.bias:
-            return y
-        (bias,) = self.bias
-        return y + bias
+        return y if self.bias is None else y + self.bias
 
 
 class Embedding:

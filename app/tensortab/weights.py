@@ -46,7 +46,7 @@ class Weights:
         self.checkpoint = checkpoint
         self.max_binding = max_binding
         self._pieces: list[_Piece] = []
-        self._vectors: list[tuple[Tensor, TensorInfo]] = []
+        self._vectors: list[tuple[Tensor, list[TensorInfo]]] = []
         self._made: dict[tuple[str, ...], list[Tensor]] = {}
 
     def __contains__(self, name: str) -> bool:
@@ -92,13 +92,14 @@ class Weights:
             self._pieces.append(_Piece(weights[-1], info, dtype.file_size(row * columns), nbytes, 0))
         return weights
 
-    def vector(self, name: str) -> Tensor:
-        """A small tensor (a norm's gain, a bias) as f32."""
-        info = self.checkpoint.tensor(name)
-        if info.dtype.quantised:
-            raise Error("bad_file", f"{name} is {info.dtype}, expected f32, f16 or bf16: the model file is damaged")
-        vector = Tensor.of(name, (info.size,), f32)
-        self._vectors.append((vector, info))
+    def vector(self, *names: str) -> Tensor:
+        """Small tensors (a norm's gain, biases), one after the other, as f32."""
+        infos = [self.checkpoint.tensor(name) for name in names]
+        for info in infos:
+            if info.dtype.quantised:
+                raise Error("bad_file", f"{info.name} is {info.dtype}, expected f32, f16 or bf16: the file is damaged")
+        vector = Tensor.of(names[0], (sum(info.size for info in infos),), f32)
+        self._vectors.append((vector, infos))
         return vector
 
     @property
@@ -111,13 +112,13 @@ class Weights:
 
     async def load(self, device: Device, on_progress: Callable[[int, int], None] = lambda done, total: None) -> None:
         """Streams everything to `device`, in the order of the file. Raises Error("bad_file") where it is cut short."""
-        total = sum(p.nbytes for p in self._pieces) + sum(i.nbytes for _, i in self._vectors)
+        total = sum(p.nbytes for p in self._pieces) + sum(i.nbytes for _, infos in self._vectors for i in infos)
         done = 0
-        for vector, info in self._vectors:
+        for vector, infos in self._vectors:
             assert vector.buffer is not None
-            data = as_f32(await info.source.bytes(info.offset, info.nbytes), info.dtype.name)
-            device.write(vector.buffer.on(device), 0, data)
-            done += info.nbytes
+            parts = [as_f32(await i.source.bytes(i.offset, i.nbytes), i.dtype.name) for i in infos]
+            device.write(vector.buffer.on(device), 0, b"".join(parts))
+            done += sum(i.nbytes for i in infos)
         staging = Tensor.of("staging", (CHUNK // 4,), u32)
         assert staging.buffer is not None
         try:
