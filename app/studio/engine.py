@@ -158,7 +158,7 @@ class Engine:
     # The model
 
     def load(self, name: str | None, files=(), wait_for_tab: bool = False) -> None:
-        """Loads a model of the site or of the Hugging Face hub, or the user's own files. One tab at a time holds one."""
+        """Loads a model of the site or the Hugging Face hub, or the user's own files. One tab at a time holds one."""
         self._loading, self._files = name, files
         self.error, self.progress = None, Progress()
         self._set("loading")

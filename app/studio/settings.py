@@ -111,8 +111,8 @@ class Settings:
              el("section", el("h3", "Appearance"), self._themes()),
              el("section", el("h3", "Models on this device"), self.models,
                 el("div", button("Use model files", "pick-file"), cls="row"),
-                el("p", "Llama models work: a .gguf file, or a folder's .safetensors and .json files. Your own files are "
-                        "read where they lie, and not copied.", cls="about"),
+                el("p", "Llama models work: a .gguf file, or a folder's .safetensors and .json files. Your own files "
+                        "are read where they lie, and not copied.", cls="about"),
                 el("div", el("input", type="text", id="hub-id", placeholder="organisation/model", spellcheck="false",
                              autocapitalize="off", aria_label="Model on the Hugging Face hub"),
                    button("Load from the Hugging Face hub", "load-hub"), cls="row"),
@@ -127,8 +127,8 @@ class Settings:
              el("section", el("h3", "This device"), self._device()),
              el("section", el("h3", "About"), el(
                  "p", "TensorTab computes language models in a browser tab: Python plans, WGSL kernels on your own GPU "
-                      "do the work. The page talks to the server that it came from, and to the Hugging Face hub only if you "
-                      "load a model from there.", cls="about")))
+                      "do the work. The page talks to the server that it came from, and to the Hugging Face hub only if "
+                      "you load a model from there.", cls="about")))
         open_sheet("settings")
         self.refresh()
 
