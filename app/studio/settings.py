@@ -127,8 +127,8 @@ class Settings:
              el("section", el("h3", "This device"), self._device()),
              el("section", el("h3", "About"), el(
                  "p", "TensorTab computes language models in a browser tab: Python plans, WGSL kernels on your own GPU "
-                      "do the work. The page talks to the server that it came from, and to the Hugging Face hub only if "
-                      "you load a model from there.", cls="about")))
+                      "do the work. The page talks to the server that it came from, and to the Hugging Face hub only "
+                      "if you load a model from there.", cls="about")))
         open_sheet("settings")
         self.refresh()
 
