@@ -44,7 +44,7 @@ def checkpoint(model: Any, hub: FakeHub | None = None) -> Checkpoint:
 
 def computed(checkpoint: Checkpoint) -> np.ndarray:
     generator = Generator(checkpoint, CPUDevice(), 64)
-    asyncio.run(generator.read())
+    asyncio.run(generator.load())
     try:
         return logits(generator, TINY["ids"].tolist()[:8], 8)
     finally:
