@@ -22,6 +22,7 @@ from .weights import Weights, as_f32
 
 CHUNKS = {"software": (8, 32), "default": (16, 128, 512), "subgroups": (16, 128, 512)}  # tokens a prefill plan
 CONTEXT = 4096  # tokens, unless the model's own is shorter
+LONG = 512  # from this position on a step's attention is split over the context
 STOPS = 16  # ids that end a text on the GPU
 SUBMIT_SECONDS = 0.008  # of work submitted at once: the granularity of stopping
 
@@ -106,7 +107,7 @@ class Generator:
         Every plan is made, and checked against the adapter's limits, before a weight is read.
         """
         await self.declare()
-        names = ["decode", *map(str, self.chunks)]
+        names = ["decode", "decode_long", *map(str, self.chunks)]
         for name in names:
             self._plan(name)
 
@@ -132,7 +133,8 @@ class Generator:
             self.rope = rope_table(self.kv.context, self.head_dim, self.config, factors)
 
     def _plan(self, name: str) -> Program:
-        """ "decode", "logprobs" (decode that keeps them), or a number of tokens to prefill."""
+        """ "decode", "logprobs" (decode that keeps them), "decode_long", "logprobs_long" (from position LONG on), or a
+        number of tokens to prefill."""
         if name not in self._programs:
             self._programs[name] = Program(self.device, self._trace(name))
         return self._programs[name]
@@ -143,13 +145,14 @@ class Generator:
         return program if program.handle else await program.load()
 
     def _trace(self, name: str) -> list[Tensor]:
-        rows = 1 if name in ("decode", "logprobs") else int(name)
+        kind, self.kv.long = name.removesuffix("_long"), name.endswith("_long")
+        rows = int(name) if name.isdigit() else 1
         hidden = self.model.hidden(self.tokens, self.state, self.rope, self.kv, rows)
         updates = self.kv.traced()
         if rows > 1:
             return updates[-1:]  # the last layer's own output is not needed
         logits = self.model.logits(hidden).penalise(self.penalties.reshape(1, -1))
-        more = [self.logprobs] if name == "logprobs" else []
+        more = [self.logprobs] if kind == "logprobs" else []
         return [Tensor.apply("sample", logits, self.penalties, self.tokens, self.state, self.settings, *more)]
 
     async def generate(
@@ -173,10 +176,9 @@ class Generator:
         limit = room if max_tokens is None else min(room, max_tokens)
         async with self._busy:
             self.aborted = False
-            decode = await self._program("logprobs" if top_logprobs >= 0 else "decode")
             await self._prefill(prompt)
             self._write_settings(prompt, sampling, len(prompt) + limit)
-            async for token in self._decode(decode, prompt[-1], len(prompt), limit, sampling.stop_ids, top_logprobs):
+            async for token in self._decode(prompt[-1], len(prompt), limit, sampling.stop_ids, top_logprobs):
                 yield token
 
     async def _prefill(self, prompt: list[int]) -> None:
@@ -221,16 +223,18 @@ class Generator:
             self._penalised = s.repetition_penalty != 1.0
 
     async def _decode(
-        self, program: Program, last: int, position: int, limit: int, stop_ids: frozenset[int], top_logprobs: int
+        self, last: int, position: int, limit: int, stop_ids: frozenset[int], top_logprobs: int
     ) -> AsyncIterator[Token]:
         """Keeps steps in flight and yields their tokens as they arrive; the first goes to `position`, after `last`."""
         assert self.tokens.buffer is not None
         flying: deque[tuple[int, asyncio.Future | Any]] = deque()
         submitted, end = position, position + limit
+        kind = "logprobs" if top_logprobs >= 0 else "decode"
         try:
             while not self.aborted:
                 while submitted < end and len(flying) < self._depth(top_logprobs):
                     steps = min(end - submitted, self._steps(top_logprobs))
+                    program = await self._program(kind if submitted < LONG else f"{kind}_long")
                     flying.append((steps, program.replay(steps, self.tokens, 4 * submitted, 4 * steps)))
                     submitted += steps
                 if not flying:

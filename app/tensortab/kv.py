@@ -15,6 +15,7 @@ class KVCache:
 
     def __init__(self, layers: int, kv_heads: int, context: int, head_dim: int) -> None:
         self.context = context
+        self.long = False  # whether what is traced is for a position at which attention is worth splitting
         shape = (kv_heads, context, head_dim // 2)
         self.keys = [Tensor.of(f"keys.{n}", shape, u32) for n in range(layers)]
         self.values = [Tensor.of(f"values.{n}", shape, u32) for n in range(layers)]
@@ -25,7 +26,7 @@ class KVCache:
         self.keys[layer] = keys = Tensor.apply(
             "kv_update", qkv, state, rope, self.keys[layer], self.values[layer], **arg
         )
-        return Tensor.apply("attention", qkv, state, rope, keys, self.values[layer], **arg)
+        return Tensor.apply("attention", qkv, state, rope, keys, self.values[layer], **arg, long=self.long)
 
     def traced(self) -> list[Tensor]:
         """The last update of each layer since the trace began; the cache is ready for the next trace."""

@@ -411,7 +411,7 @@ def _attention(hw: Hardware, node: Any) -> list[Dispatch]:
     params["scale"] = dim**-0.5
     spec = {"INTERLEAVED": node.arg["interleaved"], **hw.workgroup(max(8, 1 << (dim // 8 - 1).bit_length()))}
     bind = [qkv, state, rope_table, kcache, vcache, node]
-    stem = "attention_serial" if dim % 8 else "attention_split" if count == 1 and context > 1024 else "attention"
+    stem = "attention_serial" if dim % 8 else "attention_split" if count == 1 and node.arg["long"] else "attention"
     stem = picked("attention", stem)
     if stem == "attention_serial":
         spec.pop("WG", None)

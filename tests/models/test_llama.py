@@ -111,8 +111,10 @@ def test_dispatches_a_token():
     for file in ("tiny_llama", "tiny_k.gguf"):
         with debug(TIER="subgroups"):
             generator = opened(file, native("dawn"), 4096)
-            steps = len(generator._plan("decode").plan["steps"])
-        assert steps <= 7 * generator.config["num_hidden_layers"] + 8
+            short, long = (len(generator._plan(name).plan["steps"]) for name in ("decode", "decode_long"))
+        layers = generator.config["num_hidden_layers"]
+        assert short <= 6 * layers + 8
+        assert long <= 7 * layers + 8
         generator.free()
 
 
@@ -140,3 +142,14 @@ def test_the_default_models_tokens(smollm2, prompt):
             assert token == second, f"token {n} is {token}, not {want}"
             assert best - next_best < 0.05
             break
+
+
+def test_a_long_context_goes_on_with_the_split_attention(adapter, monkeypatch):
+    """The same tokens whether attention is split over the context from the start, from the middle, or never."""
+    texts = []
+    for border in (0, len(TINY["ids"]) + 5, 10**6):
+        monkeypatch.setattr("tensortab.generate.LONG", border)
+        generator = opened("tiny_llama", adapter)
+        texts.append(greedy(generator, TINY["ids"].tolist(), 12))
+        generator.free()
+    assert texts[0] == texts[1] == texts[2] == TINY["tiny_llama.greedy"].tolist()[:12]
