@@ -22,7 +22,7 @@ from .weights import Weights, as_f32
 
 CHUNKS = {"software": (8, 32), "default": (16, 128, 512), "subgroups": (16, 128, 512)}  # tokens a prefill plan
 CONTEXT = 4096  # tokens, unless the model's own is shorter
-LONG = 512  # from this position on a step's attention is split over the context
+LONG = 128  # from this position on attention is split over the context: measured on an H100, bench/notes.md
 STOPS = 16  # ids that end a text on the GPU
 SUBMIT_SECONDS = 0.008  # of work submitted at once: the granularity of stopping
 
