@@ -44,8 +44,7 @@ async def measure(runs, count):
         first, rest = await decode(pipe, prompt, count)
         prompts.append(1000 * first)
         speeds.append((count - 1) / rest)
-    program = generator._programs["decode"]
-    long = generator._programs["decode_long"]
+    short, program = generator._programs["decode"], generator._programs["decode_long"]
     result = {
         "adapter": device.info | {"limits": None},
         "tier": devices.tier(device.info),
@@ -53,7 +52,7 @@ async def measure(runs, count):
         "tokens_per_second_median": round(statistics.median(speeds), 2),
         "prompt_ms": [round(p, 1) for p in prompts],
         "loaded_after_seconds": seconds,
-        "dispatches_a_token": [len(program.plan["steps"]), len(long.plan["steps"])],
+        "dispatches_a_token": [len(short.plan["steps"]), len(program.plan["steps"])],
         "weight_bytes_a_token": generator.weights.nbytes,
         "counters": device.counters(),
     }

@@ -233,7 +233,7 @@ class Generator:
         try:
             while not self.aborted:
                 while submitted < end and len(flying) < self._depth(top_logprobs):
-                    steps = min(end - submitted, self._steps(top_logprobs))
+                    steps = min(end - submitted, self._steps(top_logprobs)) if submitted > position else 1
                     program = await self._program(kind if submitted < LONG else f"{kind}_long")
                     flying.append((steps, program.replay(steps, self.tokens, 4 * submitted, 4 * steps)))
                     submitted += steps
