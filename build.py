@@ -24,6 +24,7 @@ import ctypes
 import os
 import shutil
 import subprocess
+import threading
 import webbrowser
 from collections.abc import Callable
 from pathlib import Path
@@ -40,13 +41,16 @@ def serve(port: int, show: bool) -> None:
     build()
     try:
         server = Server(DIST, port)
-    except OSError:
-        server = Server(DIST)
+    except OSError as error:
+        # another port would be another origin: without the chats and the model that the browser keeps for this one
+        raise BuildError(f"Port {port} is not free ({error.strerror}): end what uses it, or try --port N") from None
     print(f"TensorTab is at {server.url} (Ctrl+C ends it)", flush=True)
+    serving = threading.Thread(target=server.serve_forever, daemon=True)
+    serving.start()  # before the browser: one in the terminal would wait for the page, and we for it
     if show:
         webbrowser.open(server.url)
     with contextlib.suppress(KeyboardInterrupt):
-        server.serve_forever()
+        serving.join()
 
 
 def missing_for_tests() -> list[str]:
@@ -99,14 +103,11 @@ def test(args: list[str]) -> int:
 
 
 def bench(args: list[str]) -> int:
-    page = ROOT / "bench/page.py"
-    if not page.is_file():
-        raise BuildError("There is no bench/page.py yet")
     with alone():
         environment("test")
         browsers()
     build()
-    return subprocess.call([PYTHON, page, *args], cwd=ROOT)
+    return subprocess.call([PYTHON, ROOT / "bench/page.py", *args], cwd=ROOT)
 
 
 def doctor() -> int:

@@ -13,6 +13,13 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 
+def policy(page: Path) -> str:
+    """The Content-Security-Policy of a page, "" if it has none."""
+    text = page.read_text() if page.is_file() else ""
+    found = re.search(r'http-equiv="Content-Security-Policy"\s+content="([^"]+)"', text)
+    return found[1] if found else ""
+
+
 class Server(ThreadingHTTPServer):
     """A folder on 127.0.0.1, as a static host serves it: Range and ETag, right types, the page's own CSP as a header.
 
@@ -28,11 +35,7 @@ class Server(ThreadingHTTPServer):
         self.requests: list[tuple[str, str]] = []
         self.sent = 0
         self.faults: dict[str, int | tuple[str, int] | Callable[[bytes], bytes]] = {}
-        page = folder / "index.html"
-        policy = re.search(
-            r'http-equiv="Content-Security-Policy"\s+content="([^"]+)"', page.read_text() if page.is_file() else ""
-        )
-        self.policy = policy[1] if policy else ""
+        self.policy = policy(folder / "index.html")
         self._open: set[socket.socket] = set()
         super().__init__(("127.0.0.1", port), Handler)
 

@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from .server import policy
 from .steps import CACHE, DIST, ROOT, BuildError, alone, anew, digest, once, run
 from .tools import MODEL, MODEL_FILES, NPM, PYTHON, STATIC, default_model, from_package, node, npm_packages, page_wheels
 
@@ -33,7 +34,7 @@ def library_wheel() -> Path:
     sources = [ROOT / name for name in names]
     if missing := [str(path.relative_to(ROOT)) for path in sources if not path.exists()]:
         raise BuildError(f"The wheel needs {', '.join(missing)}")
-    sources += [WORKER] if WORKER.exists() else []
+    sources.append(WORKER)
     folder = CACHE / "wheel"
 
     def make() -> None:
@@ -72,7 +73,7 @@ def snapshot(wheel: Path) -> Path:
     """Pyodide's memory with TensorTab imported, bound to this Pyodide and this wheel; the page starts from it."""
     folder = CACHE / "snapshot"
     script = STATIC / "snapshot.mjs"
-    modules = ["tensortab"] + ["studio.worker"] * WORKER.exists()
+    modules = ["tensortab", "studio.worker"]
 
     def make() -> None:
         run(node()[0], script, NPM / "node_modules/pyodide", wheel, anew(folder), ",".join(modules))
@@ -98,7 +99,7 @@ def site_files() -> dict[str, Path | bytes]:
         for pattern in patterns:
             found = sorted(modules.glob(pattern))
             if not found:
-                raise BuildError(f"npm's packages have no {pattern}: see PACKAGES in build.py")
+                raise BuildError(f"npm's packages have no {pattern}: see PACKAGES in building/site.py")
             files.update({target + file.name if target.endswith("/") else target: file for file in found})
     files["licenses.txt"] = licenses()
     ours = library_wheel()
@@ -137,9 +138,11 @@ def service_worker(hashes: dict[str, str]) -> tuple[str, bytes]:
     """The version that these files (path -> SHA-256) make, and sw.js for it."""
     files = json.dumps(hashes, sort_keys=True, indent=1)
     version = hashlib.sha256((files + (STATIC / "sw.js").read_text()).encode()).hexdigest()[:16]
-    return version, (STATIC / "sw.js").read_text().replace("__VERSION__", version).replace(
-        '"__FILES__"', files
-    ).encode()
+    filled = {'"__FILES__"': files, "__VERSION__": version, "__POLICY__": policy(STATIC / "index.html")}
+    text = (STATIC / "sw.js").read_text()
+    for name, value in filled.items():
+        text = text.replace(name, value)
+    return version, text.encode()
 
 
 def put(path: Path, data: bytes) -> None:

@@ -1,4 +1,8 @@
 // Runs before the first paint. The page's own Python (studio/main.py) takes over as soon as it is up.
+if (!CSS.supports("color", "light-dark(red, red)") || !Promise.withResolvers) {
+  addEventListener("DOMContentLoaded", () => document.body.prepend("This browser is too old for TensorTab: update it, or take " +
+    "a current Chrome, Edge, Firefox or Safari."));
+}
 const nothing = { getItem: () => null, setItem: () => {}, removeItem: () => {}, blocked: true };
 let storage = nothing, session = nothing;
 try {

@@ -4,11 +4,12 @@
 // (the engine keeps their shards itself), but for their small manifests.
 const VERSION = "__VERSION__";
 const FILES = "__FILES__";
-const PREFIX = "tensortab-app-";
-const APP = PREFIX + VERSION;
-const MANIFESTS = "tensortab-manifests";
-const SHA = "x-tensortab-sha256";
+const POLICY = "__POLICY__"; // index.html's; a worker takes its policy from its own headers, which a plain host does not send
 const ROOT = new URL("./", self.location.href);
+const PREFIX = `tensortab-app-${ROOT.pathname}:`; // another copy on this origin has caches of its own
+const APP = PREFIX + VERSION;
+const MANIFESTS = `tensortab-manifests-${ROOT.pathname}`;
+const SHA = "x-tensortab-sha256";
 
 async function verified(path) {
   // The HTTP cache first: on a first visit the page has just loaded most of these files.
@@ -22,6 +23,7 @@ async function verified(path) {
     // A response of our own: one that was redirected could not answer a navigation.
     const headers = new Headers(response.headers);
     headers.set(SHA, hex);
+    if (path === "worker.js") headers.set("Content-Security-Policy", POLICY);
     return new Response(bytes, { headers });
   }
   throw new Error(`${path} is not the file of version ${VERSION}: the host is between two versions`);

@@ -1,5 +1,6 @@
 """README and docs are true: commands exist, the program runs, every file and name they mention is there."""
 
+import os
 import re
 import subprocess
 import sys
@@ -23,7 +24,9 @@ def test_every_command_exists():
 def test_the_program_runs(model_path, tmp_path):
     (program,) = re.findall(r"```python\n(.*?)```", README, re.S)
     program = program.replace('"SmolLM2-135M-Instruct"', repr(str(model_path)))
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=tmp_path, timeout=300)
+    path = {**os.environ, "PYTHONPATH": str(ROOT / "app")}
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=path, timeout=300)
     assert done.returncode == 0, done.stderr
     assert "The capital of France is Paris" in done.stdout
 

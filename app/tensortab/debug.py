@@ -2,7 +2,7 @@
 
 DEBUG    1 plans as they are made, 2 each kernel's time, GB/s and GFLOP/s, 3 the schedule, 4 WGSL, 5 the graph
 CHECK    1: each step also in numpy, stop at the first that differs
-POISON   1: buffers start as NaN instead of zero
+POISON   1: what lives inside a plan starts as NaN instead of zero
 FUSE     0: no fusion (to find a bad one)
 ARENA    0: every tensor in a buffer of its own (to find a bad reuse)
 PROFILE  1: GPU time of each kernel, kept by the plan
@@ -23,20 +23,22 @@ _scoped: dict[str, str] = {}
 
 def knob(name: str) -> str:
     """The value of a knob as text."""
-    default = KNOBS[name]
-    return _scoped.get(name) or os.environ.get(name, default)
+    return _scoped[name] if name in _scoped else os.environ.get(name, KNOBS[name])
 
 
 def level(name: str) -> int:
-    """The value of a numeric knob."""
-    return int(knob(name) or 0)
+    """The value of a numeric knob; what is no number counts as 1 (other programs have a DEBUG=true of their own)."""
+    text = knob(name)
+    return int(text) if text.isdigit() else int(bool(text))
 
 
 @contextmanager
 def debug(**knobs: str | int) -> Iterator[None]:
     """Sets knobs within a `with` block."""
     before = dict(_scoped)
-    _scoped.update({name: str(value) for name, value in knobs.items() if KNOBS[name] is not None})
+    if unknown := knobs.keys() - KNOBS.keys():
+        raise KeyError(f"there is no knob {', '.join(unknown)}; there is {', '.join(KNOBS)}")
+    _scoped.update({name: str(value) for name, value in knobs.items()})
     try:
         yield
     finally:

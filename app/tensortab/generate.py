@@ -5,7 +5,7 @@ import random
 import struct
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any
@@ -45,8 +45,12 @@ class Sampling:
             "repetition_penalty": (0.01, 100),
         }  # fmt: skip
         for name, (low, high) in limits.items():
-            if not low <= getattr(self, name) <= high:
-                raise Error("bad_request", f"{name} is {getattr(self, name)}: give a number from {low} to {high}")
+            value = getattr(self, name)
+            if type(value) not in ((int,) if name == "top_k" else (int, float)) or not low <= value <= high:
+                whole = "whole number" if name == "top_k" else "number"
+                raise Error("bad_request", f"{name} is {value!r}: give a {whole} from {low} to {high}")
+        if self.seed is not None and type(self.seed) is not int:
+            raise Error("bad_request", f"seed is {self.seed!r}: give a whole number")
 
 
 @dataclass
@@ -57,16 +61,35 @@ class Token:
     logprobs: list[tuple[int, float]] = field(default_factory=list)
 
 
+NEEDED = (
+    "model_type", "hidden_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads", "rms_norm_eps",
+    "max_position_embeddings",
+)  # fmt: skip
+
+
+def checked(config: dict[str, Any]) -> dict[str, Any]:
+    """The configuration, if it has what a model needs; Error("bad_file") says what it lacks."""
+    lacking = [key for key in NEEDED if key not in config]
+    if lacking:
+        raise Error("bad_file", f"config.json has no {', '.join(lacking)}: take all files of the model's folder.")
+    if config.get("hidden_act", "silu") != "silu":
+        raise Error("bad_file", f"The activation {config['hidden_act']!r} is not supported yet: take one with silu.")
+    return config
+
+
 class Generator:
     """A causal language model on a device, with its cache. One text at a time; others wait."""
 
     def __init__(self, checkpoint: Checkpoint, device: Device, context: int | None = None) -> None:
         """Declares everything; nothing is read or allocated. Raises Error("out_of_memory") or ("bad_file")."""
-        config = checkpoint.config
+        config = checked(checkpoint.config)
         try:
-            architecture = import_module(f".models.{config.get('model_type')}", __package__)
-        except ModuleNotFoundError:
-            raise Error("bad_file", f"models of type {config.get('model_type')!r} are not supported") from None
+            architecture = import_module(f".models.{config['model_type']}", __package__)
+        except ModuleNotFoundError as missing:
+            if not str(missing.name).endswith(f".models.{config['model_type']}"):
+                raise
+            message = f"Models of type {config['model_type']!r} are not supported yet: take a Llama one."
+            raise Error("bad_file", message) from None
         self.device = device
         self.hw = hardware(device.info)
         self.config = config
@@ -75,25 +98,28 @@ class Generator:
         heads, kv_heads = config["num_attention_heads"], config["num_key_value_heads"]
         self.head_dim = head_dim = config.get("head_dim") or config["hidden_size"] // heads
         self.chunks = CHUNKS[self.hw.tier]
-        longest = self.hw.max_binding // (kv_heads * head_dim * 2) - self.chunks[-1]
+        if context is not None and context < 32:
+            raise Error("bad_request", f"context is {context}: give at least 32 tokens.")
+        longest = self.hw.max_binding // (kv_heads * head_dim * 2) // 64 * 64 - self.chunks[-1]
         self.context = min(context or CONTEXT, config["max_position_embeddings"], longest)
         if self.context < 32:
-            raise Error("out_of_memory", "This GPU's buffers are too small for this model's cache.")
+            raise Error("out_of_memory", "This GPU's buffers are too small for this model: use a smaller one.")
         room = -(-(self.context + self.chunks[-1]) // 64) * 64  # a padded chunk may reach beyond the context
         self.kv = KVCache(config["num_hidden_layers"], kv_heads, room, head_dim)
         self.rope = rope_table(room, head_dim, config)
-        vocabulary = config["vocab_size"]
+        self.vocabulary = sum(w.shape[0] for w in self.model.embed_tokens.weights)
+        outputs = sum(w.shape[0] for w in self.model.lm_head.weights)
         self.tokens = Tensor.of("tokens", (room + 1,), u32)
         self.state = Tensor.of("state", (STATE_WORDS,), u32)
         self.settings = Tensor.of("settings", (8 + STOPS,), u32)
-        self.penalties = Tensor.of("penalties", (vocabulary,))
+        self.penalties = Tensor.of("penalties", (outputs,))
         self.logprobs = Tensor.of("logprobs", (room + 1, 1 + TOP_LOGPROBS, 2), u32)
         self.cached: list[int] = []  # tokens whose keys and values are in the cache
         self.step_seconds = 0.0  # measured time of one decoding step
         self._penalised = True
         self._programs: dict[str, Program] = {}
         self._busy = asyncio.Lock()
-        self.aborted = False
+        self.aborts = 0
         self.reused = 0  # tokens of the last prompt that were in the cache already
 
     @property
@@ -111,17 +137,17 @@ class Generator:
         for name in names:
             self._plan(name)
 
-        async def compiled() -> None:
-            await asyncio.gather(*map(self._program, names))
-
-        compiling = asyncio.create_task(compiled())
-        try:
+        async def stream() -> None:
             await self.weights.load(self.device, lambda done, total: on_progress("load", done, total))
             on_progress("compile", 0, len(names))
-            await compiling
-        finally:
-            compiling.cancel()
-            await asyncio.wait([compiling])
+
+        tasks = [asyncio.create_task(work) for work in (stream(), *map(self._program, names))]
+        try:
+            await asyncio.gather(*tasks)
+        finally:  # the first that fails, or a stop, ends the others before anything is freed
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
         on_progress("compile", len(names), len(names))
 
     async def declare(self) -> None:
@@ -155,17 +181,19 @@ class Generator:
         more = [self.logprobs] if kind == "logprobs" else []
         return [Tensor.apply("sample", logits, self.penalties, self.tokens, self.state, self.settings, *more)]
 
-    async def generate(
+    def generate(
         self, prompt: list[int], sampling: Sampling = Sampling(), max_tokens: int | None = None, top_logprobs: int = -1
-    ) -> AsyncIterator[Token]:
-        """Yields the tokens that follow `prompt`, the one that stops included. Closing the iterator stops the GPU.
+    ) -> AsyncGenerator[Token, None]:
+        """Gives the tokens that follow `prompt`, the one that stops included. Closing the iterator stops the GPU.
 
-        Raises Error("context_exceeded") if the prompt leaves no room in the context.
+        Raises Error("context_exceeded") if the prompt leaves no room in the context, or ("bad_request").
         """
         if not prompt:
             raise Error("bad_request", "The prompt is empty: give at least one token.")
-        if any(not 0 <= t < self.config["vocab_size"] for t in prompt):
+        if any(not 0 <= t < self.vocabulary for t in prompt):
             raise Error("bad_request", "The prompt has tokens that are not in the model's vocabulary.")
+        if max_tokens is not None and (type(max_tokens) is not int or max_tokens < 1):
+            raise Error("bad_request", f"The number of tokens to generate is {max_tokens!r}: give 1 or more.")
         room = self.context - len(prompt)
         if room < 1:
             raise Error(
@@ -174,14 +202,27 @@ class Generator:
                 "or start a new one.",
             )
         limit = room if max_tokens is None else min(room, max_tokens)
-        async with self._busy:
-            self.aborted = False
-            await self._prefill(prompt)
-            self._write_settings(prompt, sampling, len(prompt) + limit)
-            async for token in self._decode(prompt[-1], len(prompt), limit, sampling.stop_ids, top_logprobs):
-                yield token
+        return self._generate(prompt, sampling, limit, top_logprobs, self.aborts)
 
-    async def _prefill(self, prompt: list[int]) -> None:
+    async def _generate(
+        self, prompt: list[int], sampling: Sampling, limit: int, top_logprobs: int, aborts: int
+    ) -> AsyncGenerator[Token, None]:
+        """`aborts` is the count when the request was made: abort() ends all that were made before it."""
+
+        def aborted() -> bool:
+            return self.aborts != aborts
+
+        async with self._busy:
+            await self._prefill(prompt, aborted)
+            self._write_settings(prompt, sampling, len(prompt) + limit)
+            tokens = self._decode(prompt[-1], len(prompt), limit, sampling.stop_ids, top_logprobs, aborted)
+            try:
+                async for token in tokens:
+                    yield token
+            finally:
+                await tokens.aclose()
+
+    async def _prefill(self, prompt: list[int], aborted: Callable[[], bool]) -> None:
         """Brings all but the last token of the prompt into the cache, reusing what is there already."""
         position = 0
         for old, new in zip(self.cached, prompt[:-1], strict=False):
@@ -191,7 +232,7 @@ class Generator:
         self.reused = position
         del self.cached[position:]
         self._write(self.tokens, 0, struct.pack(f"<{len(prompt)}I", *prompt))
-        while (left := len(prompt) - 1 - position) > 0 and not self.aborted:
+        while (left := len(prompt) - 1 - position) > 0 and not aborted():
             above = next((n for n in self.chunks if n >= left), 2 * left + 1)
             rows = above if above <= 2 * left else max((n for n in self.chunks if n <= left), default=above)
             self._write(self.state, 0, struct.pack("<4I", position, 0, 0, 0))
@@ -216,41 +257,48 @@ class Generator:
             struct.pack("<3fIIfII", *numbers) + struct.pack(f"<{STOPS}I", *stops, *[0] * (STOPS - len(stops))),
         )
         if s.repetition_penalty != 1.0 or self._penalised:
-            penalties = [1.0] * self.config["vocab_size"]
+            penalties = [1.0] * self.penalties.shape[0]
             for token in prompt if s.repetition_penalty != 1.0 else ():
                 penalties[token] = s.repetition_penalty
             self._write(self.penalties, 0, struct.pack(f"<{len(penalties)}f", *penalties))
             self._penalised = s.repetition_penalty != 1.0
 
     async def _decode(
-        self, last: int, position: int, limit: int, stop_ids: frozenset[int], top_logprobs: int
-    ) -> AsyncIterator[Token]:
+        self,
+        last: int,
+        position: int,
+        limit: int,
+        stops: frozenset[int],
+        top_logprobs: int,
+        aborted: Callable[[], bool],
+    ) -> AsyncGenerator[Token, None]:
         """Keeps steps in flight and yields their tokens as they arrive; the first goes to `position`, after `last`."""
         assert self.tokens.buffer is not None
-        flying: deque[tuple[int, asyncio.Future | Any]] = deque()
-        submitted, end = position, position + limit
+        flying: deque[tuple[int, float, Any]] = deque()  # steps, when they were submitted, their tokens
+        submitted, end, landed = position, position + limit, 0.0
         kind = "logprobs" if top_logprobs >= 0 else "decode"
         try:
-            while not self.aborted:
+            while not aborted():
                 while submitted < end and len(flying) < self._depth(top_logprobs):
                     steps = min(end - submitted, self._steps(top_logprobs)) if submitted > position else 1
                     program = await self._program(kind if submitted < LONG else f"{kind}_long")
-                    flying.append((steps, program.replay(steps, self.tokens, 4 * submitted, 4 * steps)))
+                    replay = program.replay(steps, self.tokens, 4 * submitted, 4 * steps)
+                    flying.append((steps, time.perf_counter(), replay))
                     submitted += steps
                 if not flying:
                     return
-                started = time.perf_counter()
-                steps, replay = flying.popleft()
+                steps, started, replay = flying.popleft()
                 ids = struct.unpack(f"<{steps}I", bytes(await replay))
-                self._measure(time.perf_counter() - started, steps)
+                before, landed = landed, time.perf_counter()
+                self._measure(landed - max(started, before), steps)
                 for token in ids:
                     self.cached.append(last)
                     last = token
                     yield Token(token, await self._logprobs(len(self.cached), top_logprobs))
-                    if token in stop_ids or self.aborted:
+                    if token in stops or aborted():
                         return
         finally:
-            for _, replay in flying:  # their staging buffers must come back; what they wrote is overwritten later
+            for _, _, replay in flying:  # their staging buffers must come back; what they wrote is overwritten later
                 await replay
 
     def _depth(self, top_logprobs: int) -> int:
@@ -276,8 +324,8 @@ class Generator:
         return list(struct.iter_unpack("<If", bytes(await self.device.read(self.logprobs.buffer.id, row, size))))
 
     def abort(self) -> None:
-        """Ends the text being generated: its iterator stops after the token that the GPU is at."""
-        self.aborted = True
+        """Ends every text asked for so far: its iterator stops after the token that the GPU is at."""
+        self.aborts += 1
 
     def free(self) -> None:
         """Gives everything back; the object is of no use afterwards."""

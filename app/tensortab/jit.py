@@ -10,7 +10,7 @@ from .debug import knob, level
 from .device import Device, choose, f16, tier
 from .ops import Hardware
 from .plan import build
-from .schedule import schedule, toposort
+from .schedule import schedule
 from .tensor import Tensor
 
 
@@ -34,7 +34,7 @@ class Program:
         self.outputs = outputs
         self.handle = 0
         self._steps: list[int] = []  # with CHECK=1 a plan for each step
-        self._timed = level("PROFILE") > 0 or level("DEBUG") >= 2
+        self._timed = (level("PROFILE") > 0 or level("DEBUG") == 2) and "timestamp-query" in device.info["features"]
         self.times = [0] * len(self.plan["steps"])  # with PROFILE=1 nanoseconds of each step in all replays
         self.replays = 0
 
@@ -82,7 +82,7 @@ class Program:
                 times = await self.device.profile(self.handle)
                 self.times = [a + b for a, b in zip(self.times, times, strict=True)]
             self.replays += 1
-        if level("DEBUG") >= 2 and not self._steps:
+        if level("DEBUG") == 2 and self._timed:
             for row in self.profile():
                 ns = max(1, row["ns"])
                 rates = f"{row['bytes'] / ns:8.1f} GB/s {row['flops'] / ns:8.1f} GFLOP/s"
@@ -118,10 +118,16 @@ async def realize(tensor: Tensor) -> Tensor:
     """Computes a tensor, which then has values of its own and no sources."""
     if tensor.op == "buffer":
         return tensor
+    if tensor.op == "view":
+        tensor.buffer = (await realize(tensor.contiguous())).buffer
+        tensor.op, tensor.src, tensor.arg = "buffer", (), {}
+        return tensor
     device = await choose()
     program = await Program(device, [tensor]).load()
-    await program.replay()
-    program.unload()
+    try:
+        await program.replay()
+    finally:
+        program.unload()
     tensor.op, tensor.src, tensor.arg = "buffer", (), {}
     return tensor
 
@@ -172,6 +178,3 @@ def run_sync(awaitable: Awaitable[Any]) -> Any:
         return asyncio.run(awaitable)
     awaitable.close()
     raise RuntimeError("an event loop is running: use `await tensor.tolist()` here")
-
-
-__all__ = ["Program", "hardware", "jit", "realize", "run_sync", "toposort"]

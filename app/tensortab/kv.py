@@ -5,9 +5,10 @@ import struct
 from typing import Any
 
 from .dtype import u32
+from .errors import Error
 from .tensor import Buffer, Tensor
 
-STATE_WORDS = 8  # pos, done, generated, spare
+STATE_WORDS = 8  # pos, done, generated, rows of logprobs written; the others are spare
 
 
 class KVCache:
@@ -64,7 +65,7 @@ def rope_table(context: int, head_dim: int, config: dict[str, Any], factors: lis
 
 
 def inverse_frequencies(head_dim: int, config: dict[str, Any]) -> list[float]:
-    """theta^(-2i/D), scaled as config.json's rope_scaling says ("linear", "llama3"); ValueError for other kinds."""
+    """theta^(-2i/D), scaled as rope_scaling says ("linear", "llama3"); Error("bad_file") for other kinds."""
     theta = config.get("rope_theta") or 10000.0
     plain = [theta ** (-2 * i / head_dim) for i in range(head_dim // 2)]
     scaling = config.get("rope_scaling") or {}
@@ -74,7 +75,7 @@ def inverse_frequencies(head_dim: int, config: dict[str, Any]) -> list[float]:
     if kind == "linear":
         return [f / scaling["factor"] for f in plain]
     if kind != "llama3":
-        raise ValueError(f"rope_scaling {kind!r} is not supported")
+        raise Error("bad_file", f"rope_scaling {kind!r} is not supported yet: take one with linear or llama3.")
     factor, low, high = scaling["factor"], scaling["low_freq_factor"], scaling["high_freq_factor"]
     original = scaling["original_max_position_embeddings"]
     scaled = []

@@ -5,12 +5,12 @@ A kernel choice returns Dispatches; adding an operation is one row here, one ker
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from .debug import knob
-from .dtype import DTYPES, DType, f32, u32
+from .dtype import DType, f32, u32
 from .sampling import sample
 
 MATVEC_ROWS = 4  # up to so many rows a matvec kernel is used, beyond a matmul
@@ -203,10 +203,13 @@ def blocks(weight: Any) -> int:
     return math.prod(weight.shape) // weight.dtype.block
 
 
-def matvec_stem(hw: Hardware, stem_rows: int) -> str:
-    if stem_rows > MATVEC_ROWS:
-        return "matmul_serial" if hw.tier == "software" else "matmul"
-    return {"software": "matvec_serial", "default": "matvec", "subgroups": "matvec_subgroup"}[hw.tier]
+def linear_stem(hw: Hardware, count: int) -> str:
+    """The kernel of `linear` for `count` rows of x. Only a matvec can take a norm or a gate in."""
+    if count > MATVEC_ROWS:
+        stem = "matmul_serial" if hw.tier == "software" else "matmul"
+    else:
+        stem = {"software": "matvec_serial", "default": "matvec", "subgroups": "matvec_subgroup"}[hw.tier]
+    return picked("linear", stem, LINEAR_TILE)
 
 
 # outputs a workgroup (half as many if gated) and rows of x a workgroup, of each kernel of `linear`
@@ -215,11 +218,11 @@ LINEAR_TILE = {
 }  # fmt: skip
 
 
-def _linear(hw: Hardware, node: Any, norm: Any = None, gated: bool = False) -> list[Dispatch]:
+def linear(hw: Hardware, node: Any, norm: Any = None, gated: bool = False) -> list[Dispatch]:
     """`norm`: the rms_norm node that is x, computed inside; `gated`: the silu_gate after it, too."""
     x, *weights = node.src
     count, width = rows(x), node.shape[-1] // (2 if gated else 1)
-    stem = picked("linear", matvec_stem(hw, count))
+    stem = linear_stem(hw, count)
     dispatches, offset = [], 0
     for w in weights:
         n = w.shape[0] // (2 if gated else 1)
@@ -243,7 +246,7 @@ def _linear(hw: Hardware, node: Any, norm: Any = None, gated: bool = False) -> l
 OPS["linear"] = Op(
     _linear_shape,
     lambda np, arg, x, *weights: np.concatenate([x @ w.T for w in weights], -1),
-    _linear,
+    linear,
     fuse=True,
     flops=lambda node: 2 * math.prod(node.shape) * node.src[0].shape[-1],
 )
@@ -387,6 +390,7 @@ OPS["kv_update"] = Op(_kv_update_shape, _kv_update_definition, _kv_update, inpla
 def _attention_shape(arg: dict, qkv: Any, state: Any, rope_table: Any, kcache: Any, vcache: Any) -> tuple:
     heads, kv_heads, dim, _ = _heads(arg, kcache)
     _check(qkv.shape[-1] == (heads + 2 * kv_heads) * dim and heads % kv_heads == 0, "attention", qkv, kcache)
+    _check(dim % 2 == 0 and dim <= 256, "attention (heads of an even size up to 256)", qkv, kcache)
     return (qkv.shape[0], heads * dim), f32
 
 
@@ -412,7 +416,7 @@ def _attention(hw: Hardware, node: Any) -> list[Dispatch]:
     spec = {"INTERLEAVED": node.arg["interleaved"], **hw.workgroup(max(8, 1 << (dim // 8 - 1).bit_length()))}
     bind = [qkv, state, rope_table, kcache, vcache, node]
     stem = "attention_serial" if dim % 8 else "attention_split" if count == 1 and node.arg["long"] else "attention"
-    stem = picked("attention", stem)
+    stem = picked("attention", stem, ("attention", "attention_split", "attention_serial"))
     if stem == "attention_serial":
         spec.pop("WG", None)
         return [Dispatch(stem, bind, params, hw.grid(-(-count * heads // 4)), spec)]
@@ -466,10 +470,14 @@ def _sample(hw: Hardware, node: Any) -> list[Dispatch]:
 OPS["sample"] = Op(_sample_shape, sample, _sample, inplace=2, writes=(1, 3))
 
 
-def picked(op: str, stem: str) -> str:
-    """The kernel for an op, unless PICK=op:kernel says another."""
+def picked(op: str, stem: str, kernels: Iterable[str]) -> str:
+    """The kernel for an op, unless PICK=op:kernel says another one of its kernels."""
     name, _, forced = knob("PICK").partition(":")
-    return forced if name == op else stem
+    if name != op:
+        return stem
+    if forced not in kernels:
+        raise ValueError(f"PICK={op}:{forced}: the kernels of {op} are {', '.join(kernels)}")
+    return forced
 
 
 def _repack_definition(np: Any, arg: dict, source: Any, target: Any) -> Any:
@@ -491,5 +499,3 @@ def _repack(hw: Hardware, node: Any) -> list[Dispatch]:
 # `size` bytes of each of `count` blocks (`block` bytes each, the first ones at byte `offset` of the source) -> a plane
 # of a weight (dtype.py), beginning at byte `start` of the target
 OPS["repack"] = Op(lambda arg, source, target: (target.shape, target.dtype), _repack_definition, _repack, inplace=1)
-
-__all__ = ["DTYPES", "OPS", "Dispatch", "Hardware", "Op", "ShapeError", "broadcast", "rotate", "rotation", "rows"]

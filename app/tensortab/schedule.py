@@ -5,7 +5,7 @@ import math
 
 from .debug import level
 from .dtype import f32
-from .ops import MATVEC_ROWS, OPS, Dispatch, Hardware, _linear, rows
+from .ops import OPS, Dispatch, Hardware, linear, linear_stem, rows
 from .tensor import Tensor, contiguous_strides
 
 MAX_STORAGE = 8  # storage buffers a kernel, WebGPU's default limit
@@ -40,7 +40,8 @@ def dense(node: Tensor) -> bool:
 class _Graph:
     """The nodes after rewriting, who uses them, and which are computed inside another's kernel."""
 
-    def __init__(self, outputs: list[Tensor]) -> None:
+    def __init__(self, outputs: list[Tensor], hw: Hardware) -> None:
+        self.hw = hw
         self.fuse = level("FUSE") > 0
         self.gated: dict[int, Tensor] = {}  # silu_gate -> the linear that computes it
         self.outputs = self._rewrite(outputs)
@@ -69,8 +70,8 @@ class _Graph:
                 changed = node
             if node.op == "silu_gate":
                 (x,) = src
-                fits = x.op == "linear" and len(x.src) == 2 and rows(x) <= MATVEC_ROWS and users[id(node.src[0])] == 1
-                if fits and self.fuse:
+                alone = x.op == "linear" and len(x.src) == 2 and users[id(node.src[0])] == 1
+                if alone and self.fuse and _takes_more(self.hw, x):
                     self.gated[id(changed)] = x
                 else:
                     half = x.shape[-1] // 2
@@ -92,7 +93,7 @@ class _Graph:
 
 def schedule(outputs: list[Tensor], hw: Hardware) -> tuple[list[Dispatch], list[Tensor]]:
     """The dispatches that compute `outputs`, and the outputs as they are after rewriting."""
-    graph = _Graph(outputs)
+    graph = _Graph(outputs, hw)
     root = graph.groups()
     members: dict[int, list[Tensor]] = {}
     for node in graph.order:
@@ -112,6 +113,11 @@ def schedule(outputs: list[Tensor], hw: Hardware) -> tuple[list[Dispatch], list[
     return dispatches, graph.outputs
 
 
+def _takes_more(hw: Hardware, x: Tensor) -> bool:
+    """Whether a `linear` of so many rows is a matvec, which can take a norm and a gate in."""
+    return linear_stem(hw, rows(x)).startswith("matvec")
+
+
 def _folded_norms(graph: _Graph, hw: Hardware) -> set[int]:
     """RMS norms that only matvecs read. On a processor it is cheaper to do them once, before."""
     return {
@@ -121,7 +127,7 @@ def _folded_norms(graph: _Graph, hw: Hardware) -> set[int]:
         and hw.tier != "software"
         and node.op == "rms_norm"
         and id(node) not in graph.kept
-        and rows(node) <= MATVEC_ROWS
+        and _takes_more(hw, node)
         if all(user.op == "linear" and user.src[0] is node for user in graph.users[id(node)])
     }
 
@@ -144,12 +150,12 @@ def _host(graph: _Graph, group: list[Tensor], root: dict[int, int]) -> Tensor | 
 
 def _lower(graph: _Graph, hw: Hardware, node: Tensor, norms: set[int]) -> list[Dispatch]:
     """The kernels of one node, with what is folded into them."""
-    linear = graph.gated.get(id(node), node)
+    product = graph.gated.get(id(node), node)
     nodes = [node]
-    if linear.op == "linear":
-        norm = linear.src[0] if id(linear.src[0]) in norms else None
-        dispatches = _linear(hw, linear, norm, gated=linear is not node)
-        nodes = [n for n in (norm, linear, node) if n is not None]
+    if product.op == "linear":
+        norm = product.src[0] if id(product.src[0]) in norms else None
+        dispatches = linear(hw, product, norm, gated=product is not node)
+        nodes = [n for n in (norm, product, node) if n is not None]
         for d in dispatches:
             d.bind[-1] = node
     else:

@@ -1,11 +1,13 @@
 """Lazy tensors: an operation, its sources, a shape and a dtype. Methods only build nodes; `realize` computes them."""
 
+import itertools
 import math
 import struct
+from array import array
 from collections.abc import Sequence
 from typing import Any
 
-from .dtype import DTYPES, DType, f32, u32
+from .dtype import DTYPES, DType, f32
 from .ops import OPS, ShapeError, broadcast
 
 
@@ -90,8 +92,11 @@ class Tensor:
 
     async def tobytes(self) -> bytes:
         """The values, row-major, little-endian."""
-        if self.op == "view":
-            return await self.contiguous().tobytes()
+        if self.op == "view" and self.dtype is not f32:  # kernels move f32 only: picked out here
+            base = memoryview(await self.src[0].tobytes()).cast("I")
+            ranges = [range(0, n * s, s) if s else [0] * n for n, s in zip(self.shape, self.strides, strict=True)]
+            picked = (base[self.arg["offset"] + sum(at)] for at in itertools.product(*ranges))
+            return array("I", picked).tobytes()
         await self.realize()
         assert self.buffer is not None
         from .device import choose
@@ -160,6 +165,8 @@ class Tensor:
     def __getitem__(self, index: Any) -> "Tensor":
         """Integers and slices with step 1."""
         index = index if isinstance(index, tuple) else (index,)
+        if len(index) > len(self.shape):
+            raise ShapeError(f"{len(index)} indices for {list(self.shape)}")
         shape, strides, offset = [], [], 0
         for axis, size in enumerate(self.shape):
             part = index[axis] if axis < len(index) else slice(None)
@@ -303,6 +310,3 @@ def _nest(flat: list, shape: tuple[int, ...]) -> Any:
         return flat[0]
     step = len(flat) // shape[0] if shape[0] else 0
     return [_nest(flat[i * step : (i + 1) * step], shape[1:]) for i in range(shape[0])]
-
-
-__all__ = ["Buffer", "Tensor", "contiguous_strides", "u32"]

@@ -66,7 +66,8 @@ class Weights:
             runs: list[list[TensorInfo]] = []
             for info in infos:
                 size = sum(i.dtype.gpu_size(i.size) for i in runs[-1]) if runs else 0
-                if runs and runs[-1][0].dtype is info.dtype and size + info.nbytes <= self.max_binding:
+                room = self.max_binding - 64  # 64: the planes' padding
+                if runs and runs[-1][0].dtype is info.dtype and size + info.dtype.gpu_size(info.size) <= room:
                     runs[-1].append(info)
                 else:
                     runs.append([info])
@@ -126,8 +127,11 @@ class Weights:
                 data = await span[0].info.source.chunk(span[0].offset, span[-1].end - span[0].offset)
                 device.write(staging.buffer.on(device), 0, data)
                 program = Program(device, [node for piece in span for node in _repack(staging, piece, span[0].offset)])
-                await (await program.load()).replay()
-                program.unload()
+                await program.load()
+                try:
+                    await program.replay()
+                finally:
+                    program.unload()
                 done += sum(piece.nbytes for piece in span)
                 on_progress(done, total)
         finally:

@@ -67,14 +67,14 @@ def test_an_update_comes_whole_at_the_next_load(browser: Browser, small: Site) -
     wait_for(browser, "document.title == 'two'")
     assert browser.evaluate(FETCH.format("a.txt")) == "two"
     wait_for(
-        browser, f"caches.keys().then((names) => names.sort().join() == 'tensortab-app-{version},tensortab-manifests')"
+        browser,
+        f"caches.keys().then((names) => names.sort().join() == 'tensortab-app-/:{version},tensortab-manifests-/')",
     )
 
 
 def test_only_changed_files_are_fetched(browser: Browser, small: Site) -> None:
     browser.open(small.url)
     browser.evaluate(REGISTER)
-    same = (small.folder / "a.txt").read_bytes()
     (small.folder / "index.html").write_text("<!doctype html><title>two</title>")
     names = {name: (small.folder / name).read_bytes() for name in ("index.html", "a.txt")}
     hashes = {name: hashlib.sha256(data).hexdigest() for name, data in names.items()}
@@ -85,7 +85,6 @@ def test_only_changed_files_are_fetched(browser: Browser, small: Site) -> None:
     paths = [path for path, _ in small.requests]
     assert "GET /index.html" in paths
     assert "GET /a.txt" not in paths
-    assert same == (small.folder / "a.txt").read_bytes()
 
 
 @pytest.mark.parametrize("fault", ["altered", "missing", "cut"])

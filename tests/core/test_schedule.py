@@ -79,3 +79,16 @@ def test_too_many_operands_are_refused():
         total = total + f32(3)
     with pytest.raises(ValueError, match="realize"):
         schedule([total], HW)
+
+
+@pytest.mark.parametrize("stem", ["matmul", "matmul_serial", "matvec_serial"])
+def test_a_kernel_that_was_picked_takes_in_what_it_can(stem):
+    x = f32(1, 64).rms_norm(f32(64), 1e-5)
+    with debug(PICK=f"linear:{stem}"):
+        made = stems(x.linear(weight(256, 64)).silu_gate())
+    assert made == (["matvec_serial"] if stem == "matvec_serial" else ["rms_norm", stem, "elementwise"])
+
+
+def test_an_unknown_kernel_is_refused():
+    with debug(PICK="linear:magic"), pytest.raises(ValueError, match="matvec_subgroup"):
+        stems(f32(1, 64).linear(weight(32, 64)))

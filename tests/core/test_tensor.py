@@ -102,3 +102,22 @@ def test_buffers_are_given_back(device, rng):
     for _ in range(5):
         (Tensor(rng.standard_normal((4, 4), np.float32)) + 1).numpy()
     assert device.counters()["buffers"] == before
+
+
+def test_a_view_that_is_realised_stays_what_it_was(device, rng):
+    a = rng.standard_normal((4, 6), np.float32)
+    row = Tensor(a).transpose()[2]
+    asyncio.run(row.realize())
+    close(row + 1, a.T[2] + 1)
+
+
+def test_views_of_whole_numbers(device, rng):
+    a = rng.integers(0, 1 << 32, (3, 4), np.uint32)
+    x = Tensor(a, "u32")
+    assert asyncio.run(x.transpose()[1:3].tolist()) == a.T[1:3].tolist()
+    assert asyncio.run(Tensor(a.astype(np.float32)).argmax()[1].tolist()) == a.astype(np.float32).argmax(-1)[1]
+
+
+def test_too_many_indices_are_refused():
+    with pytest.raises(ShapeError, match="3 indices"):
+        Tensor([[1, 2], [3, 4]])[0, 1, 0]

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import struct
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from tensortab.device import Device
 from tensortab.formats import open_checkpoint
 from tensortab.generate import Generator, Sampling
 from tensortab.jit import Program
-from tensortab.ops import Hardware
+from tensortab.ops import OPS, Hardware
 
 from tests.kernels.tolerances import TOLERANCES
 
@@ -91,17 +92,37 @@ def test_split_tensors_give_the_same(software, monkeypatch):
     assert np.array_equal(logits(split, TINY["ids"].tolist(), 1), whole)
 
 
+@pytest.mark.parametrize("file", ["tiny_q8_0.gguf", "tiny_k.gguf"])
 @pytest.mark.parametrize("knobs", [{"FUSE": 0}, {"ARENA": 0}, {"POISON": 1}, {"CHECK": 1}])
-def test_knobs_change_nothing(software, knobs):
+def test_knobs_change_nothing(software, knobs, file):
     with debug(**knobs):
-        generator = opened("tiny_q8_0.gguf", software)
-        assert relative(logits(generator, TINY["ids"].tolist(), 1), TINY["tiny_q8_0.logits"]) < TOLERANCES["f16"]
+        generator = opened(file, software)
+        want = TINY[f"{file.removesuffix('.gguf')}.logits"]
+        assert relative(logits(generator, TINY["ids"].tolist(), 1), want) < TOLERANCES["f16"]
 
 
-def test_check_finds_a_wrong_kernel(software, monkeypatch):
-    monkeypatch.setattr("tensortab.ops.rotation", lambda np, table, position: np.ones(table.shape[1]))
-    with debug(CHECK=1), pytest.raises(AssertionError, match=r"CHECK: attention.*differs"):
-        logits(opened("tiny_llama", software), TINY["ids"].tolist(), 1)
+def test_check_passes_for_whole_steps(software):
+    """Sampling and the cache are changed in place: they are compared as well."""
+    with debug(CHECK=1, TIER="default"):
+        generator = opened("tiny_llama", software)
+        assert greedy(generator, TINY["ids"].tolist()[:4], 2)
+
+
+@pytest.mark.parametrize("op", ["kv_update", "attention", "linear", "rms_norm"])
+def test_check_finds_a_wrong_kernel(software, monkeypatch, op):
+    """As if the kernel were wrong: here its definition is."""
+    row = OPS[op]
+
+    def wrong(np, arg, *values):
+        if row.inplace is None:
+            return row.numpy(np, arg, *values) * 1.1
+        values[row.writes[0]][...] = 7
+        return values[row.inplace]
+
+    monkeypatch.setitem(OPS, op, replace(row, numpy=wrong))
+    kernel = {"linear": "matvec"}.get(op, op)
+    with debug(CHECK=1), pytest.raises(AssertionError, match=rf"CHECK: {kernel}.*differs"):
+        logits(opened("tiny_llama", software), TINY["ids"].tolist()[:3], 1)
 
 
 def test_dispatches_a_token():

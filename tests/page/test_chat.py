@@ -1,12 +1,14 @@
 """The whole product in real browsers: the page, its engine and the real model; then the same with the server gone."""
 
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from building.steps import ROOT
 from tests.browser import Browser, wait_for
 from tests.conftest import Site
 
@@ -44,6 +46,7 @@ many, many_calls = await run(6)
 created = device.counters()["created"] - created
 device._js, device._replay = device._js.real, replay
 import json
+import re
 json.dumps({"ids": many, "calls": many_calls - few_calls, "tokens": len(many) - len(few), "created": created})
 """
 
@@ -122,5 +125,10 @@ def test_knobs_work_in_the_tab(firefox: Browser, site: Site, knob: str) -> None:
             firefox.evaluate(f"tensortab.run({json.dumps(source)})", timeout=60)
     else:
         assert firefox.evaluate(f"tensortab.run({json.dumps(source)})", timeout=60).startswith("[[0.53")
-        wait_for(firefox, "true")
         assert any("GB/s" in line for line in firefox.console())
+
+
+def test_the_readmes_call_runs_in_the_page(firefox: Browser, site: Site) -> None:
+    (call,) = re.findall(r"```js\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
+    firefox.open(site.url)
+    assert "The capital of France is Paris" in firefox.evaluate(call.strip().removeprefix("await "), timeout=300)

@@ -108,6 +108,12 @@ def test_abort_is_a_finish_reason(pipe):
         ({"temprature": 1}, "temprature"),
         ({"stop": ["a", "b", "c", "d", "e"]}, "stop"),
         ({"top_logprobs": 2}, "logprobs"),
+        ({"logprobs": True, "top_logprobs": "x"}, "top_logprobs"),
+        ({"stop": 5}, "stop"),
+        ({"temperature": "0.7"}, "temperature"),
+        ({"top_k": 4.5}, "top_k"),
+        ({"seed": "x"}, "seed"),
+        ({"max_tokens": 2.0}, "max_tokens"),
         ({"temperature": 1000}, "temperature"),
     ],
 )
@@ -120,3 +126,27 @@ def test_bad_requests_say_what_is_wrong(pipe, wrong, message):
 def test_content_in_parts_is_joined(pipe):
     parts = [{"role": "user", "content": [{"type": "text", "text": "hello "}, {"type": "text", "text": "there"}]}]
     assert create(pipe, messages=parts)["choices"] == create(pipe)["choices"]
+
+
+def test_a_text_that_ends_within_a_character_counts_its_tokens_once(pipe):
+    for limit in range(3, 9):
+        answer = create(pipe, max_tokens=limit, logprobs=True)
+        assert answer["usage"]["completion_tokens"] <= limit
+        stopped = answer["choices"][0]["finish_reason"] == "stop"
+        entries = answer["choices"][0]["logprobs"]["content"]
+        assert len(entries) == answer["usage"]["completion_tokens"] - stopped
+
+
+def test_abort_before_the_first_token(pipe):
+    async def run() -> list[dict]:
+        chunks = []
+        async for chunk in await pipe.chat.completions.create(messages=HELLO, stream=True, temperature=0):
+            if not chunks:
+                pipe.chat.completions.abort()
+            chunks.append(chunk)
+        return chunks
+
+    chunks = asyncio.run(run())
+    assert text(chunks) == ""
+    assert chunks[-1]["choices"][0]["finish_reason"] == "abort"
+    assert create(pipe)["choices"][0]["finish_reason"] != "abort"

@@ -14,7 +14,7 @@ class CPUDevice:
     def __init__(self) -> None:
         self.info = {
             "vendor": "numpy", "architecture": "cpu", "device": "", "description": "NumPy on the CPU", "fallback": True,
-            "features": [], "limits": {"maxBufferSize": 2**40, "maxStorageBufferBindingSize": 2**40},
+            "features": ["timestamp-query"], "limits": {"maxBufferSize": 2**40, "maxStorageBufferBindingSize": 2**40},
         }  # fmt: skip
         self._buffers: dict[int, Any] = {}
         self._plans: dict[int, tuple[dict, list[int], list[int]]] = {}
@@ -150,33 +150,49 @@ def blocks_of(raw: Any, dtype: DType, count: int) -> Any:
     return out
 
 
+def _read_by(graph: list[dict], nodes: list[int]) -> set[int]:
+    """The buffers that these nodes are computed from."""
+    found: set[int] = set()
+    for number in nodes:
+        node = graph[number]
+        found |= {node["bind"][0]} if node["op"] == "buffer" else _read_by(graph, node["src"])
+    return found
+
+
 async def check(device: Any, plan: dict, named: dict[str, Any], handle: int) -> None:
     """Runs a plan of one step on `device` and in numpy on the same inputs; AssertionError where they differ."""
     import numpy as np
 
-    step = plan["steps"][0]
-    used = {b for b, _, _ in step["bind"]}
-    before = []
-    for number, entry in enumerate(plan["buffers"]):
-        size = (entry["size"] + 15) // 16 * 16
-        data = await device.read(named[entry["name"]].id, 0, size) if number in used else b""
-        before.append(np.frombuffer(data, np.uint8).copy())
+    step, graph = plan["steps"][0], plan["graph"]
+    names = [entry["name"] for entry in plan["buffers"]]
+
+    async def contents(buffer: int) -> Any:
+        size = (plan["buffers"][buffer]["size"] + 15) // 16 * 16
+        return np.frombuffer(await device.read(named[names[buffer]].id, 0, size), np.uint8).copy()
+
+    used = _read_by(graph, step["nodes"])
+    before = [await contents(n) if n in used else b"" for n in range(len(names))]
     await device.replay(handle)
     if not step["nodes"]:
         return
-    label = plan["kernels"][step["kernel"]]["label"]
-    node = plan["graph"][step["nodes"][-1]]
-    want = np.array(evaluate(plan["graph"], step, before))
-    buffer, offset, size = step["result"]
-    got = np.frombuffer(
-        await device.read(named[plan["buffers"][buffer]["name"]].id, offset, (size + 3) // 4 * 4), np.uint8
-    )
-    have = decode(got, DTYPES[node["dtype"]], node["shape"])
-    if node["dtype"] != "f32":
-        ok = np.array_equal(have, want) or node["op"] == "kv_update"
+    label, node = plan["kernels"][step["kernel"]]["label"], graph[step["nodes"][-1]]
+    want = np.array(evaluate(graph, step, before))  # what is computed in place is now changed in `before`
+    op = OPS[node["op"]]
+    if op.inplace is None:
+        buffer, offset, size = step["result"]
+        raw = (await contents(buffer))[offset : offset + (size + 3) // 4 * 4]
+        compared = [(decode(raw, DTYPES[node["dtype"]], node["shape"]), want)]
     else:
-        scale = max(1e-6, float(np.abs(want).max()))
-        ok = bool(np.abs(have - want).max() <= TOLERANCE["f16" if "T=f16" in label else "f32"] * scale)
-    if not ok:
-        first = f"{have.reshape(-1)[:5]} not {want.reshape(-1)[:5]}"
-        raise AssertionError(f"CHECK: {label} differs from its definition: {first}")
+        changed = [graph[node["src"][n]] for n in (op.inplace, *op.writes)]
+        compared = []
+        for source in changed:
+            buffer, offset, size = source["bind"]
+            view = np.float16 if node["op"] == "kv_update" else np.dtype(f"{source['dtype'][0]}4")
+            pair = [a[offset : offset + size].view(view) for a in (await contents(buffer), before[buffer])]
+            compared.append((pair[0], pair[1]))
+    for have, wanted in compared:
+        kind = "u32" if have.dtype.kind == "u" else "f16" if have.dtype == np.float16 or "T=f16" in label else "f32"
+        scale = max(1e-6, float(np.abs(wanted.astype(np.float64)).max()))
+        if not (np.abs(have.astype(np.float64) - wanted).max() <= TOLERANCE[kind] * scale):
+            first = f"{have.reshape(-1)[:5]} not {wanted.reshape(-1)[:5]}"
+            raise AssertionError(f"CHECK: {label} differs from its definition: {first}")

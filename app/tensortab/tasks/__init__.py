@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from ..errors import Error
@@ -23,8 +24,8 @@ async def pipeline(
     own. context: tokens, at most the model's own. on_progress(stage, done, total) with the stages "download" and
     "load" (bytes) and "compile" (plans).
     """
-    try:
-        module = import_module("." + task.replace("-", "_"), __package__)
-    except ModuleNotFoundError:
-        raise Error("bad_request", f"There is no task {task!r}; there is: text-generation.") from None
+    names = [path.stem.replace("_", "-") for path in Path(__file__).parent.glob("*_*.py") if path.stem != "__init__"]
+    if task not in names:
+        raise Error("bad_request", f"There is no task {task!r}; there is: {', '.join(sorted(names))}.")
+    module = import_module("." + task.replace("-", "_"), __package__)
     return await module.create(model, device, context, on_progress)

@@ -59,16 +59,17 @@ class _Answer:
             raise Error("bad_request", "n must be 1: ask again for another answer.")
         self.pipe = pipe
         self.logprobs = bool(request.get("logprobs"))
-        self.top = int(request.get("top_logprobs") or 0)
-        if not 0 <= self.top <= TOP_LOGPROBS or (self.top and not self.logprobs):
+        self.top = request.get("top_logprobs") or 0
+        if type(self.top) is not int or not 0 <= self.top <= TOP_LOGPROBS or (self.top and not self.logprobs):
             raise Error("bad_request", f"top_logprobs is a number from 0 to {TOP_LOGPROBS} and needs logprobs.")
-        limit = request.get("max_completion_tokens", request.get("max_tokens"))
-        if limit is not None and (not isinstance(limit, int) or limit < 1):
-            raise Error("bad_request", "max_tokens must be at least 1.")
-        self.limit = limit
+        limits = [request.get(name) for name in ("max_completion_tokens", "max_tokens")]
+        self.limit = next((limit for limit in limits if limit is not None), None)
+        if self.limit is not None and (type(self.limit) is not int or self.limit < 1):
+            raise Error("bad_request", f"max_tokens is {self.limit!r}: give 1 or more.")
         stop = request.get("stop") or []
-        self.stop = [stop] if isinstance(stop, str) else list(stop)
-        if len(self.stop) > 4 or not all(isinstance(s, str) and s for s in self.stop):
+        self.stop = [stop] if isinstance(stop, str) else stop
+        texts = isinstance(self.stop, list) and all(isinstance(s, str) and s for s in self.stop)
+        if not texts or len(self.stop) > 4:
             raise Error("bad_request", "stop takes one to four texts that are not empty.")
         self.sampling = Sampling(
             **{
@@ -93,17 +94,21 @@ class _Answer:
         started = time.perf_counter()
         first, count, reason, held = 0.0, 0, "length", ""
         pending: list[dict] = []  # log probabilities of tokens whose text is held back
-        yield self._chunk({"role": "assistant", "content": ""})
+        generator = self.pipe.generator
+        aborts, cached = generator.aborts, 0
         stream = self.pipe.stream(self.prompt, self.sampling, self.limit, self.top if self.logprobs else -1)
         try:
+            yield self._chunk({"role": "assistant", "content": ""})
             async for token, piece in stream:
-                first = first or time.perf_counter()
-                count += 1
-                if token.id in self.sampling.stop_ids:
-                    reason = "stop"
-                    break
-                if token.logprobs:
-                    pending.append(self._logprob(token))
+                if token is not None:
+                    if not count:
+                        first, cached = time.perf_counter(), generator.reused
+                    count += 1
+                    if token.id in self.sampling.stop_ids:
+                        reason = "stop"
+                        break
+                    if token.logprobs:
+                        pending.append(self._logprob(token))
                 text, held, stopped = cut(held + piece, self.stop)
                 if text or (pending and not held):
                     yield self._chunk({"content": text}, pending)
@@ -112,7 +117,7 @@ class _Answer:
                     reason, held = "stop", ""
                     break
             else:
-                if self.pipe.generator.aborted:
+                if generator.aborts != aborts:
                     reason = "abort"
         finally:
             await stream.aclose()
@@ -124,7 +129,7 @@ class _Answer:
             "completion_tokens": count,
             "total_tokens": len(self.prompt) + count,
         }
-        usage["prompt_tokens_details"] = {"cached_tokens": self.pipe.generator.reused}  # type: ignore[assignment]
+        usage["prompt_tokens_details"] = {"cached_tokens": cached}  # type: ignore[assignment]
         timings = {"ttft_ms": 1000 * (first - started) if count else 0.0}
         timings["tokens_per_second"] = (count - 1) / seconds if count > 1 and seconds > 0 else 0.0
         yield {**self._chunk({}, None, reason), "usage": usage, "timings": timings}

@@ -1,6 +1,6 @@
 """text-generation: a prompt or a conversation goes on. Called as in transformers, or by `.chat` as OpenAI's client."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Any
 
 from ..device import choose
@@ -78,19 +78,22 @@ class TextGeneration:
             raise Error("bad_request", "The prompt is empty: write something.")
         return ids
 
-    async def stream(
+    def stream(
         self, prompt: list[int], sampling: Sampling, max_tokens: int | None, top_logprobs: int = -1
-    ) -> AsyncIterator[tuple[Token, str]]:
-        """(token, the text that it completes), until a stop id, `max_tokens` or the end of the context."""
+    ) -> AsyncGenerator[tuple[Token | None, str], None]:
+        """(token, the text that it completes), until a stop id, `max_tokens` or the end of the context; then
+        (None, the rest of the text) if it ends within a character."""
+        return self._stream(self.generator.generate(prompt, sampling, max_tokens, top_logprobs))
+
+    async def _stream(self, tokens: AsyncGenerator[Token, None]) -> AsyncGenerator[tuple[Token | None, str], None]:
         text = self.tokenizer.stream()
-        tokens = self.generator.generate(prompt, sampling, max_tokens, top_logprobs)
         try:
             async for token in tokens:
                 yield token, text.feed(token.id)
         finally:
-            await tokens.aclose()  # type: ignore[attr-defined]
+            await tokens.aclose()
         if rest := text.end():
-            yield token, rest
+            yield None, rest
 
     def abort(self) -> None:
         """Ends what is being generated within one token."""

@@ -93,10 +93,6 @@ class Tokenizer:
             self._decoder = Decoder(self._decoder_config)
         return self.token(id).encode() if id in self._added else self._decoder.bytes(self.token(id))
 
-    @property
-    def has_chat_template(self) -> bool:
-        return self._template_text is not None
-
     def apply_chat_template(
         self, messages: list[dict[str, Any]], add_generation_prompt: bool = True, **variables: Any
     ) -> str:

@@ -5,7 +5,7 @@ from typing import Any
 from ..errors import Error
 from .words import BY_NAME, WHOLE_WORDS, byte_level
 
-NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = 1, 2, 3, 4, 5, 6  # tokenizer.ggml.token_type
+NORMAL, UNKNOWN, CONTROL, USER_DEFINED = 1, 2, 3, 4  # tokenizer.ggml.token_type; 5 is unused, 6 a byte
 SPACE = "\u2581"  # SentencePiece's
 
 
