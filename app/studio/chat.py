@@ -48,7 +48,8 @@ class Chat:
         self.queue, self.active = [], None
         self.problem, self.failed = None, None  # an error of an answer or of the storage; the answer that failed
         self.registered, self.missing = False, ""
-        self.default, self.registration, self.deleted = None, None, []
+        self.default, self.registration = None, None
+        self.deleted, self.gone = [], set()  # what Undo brings back; the ids that are not to be written again
         self.channel = js.BroadcastChannel.new("tensortab-conversations")
         self._draft_timer, self._store_draft_proxy = None, dom.create_proxy(self.store_draft)
 
@@ -96,7 +97,7 @@ class Chat:
 
     async def find(self, key: str) -> Conversation | None:
         """A conversation as it is now: in memory while it is being answered or could not be saved."""
-        for answer in self.queue + ([self.active] if self.active else []):
+        for answer in self.wanted():
             if answer.conversation.id == key:
                 return answer.conversation
         if key == self.conversation.id:
@@ -123,7 +124,7 @@ class Chat:
         prompt.focus()
 
     async def save(self, conversation: Conversation) -> None:
-        if conversation.empty:
+        if conversation.empty or conversation.id in self.gone:
             return
         try:
             await store.write(conversation)
@@ -141,6 +142,21 @@ class Chat:
             sidebar.show_list([{"id": c.id, "title": c.title, "updated": c.data["updated"]}
                                for c in self.unsaved.values()], self.conversation.id)
 
+    async def keep(self, conversation: Conversation) -> None:
+        """Writes what is there of an answer; if that fails, saving at its end tells why."""
+        if conversation.id not in self.gone:
+            try:
+                await store.write(conversation)
+            except Exception as error:
+                print("not kept:", message_of(error))
+
+    async def save_all(self) -> None:
+        """Once more everything that could not be saved."""
+        self.problem = None
+        self.draw_notice()
+        for conversation in list(self.unsaved.values()) or [self.conversation]:
+            await self.save(conversation)
+
     def save_soon(self, conversation: Conversation) -> None:
         asyncio.create_task(self.save(conversation))
 
@@ -153,40 +169,47 @@ class Chat:
         conversation = await self.find(key)
         if conversation is None:
             return
-        if self.active and self.active.conversation.id == key:
-            self.stop()
-        self.queue = [answer for answer in self.queue if answer.conversation.id != key]
-        self.unsaved.pop(key, None)
-        await store.remove(key)
-        self.channel.postMessage(key)
-        self.deleted = [conversation]
-        if key == self.conversation.id:
-            self.conversation = self.fresh()
-            self.draw()
-        await self.list_again()
+        await self.erase([conversation])
         toast("Deleted “%s”." % conversation.title, "Undo", "undo-delete", 10)
 
     async def delete_all(self) -> None:
-        if self.active is not None:
-            self.engine.abort(self.active.request)
-        self.queue, self.unsaved, self.deleted = [], {}, []
-        for data in await store.everything():
-            self.deleted.append(Conversation(data))
-            await store.remove(data["id"])
+        found = [answer.conversation for answer in self.wanted()] + list(self.unsaved.values()) + [self.conversation]
+        found = {conversation.id: conversation for conversation in found if not conversation.empty}
+        if store.is_open():
+            for data in await store.everything():
+                found.setdefault(data["id"], Conversation(data))
         by_id("settings").close()
-        self.conversation = self.fresh()
-        self.draw()
+        await self.erase(list(found.values()))
+        toast("Deleted %d chats." % len(found), "Undo", "undo-delete", 20)
+
+    async def erase(self, conversations: list[Conversation]) -> None:
+        """Deletes them until Undo: their answers end, and what still comes of these is not written."""
+        self.deleted = conversations
+        for conversation in conversations:
+            self.gone.add(conversation.id)
+            self.withdraw(conversation)
+            self.unsaved.pop(conversation.id, None)
+            if self.failed is not None and self.failed.conversation is conversation:
+                self.failed = self.problem = None
+        if self.conversation.id in self.gone:
+            self.conversation = self.fresh()
+            self.draw()
+        if not store.is_open():
+            sidebar.show_list([], self.conversation.id)
+            return
+        for conversation in conversations:
+            await store.remove(conversation.id)
+        self.channel.postMessage("deleted")
         await self.list_again()
-        self.channel.postMessage("all")
-        toast("Deleted %d chats." % len(self.deleted), "Undo", "undo-delete", 20)
 
     async def undo_delete(self) -> None:
-        for conversation in self.deleted:
-            await self.save(conversation)
-        if len(self.deleted) == 1:
-            await self.open(self.deleted[0].id)
-        self.deleted = []
+        back, self.deleted = self.deleted, []
         dom.hide_toast()
+        for conversation in back:
+            self.gone.discard(conversation.id)
+            await self.save(conversation)
+        if len(back) == 1:
+            await self.open(back[0].id)
 
     # Drawing
 
@@ -196,9 +219,10 @@ class Chat:
         by_id("title").textContent = conversation.title
         document.title = "TensorTab" if conversation.empty else conversation.title + " · TensorTab"
         self.transcript.show(conversation)
-        for answer in self.queue + ([self.active] if self.active else []):
-            if answer.key in self.transcript.turns and answer.conversation is conversation:
-                self.transcript.turns[answer.key].streaming("" if answer.text else self.waiting_text(answer))
+        for answer in self.wanted():
+            turn = self.turn(answer)
+            if turn is not None:
+                turn.streaming("" if answer.text else self.waiting_text(answer))
                 if answer.text:
                     self.transcript.draw_now(answer.key, answer.text)
         attempt(js.tensortab.session, "setItem", "tensortab.open", conversation.id)
@@ -209,9 +233,8 @@ class Chat:
         self.draw_notice()
 
     def draw_buttons(self) -> None:
-        busy = any(answer.conversation is self.conversation for answer in self.queue + [self.active] if answer)
-        show(by_id("stop"), busy)
-        show(by_id("send"), not busy)
+        show(by_id("stop"), self.busy())
+        show(by_id("send"), not self.busy())
         document.documentElement.setAttribute("data-engine", self.engine.state)
 
     def draw_notice(self) -> None:
@@ -240,8 +263,9 @@ class Chat:
         self.draw_notice()
         self.pump()
         for answer in self.queue:
-            if answer.key in self.transcript.turns and answer.conversation is self.conversation:
-                self.transcript.turns[answer.key].streaming(self.waiting_text(answer))
+            turn = self.turn(answer)
+            if turn is not None:
+                turn.streaming(self.waiting_text(answer))
 
     def engine_started(self) -> None:
         """The worker is up: load what was used last, if it is on this device."""
@@ -283,6 +307,14 @@ class Chat:
 
     # Answers
 
+    def wanted(self) -> list[Answer]:
+        """All answers that are not finished, of all chats."""
+        return self.queue + ([self.active] if self.active else [])
+
+    def turn(self, answer: Answer):
+        """Where the answer is shown; None while another chat is open (messages' ids are unique in a chat only)."""
+        return self.transcript.turns.get(answer.key) if answer.conversation is self.conversation else None
+
     def send(self, text: str) -> None:
         conversation = self.conversation
         path = conversation.path()
@@ -321,8 +353,9 @@ class Chat:
         answer.node["model"] = self.engine.model
         messages = answer.conversation.messages(answer.question)
         request = {"model": self.engine.model, "messages": messages, "stream": True}
-        if answer.key in self.transcript.turns:
-            self.transcript.turns[answer.key].streaming(self.waiting_text(answer))
+        turn = self.turn(answer)
+        if turn is not None:
+            turn.streaming(self.waiting_text(answer))
         answer.request = self.engine.chat(request | settings, lambda kind, body: self.answered(answer, kind, body))
 
     def answered(self, answer: Answer, kind: str, body: dict) -> None:
@@ -332,36 +365,40 @@ class Chat:
             for choice in body.get("choices") or []:
                 answer.text += (choice.get("delta") or {}).get("content") or ""
             answer.node["content"] = answer.text
-            if answer.conversation is self.conversation and answer.text:
-                if answer.key in self.transcript.turns:
-                    self.transcript.turns[answer.key].streaming("")
+            turn = self.turn(answer)
+            if turn is not None and answer.text:
+                turn.streaming("")
                 self.transcript.draw(answer.key, answer.text)
             if time.time() - answer.saved > 3:  # a crash of the tab loses three seconds at most
                 answer.saved = time.time()
-                asyncio.create_task(store.write(answer.conversation))
+                asyncio.create_task(self.keep(answer.conversation))
             return
         self.active = None
+        gone = answer.conversation.id in self.gone
         node = answer.node
         node.pop("stopped", None)
         if kind == "result":
             node["stats"] = body
             if body.get("finish_reason") in ("abort", "aborted", "stopped"):
                 node["stopped"] = "stopped"
-            announce("Answer: " + answer.text[:1500])
-        elif body["code"] == "device_lost" and not answer.retried:
+            if not gone:
+                announce("Answer: " + answer.text[:1500])
+        elif body["code"] == "device_lost" and not answer.retried and not gone:
             self.again_later(answer, body)
             return
         elif body["code"] in ("aborted", "ended"):
             node["stopped"] = "stopped" if body["code"] == "aborted" else "interrupted"
         else:
             node["stopped"] = "not answered" if not answer.text else "interrupted"
-            self.problem, self.failed = body, answer
+            if not gone:
+                self.problem, self.failed = body, answer
             if body["code"] == "device_lost":
                 self.engine.recover(body.get("message", ""))
         answer.conversation.data["updated"] = time.time()
-        if answer.conversation is self.conversation and answer.key in self.transcript.turns:
+        turn = self.turn(answer)
+        if turn is not None:
             self.transcript.draw_now(answer.key, answer.text)
-            self.transcript.turns[answer.key].finish(answer.conversation)
+            turn.finish(answer.conversation)
             self.transcript.follow()
         self.save_soon(answer.conversation)
 
@@ -370,28 +407,35 @@ class Chat:
         answer.text, answer.retried, answer.node["content"] = "", True, ""
         answer.node["stopped"] = "not answered"
         self.queue.insert(0, answer)
-        self.transcript.draw_now(answer.key, "")
+        if self.turn(answer) is not None:
+            self.transcript.draw_now(answer.key, "")
         self.engine.recover(error.get("message", ""))
 
     def stop(self) -> None:
         """Stops this chat's answer, or takes it out of the queue."""
-        if self.active is not None and self.active.conversation is self.conversation:
-            self.engine.abort(self.active.request)
-        for answer in [a for a in self.queue if a.conversation is self.conversation]:
-            self.queue.remove(answer)
-            answer.conversation.remove(answer.key)
-            self.save_soon(answer.conversation)
+        if self.withdraw(self.conversation):
+            self.save_soon(self.conversation)
             self.draw()
 
+    def withdraw(self, conversation: Conversation) -> bool:
+        """Ends a chat's answers: the one that is coming is aborted, those in the queue are taken back (True)."""
+        if self.active is not None and self.active.conversation is conversation:
+            self.engine.abort(self.active.request)
+        waiting = [answer for answer in self.queue if answer.conversation is conversation]
+        for answer in waiting:
+            self.queue.remove(answer)
+            conversation.remove(answer.key)
+        return bool(waiting)
+
     def busy(self) -> bool:
-        return any(a.conversation is self.conversation for a in self.queue + [self.active] if a)
+        return any(answer.conversation is self.conversation for answer in self.wanted())
 
     def again(self, key: str) -> None:
         """Another answer to the same message, beside the first."""
         if self.busy():
             return
         node = self.conversation.node(key)
-        if not node["content"]:
+        if not node["content"] and not self.conversation.children(key):
             self.conversation.remove(key)
         self.conversation.data["head"] = node["parent"]
         self.transcript.show(self.conversation)

@@ -58,6 +58,8 @@ class Conversation:
 
     def remove(self, key: str) -> None:
         """Takes back a leaf; the path ends at its parent, or at its newest sibling's."""
+        if self.children(key):
+            raise ValueError("The message %s has answers." % key)
         parent = self.node(key)["parent"]
         del self.data["nodes"][key]
         others = self.children(parent)

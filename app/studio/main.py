@@ -184,19 +184,36 @@ def _(_source):
 
 
 @action("export-json")
-def _(_source):
-    asyncio.create_task(export("json"))
+def _(source):
+    if source.closest("#menu") is not None:
+        asyncio.create_task(export("json"))
+        return
+    unsaved = list(chat.unsaved.values()) or [chat.conversation]  # the card that says what is not saved
+    if len(unsaved) == 1:
+        export_one(unsaved[0])
+    else:
+        export_many([conversation.data for conversation in unsaved])
 
 
 async def export(kind: str) -> None:
-    if menu.matches(":popover-open"):
-        menu.hidePopover()
+    menu.hidePopover()
     conversation = await chat.find(menu_target())
-    name = "".join([c if c.isalpha() or c.isdigit() else "-" for c in conversation.title]).strip("-") or "chat"
     if kind == "markdown":
-        dom.download(name + ".md", conversation.markdown(), "text/markdown")
+        dom.download(file_name(conversation) + ".md", conversation.markdown(), "text/markdown")
     else:
-        dom.download(name + ".json", json.dumps(conversation.data), "application/json")
+        export_one(conversation)
+
+
+def file_name(conversation) -> str:
+    return "".join([c if c.isalpha() or c.isdigit() else "-" for c in conversation.title]).strip("-") or "chat"
+
+
+def export_one(conversation) -> None:
+    dom.download(file_name(conversation) + ".json", json.dumps(conversation.data), "application/json")
+
+
+def export_many(found: list) -> None:
+    dom.download("tensortab-chats.json", json.dumps({"version": 1, "conversations": found}), "application/json")
 
 
 @action("export-all")
@@ -205,8 +222,7 @@ def _(_source):
 
 
 async def export_all() -> None:
-    found = await store.everything()
-    dom.download("tensortab-chats.json", json.dumps({"version": 1, "conversations": found}), "application/json")
+    export_many(await store.everything())
 
 
 @action("import")
@@ -350,9 +366,7 @@ def _(_source):
 
 @action("save-again")
 def _(_source):
-    chat.problem = None
-    chat.draw_notice()
-    chat.save_soon(chat.conversation)
+    asyncio.create_task(chat.save_all())
 
 
 @action("install")
@@ -445,6 +459,12 @@ def hidden(_event) -> None:
             chat.save_soon(chat.active.conversation)
 
 
+def leaving(event) -> None:
+    """The browser asks first where closing the page would lose a chat."""
+    if chat.unsaved:
+        event.preventDefault()
+
+
 def online(_event) -> None:
     if chat.engine.state == "failed" and chat.engine.error["code"] == "offline":
         chat.engine.retry()
@@ -471,6 +491,7 @@ def ready() -> None:
     on(document, "drop", dropped)
     on(document, "visibilitychange", hidden)
     on(js.window, "online", online)
+    on(js.window, "beforeunload", leaving)
     on(js.matchMedia("(max-width: 800px)"), "change", sidebar.fit)
     sidebar.fit()
     for dialog in document.querySelectorAll("dialog"):

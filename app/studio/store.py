@@ -46,6 +46,10 @@ def _transaction(mode: str):
     return _database.transaction(STORE, mode)
 
 
+def is_open() -> bool:
+    return _database is not None
+
+
 async def listing() -> list[dict]:
     """[{id, title, updated}], newest first."""
     request = _transaction("readonly").objectStore(STORE).getAll()

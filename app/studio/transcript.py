@@ -83,7 +83,7 @@ class Transcript:
         scroller.addEventListener("scroll", create_proxy(self._scrolled))
 
     def show(self, conversation: Conversation) -> None:
-        self.turns = {}
+        self.turns, self._pending = {}, None  # a waiting frame is of the chat that was shown before
         turns.replaceChildren()
         show(by_id("hello"), conversation.empty)
         start = conversation.data["from"]

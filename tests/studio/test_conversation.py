@@ -46,6 +46,13 @@ def test_removing_a_leaf_shows_its_newest_sibling() -> None:
     assert conversation.path()[-1] == "m3"
 
 
+def test_a_message_with_answers_is_not_removed() -> None:
+    conversation = talk()
+    with pytest.raises(ValueError, match="m2 has answers"):
+        conversation.remove("m2")
+    assert conversation.path() == ["m1", "m2", "m3", "m4"]
+
+
 def test_instructions_come_first() -> None:
     conversation = talk()
     conversation.data["system"] = "Be brief."

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.keys import Keys
+from studio.conversation import Conversation
 
 from tests.conftest import Site
 from tests.studio.conftest import Page
@@ -321,6 +322,85 @@ def test_a_long_chat_can_leave_out_its_oldest(page: Page) -> None:
     assert [m["content"] for m in page.requests()[-1]["messages"]] == ["too long"]
 
 
+GIVE = """(text) => { const box = document.getElementById('import-file'), list = new DataTransfer();
+    list.items.add(new File([text], 'x.json')); box.files = list.files; box.dispatchEvent(new Event('change')); }"""
+TITLES = "[...document.querySelectorAll('#conversations .open')].map((e) => e.innerText)"
+
+
+def test_answering_an_empty_answer_again_keeps_what_follows(page: Page) -> None:
+    page.open()
+    page.load()
+    conversation = Conversation.new("c1", 1.0)
+    parent = None
+    for role, text in (("user", "short"), ("assistant", ""), ("user", "go on"), ("assistant", "Kept.")):
+        parent = conversation.add(role, text, 1.0, parent)
+    page.js(f"({GIVE})({json.dumps(json.dumps(conversation.data))})")
+    page.wait(f"{TITLES}.length === 1")
+    page.click("#conversations .open")
+    page.answered(4)
+    page.click(".turn:nth-child(2) [data-act=again]")
+    page.answered(2)
+    assert page.turns() == ["short", "A short answer."]
+    page.click(".turn:nth-child(2) [data-act=branch]")
+    page.answered(4)
+    assert page.turns() == ["short", "", "go on", "Kept."]
+
+
+def test_a_chat_deleted_while_it_is_answered_stays_deleted(page: Page) -> None:
+    page.open()
+    page.load()
+    page.send("slowly")
+    page.wait("document.querySelector('.streaming .text').innerText.length > 20")
+    press(page, Keys.CONTROL, "k")
+    page.send("short other")
+    page.wait(f"{TITLES}.length === 2")
+    page.click("#conversations li:last-child [data-act=chat-menu]")
+    page.click("#menu [data-act=delete-chat]")
+    page.answered(2)
+    assert page.turns() == ["short other", "A short answer."], "the queue goes on"
+    page.wait(f"{TITLES}.length === 1 && document.documentElement.dataset.engine === 'ready'")
+    page.open()
+    page.wait(f"{TITLES}.length > 0")
+    assert page.js(TITLES) == ["short other"]
+
+
+def test_deleting_all_ends_the_answer_and_can_be_undone(page: Page) -> None:
+    page.open()
+    page.load()
+    page.send("slowly")
+    page.wait("document.querySelector('.streaming .text').innerText.length > 20")
+    page.click("#engine-line")
+    page.click("[data-act=delete-all]")
+    page.wait("document.querySelector('#toast [data-act=undo-delete]')")
+    page.wait("document.documentElement.dataset.engine === 'ready'")
+    assert page.js(TITLES) == []
+    page.click("#toast [data-act=undo-delete]")
+    page.answered(2)
+    assert page.turns()[1].startswith("The sky is")
+
+
+def test_an_answer_is_written_into_its_own_chat(page: Page) -> None:
+    page.open()
+    page.load()
+    page.send("slowly")
+    page.wait("document.querySelector('.streaming .text').innerText.length > 20")
+    press(page, Keys.CONTROL, "k")
+    page.send("short other")
+    page.wait(f"{TITLES}.length === 2")
+    assert page.turns() == ["short other", ""]
+    assert "another chat" in page.text(".pending")
+    page.js("new Promise((resolve) => setTimeout(resolve, 500))")
+    assert page.turns() == ["short other", ""]
+    page.js("document.querySelectorAll('#conversations .open')[1].click()")
+    page.wait("document.querySelector('#title').innerText === 'slowly'")
+    page.click("#stop")
+    page.answered(2)
+    page.js("[...document.querySelectorAll('#conversations .open')].find((e) => e.innerText === 'short other').click()")
+    page.wait("document.querySelector('#title').innerText === 'short other'")
+    page.answered(2)
+    assert page.turns() == ["short other", "A short answer."]
+
+
 def test_a_lost_gpu_is_loaded_again_and_the_answer_written_anew(page: Page) -> None:
     page.open()
     page.load()
@@ -348,7 +428,7 @@ def test_a_crashed_engine_can_be_started_again(page: Page) -> None:
 def test_storage_full_is_said_and_nothing_is_lost(page: Page) -> None:
     page.open()
     page.load()
-    page.js("""void (IDBObjectStore.prototype.put = function () {
+    page.js("""void (globalThis.put = IDBObjectStore.prototype.put, IDBObjectStore.prototype.put = function () {
         const transaction = this.transaction;
         queueMicrotask(() => transaction.abort());
     })""")
@@ -361,6 +441,22 @@ def test_storage_full_is_said_and_nothing_is_lost(page: Page) -> None:
     page.js("document.querySelector('#conversations .open').click()")
     page.wait("document.querySelectorAll('.turn').length === 2")
     assert page.turns() == ["short", "A short answer."]
+    leave = "(() => { const e = new Event('beforeunload', {cancelable: true}); return !dispatchEvent(e); })()"
+    assert page.js(leave) is True, "the browser asks"
+    page.click("[data-act=new-chat]")
+    page.send("short too")
+    page.answered(2)
+    page.js("void (globalThis.saved = [], URL.createObjectURL = (blob) => (saved.push(blob), 'about:blank#'))")
+    page.js("void (HTMLAnchorElement.prototype.click = function () { saved.name = this.download; })")
+    page.click("#notice [data-act=export-json]")
+    page.wait("saved.length === 1")
+    assert [c["title"] for c in json.loads(str(page.js("saved[0].text()")))["conversations"]] == ["short", "short too"]
+    page.js("void (IDBObjectStore.prototype.put = globalThis.put)")
+    page.click("#notice [data-act=save-again]")
+    page.wait("document.querySelector('#notice').hidden")
+    assert page.js(leave) is False
+    page.open()
+    page.wait(f"{TITLES}.length === 2")
 
 
 def test_two_tabs_share_one_model(page: Page) -> None:
