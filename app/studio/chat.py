@@ -47,7 +47,7 @@ class Chat:
         self.rows, self.unsaved = [], {}
         self.queue, self.active = [], None
         self.problem, self.failed = None, None  # an error of an answer or of the storage; the answer that failed
-        self.registered, self.missing = False, ""
+        self.registered, self.missing, self.offered = False, "", []
         self.default, self.registration = None, None
         self.deleted, self.gone = [], set()  # what Undo brings back; the ids that are not to be written again
         self.channel = js.BroadcastChannel.new("tensortab-conversations")
@@ -259,6 +259,7 @@ class Chat:
         if self.engine.state == "ready" and not self.engine.kept:
             self.engine.kept = True
             toast("The model runs, but this browser has no room to keep it: it will be downloaded again.", seconds=15)
+        self.remember()
         self.draw_buttons()
         self.draw_notice()
         self.pump()
@@ -275,7 +276,7 @@ class Chat:
         """What the site offers, for the first visit's card."""
         try:
             index = json.loads(await (await js.fetch("models/index.json")).text())
-            name = index["default"]
+            name, self.offered = index["default"], index["models"]
             manifest = json.loads(await (await js.fetch("models/%s/manifest.json" % name)).text())
         except Exception as error:
             self.missing = "The site's list of models could not be read (%s)." % message_of(error)
@@ -283,6 +284,7 @@ class Chat:
             return
         stored = self.default["stored"] if self.default else 0
         self.default = {"name": name, "title": name, "size": manifest["size"], "stored": stored}
+        self.remember()
         self.draw_notice()
 
     def stored_known(self, kind: str, body: dict) -> None:
@@ -298,12 +300,16 @@ class Chat:
         self.draw_notice()
 
     def load(self, name: str | None, files=()) -> None:
-        """What the user asked for; remembered, so that the next visit needs no click."""
+        """What the user asked for."""
         self.problem = None
         if name is not None:
-            attempt(dom.storage, "setItem", "tensortab.model", name)
             attempt(js.navigator.storage, "persist")
         self.engine.load(name, files)
+
+    def remember(self) -> None:
+        """The site's model that works: the next visit loads it without a click."""
+        if self.engine.state == "ready" and self.engine.wanted in self.offered:
+            attempt(dom.storage, "setItem", "tensortab.model", self.engine.wanted)
 
     # Answers
 

@@ -60,7 +60,8 @@ class Engine:
         self.progress = Progress()
         self.changed = self.started = lambda: None
         self._worker, self._next, self._handlers, self._waiting, self._is_up = None, 0, {}, [], False
-        self._loading, self._files, self._release, self._recoveries, self._load_id = None, (), None, 0, None
+        self._loading, self._files, self._load_id = None, (), None  # what was asked for last, unless it was cancelled
+        self._asking, self._release, self._recoveries = False, None, 0
         self._channel = js.BroadcastChannel.new(LOCK)
         self._channel.addEventListener("message", create_proxy(self._asked_to_release))
         self._receive_proxy, self._crash_proxy = create_proxy(self._receive), create_proxy(self._crashed)
@@ -77,17 +78,21 @@ class Engine:
         self._set("failed" if self.error else "starting")
 
     def restart(self) -> None:
+        """A new worker, and in it the model that there was."""
         self.end()
         self.start()
 
     def end(self) -> None:
         """Ends the worker, and with it everything on the GPU; open requests are answered with an error."""
-        self._worker.terminate()
-        self._is_up, self._waiting, self.model, self._loading = False, [], None, None
+        if self._worker is not None:
+            self._worker.terminate()
+        self._worker, self._is_up, self.model = None, False, None
+        self.state = "starting"  # the handlers must not take it for ready
         self._let_go()
         handlers, self._handlers = self._handlers, {}
         for handler in handlers.values():
             handler("error", {"code": "ended", "message": "The engine was ended."})
+        self._waiting, self._handlers = [], {}
 
     def request(self, method: str, params: dict, handler, files=()) -> int:
         self._next += 1
@@ -131,7 +136,9 @@ class Engine:
     def _ready(self, message: dict) -> None:
         self.info, self.boot = message.get("info") or {}, message.get("boot", "")
         self._flush()
-        if self.state == "starting":
+        if self.state == "starting" and self._has_wish():
+            self.load(self._loading, self._files)
+        elif self.state == "starting":
             self._set("idle")
         self.started()
 
@@ -159,16 +166,23 @@ class Engine:
 
     def load(self, name: str | None, files=(), wait_for_tab: bool = False) -> None:
         """Loads a model of the site or the Hugging Face hub, or the user's own files. One tab at a time holds one."""
+        if self._worker is None:
+            self.start()
         self._loading, self._files = name, files
-        self.error, self.progress = None, Progress()
+        self.error, self.model, self.progress = None, None, Progress()
         self._set("loading")
         if self._release is not None:
             self._load()
-            return
-        options = js.JSON.parse("{}" if wait_for_tab else '{"ifAvailable": true}')
-        navigator.locks.request(LOCK, options, create_proxy(self._got_lock))
+        elif not self._asking:
+            self._asking = True
+            options = js.JSON.parse("{}" if wait_for_tab else '{"ifAvailable": true}')
+            navigator.locks.request(LOCK, options, create_proxy(self._got_lock))
+
+    def _has_wish(self) -> bool:
+        return self._loading is not None or bool(self._files)
 
     def _got_lock(self, lock):
+        self._asking = False
         if self.state != "loading":  # cancelled while it waited for the other tab
             return None
         if lock is None:
@@ -206,14 +220,15 @@ class Engine:
         if self._release is not None:
             self.abort(self._load_id)
         self._let_go()
+        self._loading, self._files = None, ()
         self._set("idle")
 
     def retry(self) -> None:
         """Once more what failed: a load, or the start."""
-        if self._loading is None and not self._files:
+        if self._is_up and self._has_wish():
+            self.load(self._loading, self._files)
+        else:
             self.restart()
-            return
-        self.load(self._loading, self._files)
 
     def take_over(self) -> None:
         """Takes the model from the other tab."""
@@ -222,10 +237,8 @@ class Engine:
 
     def _asked_to_release(self, event) -> None:
         if event.data == "release" and self._release is not None:
-            wanted, files = self._loading, self._files
             self.end()
             self.start()
-            self._loading, self._files = wanted, files
             self.error = {"code": "two_tabs", "message": ""}
             self._set("elsewhere")
 
@@ -236,11 +249,11 @@ class Engine:
 
     def recover(self, message: str) -> None:
         """The GPU was reset: the model is loaded again from this device's storage, twice in a row at most."""
-        if self.state == "loading":
+        if self.state not in ("ready", "answering"):  # it loads already, or there is nothing to bring back
             return
         self.model = None
         self._recoveries += 1
-        if self._recoveries > 2 or (self._loading is None and not self._files):
+        if self._recoveries > 2:
             self._fail({"code": "device_lost", "message": message})
             return
         self.load(self._loading, self._files)

@@ -419,10 +419,54 @@ def test_a_crashed_engine_can_be_started_again(page: Page) -> None:
     assert page.turns()[1].startswith("The sky is")
     assert "interrupted" in page.text(".turn:last-child .figures")
     page.click("[data-act=restart]")
-    page.load()
+    page.wait("document.documentElement.dataset.engine === 'ready'")
     page.send("short now")
     page.answered(4)
     assert page.turns()[3] == "A short answer."
+
+
+def test_a_crash_keeps_the_queue_and_loads_an_own_file_again(page: Page) -> None:
+    page.open()
+    page.wait("document.querySelector('[data-act=load-default]')")
+    page.js(f"({GIVE.replace('import-file', 'model-file').replace('x.json', 'mine.gguf')})('weights')")
+    page.wait("document.documentElement.dataset.engine === 'ready'")
+    page.send("crash slowly")
+    press(page, Keys.CONTROL, "k")
+    page.send("short now")
+    page.wait("document.querySelector('#engine-line').dataset.state === 'failed'")
+    assert page.turns() == ["short now", ""]
+    page.click("[data-act=restart]")
+    page.answered(2)
+    assert page.turns() == ["short now", "A short answer."]
+    assert page.text("#engine-state") == "mine.gguf"
+
+
+def test_only_a_model_that_works_is_remembered(page: Page) -> None:
+    page.open()
+    page.fake(pace=100)
+    page.wait("document.querySelector('[data-act=load-default]')")
+    page.click("[data-act=load-default]")
+    page.click("[data-act=cancel-load]")
+    page.wait("document.querySelector('[data-act=load-default]')")
+    kept = "localStorage.getItem('tensortab.model')"
+    assert page.js(kept) is None
+    page.fake(pace=1)
+    page.load()
+    assert page.js(kept) == "SmolLM2-135M-Instruct"
+    page.click("#engine-line")
+    page.js("document.querySelector('#hub-id').value = 'someone/model'")
+    page.click("[data-act=load-hub]")
+    page.wait("document.querySelector('#engine-state').innerText === 'someone/model'")
+    assert page.js(kept) == "SmolLM2-135M-Instruct"
+
+
+def test_two_loads_at_once_ask_for_the_lock_once(page: Page) -> None:
+    page.open()
+    page.wait("document.querySelector('[data-act=load-default]')")
+    page.js("(() => { const b = document.querySelector('[data-act=load-default]'); b.click(); "
+            "document.body.append(b); b.click(); b.remove(); })()")  # fmt: skip
+    page.wait("['ready', 'elsewhere'].includes(document.documentElement.dataset.engine)")
+    assert page.js("document.documentElement.dataset.engine") == "ready"
 
 
 def test_storage_full_is_said_and_nothing_is_lost(page: Page) -> None:
