@@ -51,12 +51,15 @@ class Chat:
         self.default, self.registration = None, None
         self.deleted, self.gone = [], set()  # what Undo brings back; the ids that are not to be written again
         self.channel = js.BroadcastChannel.new("tensortab-conversations")
+        self._drafted = None  # the id of the chat whose draft is in the message box
+        self._first_text = ""  # what stood there when the page began
         self._draft_timer, self._store_draft_proxy = None, dom.create_proxy(self.store_draft)
 
     def start(self) -> None:
         dom.on(self.channel, "message", lambda _: asyncio.create_task(self.changed_elsewhere()))
         self.engine.start()
         self.draw()
+        self._first_text = prompt.value
         asyncio.create_task(self.restore())
         asyncio.create_task(self.find_default())
 
@@ -73,10 +76,24 @@ class Chat:
             await store.open_database()
             await self.list_again()
             if self.last and self.conversation.empty and any(row["id"] == self.last for row in self.rows):
-                await self.open(self.last)
+                await self.open_last()
         except Exception as error:
             self.problem = {"code": "not_kept", "message": message_of(error)}
             self.draw_notice()
+
+    async def open_last(self) -> None:
+        """What was typed in the meantime moves with the user."""
+        found = await self.find(self.last)
+        if found is None or not self.conversation.empty:
+            return
+        typed, before = prompt.value, self._first_text
+        prompt.value = before
+        self.store_draft()
+        self.conversation = found
+        self.draw()
+        if typed not in ("", before, prompt.value):
+            prompt.value = prompt.value + "\n" + typed if prompt.value else typed
+            self.typed()
 
     async def list_again(self) -> None:
         self.rows = await store.listing()
@@ -192,6 +209,7 @@ class Chat:
             if self.failed is not None and self.failed.conversation is conversation:
                 self.failed = self.problem = None
         if self.conversation.id in self.gone:
+            self.store_draft()
             self.conversation = self.fresh()
             self.draw()
         if not store.is_open():
@@ -226,8 +244,10 @@ class Chat:
                 if answer.text:
                     self.transcript.draw_now(answer.key, answer.text)
         attempt(js.tensortab.session, "setItem", "tensortab.open", conversation.id)
-        prompt.value = dom.storage.getItem("tensortab.draft." + self.draft_name()) or ""
-        fit_prompt()
+        if conversation.id != self._drafted:
+            self._drafted = conversation.id
+            prompt.value = dom.storage.getItem("tensortab.draft." + self.draft_name()) or ""
+            fit_prompt()
         sidebar.show_list(self.rows, conversation.id)
         self.draw_buttons()
         self.draw_notice()
@@ -331,6 +351,9 @@ class Chat:
         self.transcript.append(conversation, question) if parent == (path[-1] if path else None) \
             else self.transcript.show(conversation)
         by_id("title").textContent = conversation.title
+        if not path:
+            attempt(dom.storage, "removeItem", "tensortab.draft.new")
+        self.store_draft()  # what a starter found in the message box belongs to this chat from now on
         self.ask(conversation, question)
 
     def ask(self, conversation: Conversation, question: str) -> None:
@@ -533,19 +556,18 @@ class Chat:
         toast("A new version of TensorTab is ready.", "Reload", "update", 60)
 
     async def import_file(self, file) -> None:
-        """Adds an export's conversations; one that is here already stays as it is and comes a second time."""
+        """Adds an export's conversations under new ids: one that is here already stays, and comes a second time."""
         try:
             data = json.loads(await file.text())
             found = data["conversations"] if isinstance(data, dict) and "conversations" in data else [data]
-            for item in found:
-                check(item)
-        except ValueError as error:
-            toast("Nothing was imported: " + (str(error) or "this is not JSON."))
+            if not isinstance(found, list):
+                raise ValueError("This is not a file exported by TensorTab.")
+            found = [check(item) for item in found]
+        except Exception as error:  # whatever a file holds, the user is told
+            toast("Nothing was imported: " + (message_of(error) or "this is not JSON."))
             return
-        known = [row["id"] for row in self.rows]
         for item in found:
-            if item["id"] in known:
-                item["id"] = new_key()
+            item["id"] = new_key()
             await self.save(Conversation(item))
         by_id("settings").close()
         toast("Imported %d chat%s." % (len(found), "" if len(found) == 1 else "s"))

@@ -138,8 +138,9 @@ def shorten(text: str, limit: int = 48) -> str:
     return title if len(title) <= limit else title[:limit] + "…"
 
 
-def check(data) -> None:
-    """Raises ValueError where `data` is not a conversation of ours: an imported file is not trusted."""
+def check(data) -> dict:
+    """The conversation in `data`, with the fields that we know and no others: an imported file is not trusted.
+    Raises ValueError where it is not a conversation of ours."""
     if not isinstance(data, dict) or data.get("version") != 1 or not isinstance(data.get("id"), str):
         raise ValueError("This is not a conversation exported by TensorTab.")
     nodes = data.get("nodes")
@@ -147,21 +148,54 @@ def check(data) -> None:
         raise ValueError("The conversation is incomplete: export it again.")
     if not isinstance(data.get("sampling"), dict):
         raise ValueError("The conversation has no sampling settings: export it again.")
-    for field in ("created", "updated"):
-        if not isinstance(data.get(field), (int, float)):
-            raise ValueError("The conversation has no dates: export it again.")
-    for key, node in nodes.items():
-        known = isinstance(node, dict) and node.get("role") in ("user", "assistant") and \
-            isinstance(node.get("content"), str) and (node.get("parent") is None or node.get("parent") in nodes)
-        if not known or key[:1] != "m" or not key[1:].isdigit():
-            raise ValueError("The conversation has a broken message (%s): export it again." % key)
-        if node.get("parent") is not None and int(node["parent"][1:]) >= int(key[1:]):
-            raise ValueError("The conversation's messages refer to later ones (%s): export it again." % key)
+    if not is_number(data.get("created")) or not is_number(data.get("updated")):
+        raise ValueError("The conversation has no dates: export it again.")
+    found = {name: data[name] for name in ("version", "id", "title", "created", "updated", "system")}
+    found["sampling"] = {name: data["sampling"][name] for name in DEFAULTS if is_number(data["sampling"].get(name))}
+    for name in ("top_k", "max_tokens", "seed"):
+        if name in found["sampling"]:
+            found["sampling"][name] = int(found["sampling"][name])
+    found["nodes"] = {key: check_node(key, node, nodes) for key, node in nodes.items()}
     for field in ("head", "from"):
-        if data.get(field) is not None and data[field] not in nodes:
+        found[field] = data.get(field)
+        if found[field] is not None and not (isinstance(found[field], str) and found[field] in nodes):
             raise ValueError("The conversation points to a message that is not there: export it again.")
-    if nodes and data.get("head") is None:
+    if nodes and found["head"] is None:
         raise ValueError("The conversation has no last message: export it again.")
-    if not nodes:
-        data["head"] = None
-    data["from"] = data.get("from")
+    return found
+
+
+def check_node(key: str, node, nodes: dict) -> dict:
+    """One message of check()'s conversation."""
+    parent = node.get("parent") if isinstance(node, dict) else None
+    known = isinstance(node, dict) and node.get("role") in ("user", "assistant") and \
+        isinstance(node.get("content"), str) and (parent is None or (isinstance(parent, str) and parent in nodes))
+    if not known or number_of(key) is None:
+        raise ValueError("The conversation has a broken message (%s): export it again." % key)
+    if parent is not None and (number_of(parent) or 0) >= number_of(key):
+        raise ValueError("The conversation's messages refer to later ones (%s): export it again." % key)
+    found = {"parent": parent, "role": node["role"], "content": node["content"], "time": 0}
+    for name in ("time", "seed"):
+        if is_number(node.get(name)):
+            found[name] = node[name]
+    for name in ("stopped", "model"):
+        if isinstance(node.get(name), str):
+            found[name] = node[name]
+    if isinstance(node.get("stats"), dict):
+        found["stats"] = stats = {}
+        for group in ("usage", "timings"):
+            if isinstance(node["stats"].get(group), dict):
+                stats[group] = {name: value for name, value in node["stats"][group].items() if is_number(value)}
+        if isinstance(node["stats"].get("finish_reason"), str):
+            stats["finish_reason"] = node["stats"]["finish_reason"]
+    return found
+
+
+def is_number(value) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and -1e15 < value < 1e15
+
+
+def number_of(key: str) -> int | None:
+    """7 of m7; None where it is no message's id."""
+    digits = key[1:]
+    return int(digits) if key[:1] == "m" and 0 < len(digits) < 16 and not digits.strip("0123456789") else None

@@ -30,8 +30,8 @@ def menu_target() -> str:
 
 @action("starter")
 def _(source):
-    prompt.value = source.textContent
-    chat.submit()
+    if not chat.busy():
+        chat.send(source.textContent)  # beside what is typed already
 
 
 @action("stop")
@@ -82,19 +82,26 @@ def _(source):
 
 def edit(key: str) -> None:
     turn = chat.transcript.turns[key]
-    form = editor(chat.conversation.node(key)["content"])
+    area = turn.element.querySelector(".editor textarea")
+    if area is None:
+        area = open_editor(key, chat.conversation.node(key)["content"])
+    area.focus()
+    area.setSelectionRange(len(area.value), len(area.value))
+
+
+def open_editor(key: str, text: str):
+    turn = chat.transcript.turns[key]
+    form = editor(text)
     turn.element.classList.add("editing")
     turn.body.replaceChildren(form)
     area = form.querySelector("textarea")
-    area.focus()
-    area.setSelectionRange(len(area.value), len(area.value))
 
     def submitted(event):
         event.preventDefault()
         text = area.value.strip()
         if text:
+            edit_end(turn)
             chat.resend(key, text)
-            prompt.focus()
 
     def pressed(event):
         if event.key == "Escape":
@@ -104,6 +111,7 @@ def edit(key: str) -> None:
             submitted(event)
     on(form, "submit", submitted)
     on(area, "keydown", pressed)
+    return area
 
 
 @action("edit-cancel")
@@ -476,6 +484,7 @@ def ready() -> None:
     composer.setAttribute("data-python", "1")
     for text in STARTERS:
         by_id("starters").append(el("li", el("button", text, type="button", act="starter")))
+    chat.transcript.reopen = open_editor
     chat.start()
     if typed:
         prompt.value = typed

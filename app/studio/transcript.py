@@ -77,12 +77,16 @@ class Transcript:
 
     def __init__(self):
         self.turns = {}
+        self.reopen = lambda key, text: None  # main.py's: opens the editor of a message
+        self._edits, self._shown = {}, ""  # {chat's id: {message's id: text}} of editors left open; the chat shown
         self._pending = None  # (turn, text) to draw at the next frame
         self._frame = create_proxy(self._draw)
         self._stuck = True
         scroller.addEventListener("scroll", create_proxy(self._scrolled))
 
     def show(self, conversation: Conversation) -> None:
+        self._keep_edits()
+        self._shown = conversation.id
         self.turns, self._pending = {}, None  # a waiting frame is of the chat that was shown before
         turns.replaceChildren()
         show(by_id("hello"), conversation.empty)
@@ -91,7 +95,20 @@ class Transcript:
             if key == start and conversation.node(key)["parent"] is not None:
                 turns.append(el("p", "The model no longer sees the messages above.", cls="cut"))
             self.append(conversation, key)
+        for key, text in self._edits.get(conversation.id, {}).items():
+            if key in self.turns:
+                self.reopen(key, text)
         self.to_end()
+
+    def _keep_edits(self) -> None:
+        """What is being edited is there again when its message is shown again."""
+        edits = self._edits.setdefault(self._shown, {})
+        for key, turn in self.turns.items():
+            area = turn.element.querySelector(".editor textarea")
+            if area is None:
+                edits.pop(key, None)
+            else:
+                edits[key] = area.value
 
     def append(self, conversation: Conversation, key: str) -> Turn:
         show(by_id("hello"), False)

@@ -95,6 +95,10 @@ def test_markdown_and_sampling() -> None:
         lambda data: data["nodes"]["m2"].update(content=None),
         lambda data: data["nodes"].update(x=data["nodes"]["m1"]),
         lambda data: data.update(created="now"),
+        lambda data: data.update(updated=float("nan")),
+        lambda data: data.update(head=["m1"]),
+        lambda data: data["nodes"]["m2"].update(parent=["m1"]),
+        lambda data: data["nodes"].update({"m²": data["nodes"]["m1"]}),
     ],
 )
 def test_a_spoilt_import_is_refused(spoil) -> None:
@@ -103,6 +107,22 @@ def test_a_spoilt_import_is_refused(spoil) -> None:
     spoil(data)
     with pytest.raises(ValueError, match="export"):
         check(data)
+
+
+def test_an_import_keeps_known_fields_only() -> None:
+    data = talk().data
+    data["sampling"] = {"temperature": "hot", "top_k": 7.0, "model": "other", "seed": None, "min_p": True}
+    data["unknown"] = data["nodes"]["m2"]["html"] = "<b>"
+    data["nodes"]["m2"].update(stats={"timings": {"tokens_per_second": "fast", "ttft_ms": 5}, "usage": 3}, model=7)
+    del data["nodes"]["m1"]["parent"], data["from"]
+    found = check(data)
+    assert found["sampling"] == {"top_k": 7}
+    assert "unknown" not in found and found["from"] is None
+    assert found["nodes"]["m1"]["parent"] is None
+    assert found["nodes"]["m2"] == {
+        "parent": "m1", "role": "assistant", "content": "1", "time": 1, "stats": {"timings": {"ttft_ms": 5}},
+    }  # fmt: skip
+    assert Conversation(found).path() == ["m1", "m2", "m3", "m4"]
 
 
 json_values = st.recursive(
@@ -114,20 +134,23 @@ json_values = st.recursive(
 
 @given(st.one_of(json_values, st.fixed_dictionaries({
     "version": st.just(1), "id": st.text(max_size=3), "title": st.text(max_size=3), "system": st.just(""),
-    "sampling": st.just({}), "created": st.just(0), "updated": st.just(0), "head": st.sampled_from([None, "m1", "m2"]),
-    "from": st.sampled_from([None, "m1"]),
-    "nodes": st.dictionaries(st.sampled_from(["m1", "m2", "m3", "x"]), st.fixed_dictionaries({
-        "role": st.sampled_from(["user", "assistant", "tool"]), "content": st.text(max_size=3),
-        "parent": st.sampled_from([None, "m1", "m2", "m3"]), "time": st.just(0)}) | json_values, max_size=3),
+    "sampling": st.dictionaries(st.sampled_from([*DEFAULTS, "model"]), json_values, max_size=3),
+    "created": st.just(0), "updated": st.just(0), "head": st.sampled_from([None, "m1", "m2"]), "from": st.sampled_from([None, "m1"]),
+    "nodes": st.dictionaries(st.sampled_from(["m1", "m2", "m3", "x"]), st.fixed_dictionaries(
+        {"role": st.sampled_from(["user", "assistant", "tool"]), "content": st.text(max_size=3)},
+        optional={"parent": st.sampled_from([None, "m1", "m2", "m3", ["m1"]]), "time": json_values,
+                  "stats": json_values, "model": json_values, "seed": json_values}) | json_values, max_size=3),
 })))  # fmt: skip
 def test_whatever_passes_the_check_can_be_shown(data: object) -> None:
     try:
-        check(data)
+        data = check(data)
     except ValueError:
         return
     conversation = Conversation(json.loads(json.dumps(data)))
+    assert all(value is None or isinstance(value, int | float) for value in conversation.sampling().values())
     for key in conversation.path():
         assert key in conversation.siblings(key)
+        figures(conversation.node(key).get("stats") or {})
     conversation.markdown()
 
 

@@ -469,6 +469,40 @@ def test_two_loads_at_once_ask_for_the_lock_once(page: Page) -> None:
     assert page.js("document.documentElement.dataset.engine") == "ready"
 
 
+def test_what_is_typed_or_edited_stays(page: Page) -> None:
+    page.open()
+    page.load()
+    page.send("short one")
+    page.answered(2)
+    page.write("half a thought")
+    page.click(".turn [data-act=edit]")
+    page.wait("document.activeElement.matches('.editor textarea')")
+    press(page, "!")
+    page.click(".turn [data-act=again]")
+    page.wait("document.querySelector('.turn:last-child .count')?.innerText === '2 / 2'")
+    page.answered(2)
+    assert page.js("document.querySelector('#prompt').value") == "half a thought"
+    assert page.js("document.querySelector('.editor textarea').value") == "short one!"
+    press(page, Keys.CONTROL, "k")
+    page.wait("!document.querySelector('#hello').hidden")
+    assert page.js("document.querySelector('#prompt').value") == ""
+    page.write("for another chat")
+    page.click("#conversations .open")
+    page.wait("document.querySelector('.editor textarea')")
+    assert page.js("document.querySelector('.editor textarea').value") == "short one!"
+    assert page.js("document.querySelector('#prompt').value") == "half a thought"
+    page.click(".editor [type=submit]")
+    page.answered(2)
+    assert page.turns() == ["short one!", "A short answer."]
+    press(page, Keys.CONTROL, "k")
+    assert page.js("document.querySelector('#prompt').value") == "for another chat"
+    page.click("#starters button")
+    page.answered(2)
+    assert page.js("document.querySelector('#prompt').value") == "for another chat"
+    press(page, Keys.CONTROL, "k")
+    assert page.js("document.querySelector('#prompt').value") == ""
+
+
 def test_storage_full_is_said_and_nothing_is_lost(page: Page) -> None:
     page.open()
     page.load()
@@ -606,8 +640,10 @@ def test_export_and_import(page: Page) -> None:
     exported["conversations"][0]["title"] = "imported"
     give = """(text) => { const box = document.getElementById('import-file'), list = new DataTransfer();
         list.items.add(new File([text], 'x.json')); box.files = list.files; box.dispatchEvent(new Event('change')); }"""
-    page.js(f"({give})('[1]')")
-    page.wait("document.querySelector('#toast').innerText.includes('Nothing was imported')")
+    for text in ("[1]", '{"conversations": 7}', "no JSON"):
+        page.js("document.querySelector('#toast').replaceChildren()")
+        page.js(f"({give})({text!r})")
+        page.wait("document.querySelector('#toast').innerText.includes('Nothing was imported')")
     page.js(f"({give})({json.dumps(json.dumps(exported))})")
     page.wait("document.querySelectorAll('#conversations .open').length === 2")
 
