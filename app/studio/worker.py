@@ -50,8 +50,8 @@ class Engine:
         self._model: Any = None  # what the last load was asked for: a name, Files or None
         self._pipe: Any = None
         self._loading: asyncio.Task | None = None
-        self._answering: int | None = None  # the chat that is on the GPU
-        self._chats = asyncio.Lock()
+        self._answering: int | None = None  # the chat whose turn it is
+        self._turns = asyncio.Lock()  # one load or chat at a time
         self._device: Any = None
         self._watcher: asyncio.Future | None = None
         self.starting: asyncio.Future | None = None
@@ -113,12 +113,15 @@ class Engine:
     # The model
 
     async def _load(self, id: int, params: dict[str, Any], files: list[Any]) -> dict[str, Any]:
-        if self._loading is not None and not self._loading.done():
+        """The newest load wins: it ends one that runs or waits, and the answer that is being written."""
+        if self._loading is not None:
             self._loading.cancel()
-            await asyncio.wait([self._loading])
-        self._model = files or params.get("model")
         self._loading = self._tasks[id]
-        return await self._make(id)
+        if self._answering is not None:
+            await self._abort(id, {"target": self._answering}, [])
+        async with self._turns:
+            self._model = files or params.get("model")
+            return await self._make(id)
 
     async def _make(self, id: int) -> dict[str, Any]:
         """The model that was asked for, on the GPU; `id` gets the progress."""
@@ -139,13 +142,13 @@ class Engine:
         return {"model": self._pipe.name, "context": generator.context, "bytes": generator.nbytes, "stored": stored}
 
     async def _chat(self, id: int, params: dict[str, Any], files: list[Any]) -> dict[str, Any]:
-        async with self._chats:
-            if self._pipe is None:
-                if self._model is None:
-                    raise tt.Error("bad_request", "No model is loaded: load one first.")
-                await self._make(id)
+        async with self._turns:
             self._answering = id
             try:
+                if self._pipe is None:
+                    if self._model is None:
+                        raise tt.Error("bad_request", "No model is loaded: load one first.")
+                    await self._make(id)
                 last: dict[str, Any] = {}
                 async for chunk in await self._pipe.chat.completions.create(**{**params, "stream": True}):
                     self.send(id=id, event="chunk", chunk=chunk)
@@ -166,7 +169,7 @@ class Engine:
     async def _abort(self, id: int, params: dict[str, Any], files: list[Any]) -> dict[str, Any]:
         """An answer ends where it is (its finish_reason is "abort"); anything else ends with the error "aborted"."""
         target = params["target"]
-        if target == self._answering:
+        if target == self._answering and self._pipe is not None:
             self._pipe.chat.completions.abort()
         elif target in self._tasks:
             self._tasks[target].cancel()

@@ -135,7 +135,8 @@ json_values = st.recursive(
 @given(st.one_of(json_values, st.fixed_dictionaries({
     "version": st.just(1), "id": st.text(max_size=3), "title": st.text(max_size=3), "system": st.just(""),
     "sampling": st.dictionaries(st.sampled_from([*DEFAULTS, "model"]), json_values, max_size=3),
-    "created": st.just(0), "updated": st.just(0), "head": st.sampled_from([None, "m1", "m2"]), "from": st.sampled_from([None, "m1"]),
+    "created": st.just(0), "updated": st.just(0), "head": st.sampled_from([None, "m1", "m2"]),
+    "from": st.sampled_from([None, "m1"]),
     "nodes": st.dictionaries(st.sampled_from(["m1", "m2", "m3", "x"]), st.fixed_dictionaries(
         {"role": st.sampled_from(["user", "assistant", "tool"]), "content": st.text(max_size=3)},
         optional={"parent": st.sampled_from([None, "m1", "m2", "m3", ["m1"]]), "time": json_values,
