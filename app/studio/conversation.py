@@ -48,7 +48,7 @@ class Conversation:
     def add(self, role: str, content: str, now: float, parent: str | None = None) -> str:
         """Appends a message under `parent` and shows its path; returns its id."""
         nodes = self.data["nodes"]
-        key = "m%d" % (max([int(k[1:]) for k in nodes] or [0]) + 1)
+        key = self._new_key()
         nodes[key] = {"parent": parent, "role": role, "content": content, "time": now}
         self.data["head"] = key
         self.data["updated"] = now
@@ -64,6 +64,24 @@ class Conversation:
         del self.data["nodes"][key]
         others = self.children(parent)
         self.data["head"] = self._newest_leaf(others[-1]) if others else parent
+
+    def merge(self, stored: dict) -> None:
+        """Takes over the messages of another tab's version, as branches; a message is the same where its time, role
+        and place are, for both tabs may have given one id. Answers without a word yet are left to their tab."""
+        nodes, same = self.data["nodes"], {None: None}
+        places = {(node["parent"], node["role"], node["time"]): key for key, node in nodes.items()}
+        asked = [node["parent"] for node in stored["nodes"].values()]
+        for key in sorted(stored["nodes"], key=lambda key: int(key[1:])):
+            node = stored["nodes"][key]
+            place = (same.get(node["parent"]), node["role"], node["time"])
+            if place in places:
+                same[key] = places[place]
+            elif node["content"] or key in asked:
+                same[key] = self._new_key()
+                nodes[same[key]] = dict(node, parent=place[0])
+
+    def _new_key(self) -> str:
+        return "m%d" % (max([int(key[1:]) for key in self.data["nodes"]] or [0]) + 1)
 
     def children(self, parent: str | None) -> list[str]:
         """In the order in which they were written."""

@@ -1,6 +1,7 @@
-"""Conversations on this device: one IndexedDB record each, {id, title, updated, data: JSON text}."""
+"""Conversations on this device: one IndexedDB record each, {id, title, updated, data: JSON text, tab}."""
 
 import json
+import random
 
 import js
 from jsffi import create_proxy
@@ -9,6 +10,7 @@ from studio.dom import storage
 
 STORE = "conversations"
 _database = None
+_tab = "%x" % random.getrandbits(30)  # whose version a record is
 
 
 def _upgrade(event) -> None:
@@ -68,12 +70,21 @@ async def read(key: str) -> Conversation | None:
 
 
 async def write(conversation: Conversation) -> None:
-    """Raises JsException (QuotaExceededError) where there is no room; the record before stays as it was."""
-    data = conversation.data
-    record = js.JSON.parse(json.dumps({"id": data["id"], "title": conversation.title, "updated": str(data["updated"])}))
-    record.data = json.dumps(data)
+    """Raises JsException (QuotaExceededError) where there is no room; the record before stays as it was. What another
+    tab has written since is taken over: reading and writing are one transaction, so nothing comes between."""
     transaction = _transaction("readwrite")
-    transaction.objectStore(STORE).put(record)
+    place = transaction.objectStore(STORE)
+    request = place.get(conversation.id)
+
+    def put(_event) -> None:
+        before, data = request.result, conversation.data
+        if hasattr(before, "data") and getattr(before, "tab", None) != _tab:
+            conversation.merge(json.loads(before.data))
+        row = {"id": data["id"], "title": conversation.title, "updated": str(data["updated"]), "tab": _tab}
+        record = js.JSON.parse(json.dumps(row))
+        record.data = json.dumps(data)
+        place.put(record)
+    request.addEventListener("success", create_proxy(put))
     await done(transaction, "complete", "abort", "error")
 
 

@@ -53,6 +53,25 @@ def test_a_message_with_answers_is_not_removed() -> None:
     assert conversation.path() == ["m1", "m2", "m3", "m4"]
 
 
+def test_two_tabs_versions_become_branches() -> None:
+    here, there = talk(), talk()
+    mine = here.add("user", "here", 10.0, "m4")
+    yours = there.add("user", "there", 11.0, "m4")
+    there.add("assistant", "answered", 11.0, yours)
+    there.add("assistant", "", 12.0, yours)
+    assert mine == yours
+    here.merge(there.data)
+    assert [here.node(key)["content"] for key in here.children("m4")] == ["here", "there"]
+    assert here.path()[-1] == mine, "what is shown stays"
+    assert [here.node(key)["content"] for key in here.children("m6")] == ["answered"], "the empty one is not done"
+    there.merge(here.data)
+    assert sorted(node["content"] for node in there.data["nodes"].values()) == \
+        ["", "1", "2", "answered", "here", "one", "there", "two"]  # fmt: skip
+    before = copy.deepcopy(there.data)
+    there.merge(here.data)
+    assert there.data == before
+
+
 def test_instructions_come_first() -> None:
     conversation = talk()
     conversation.data["system"] = "Be brief."
