@@ -169,10 +169,10 @@ class Chat:
 
     async def save_all(self) -> None:
         """Once more everything that could not be saved."""
-        self.problem = None
-        self.draw_notice()
         for conversation in list(self.unsaved.values()) or [self.conversation]:
             await self.save(conversation)
+        if not self.unsaved:
+            self.solved("not_kept")
 
     def save_soon(self, conversation: Conversation) -> None:
         asyncio.create_task(self.save(conversation))
