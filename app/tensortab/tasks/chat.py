@@ -45,7 +45,7 @@ class Completions:
         return {**last, "object": "chat.completion", "choices": [choice]}
 
     def abort(self) -> None:
-        """Ends the running completion within one token; its finish_reason is "abort"."""
+        """Ends the completions asked for so far, after the token being read; their finish_reason is "abort"."""
         self.pipe.abort()
 
 

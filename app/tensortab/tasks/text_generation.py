@@ -96,7 +96,7 @@ class TextGeneration:
             yield None, rest
 
     def abort(self) -> None:
-        """Ends what is being generated within one token."""
+        """Ends what is being generated after the token being read."""
         self.generator.abort()
 
     def free(self) -> None:
