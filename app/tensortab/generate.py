@@ -170,6 +170,10 @@ class Generator:
         program = self._plan(name)
         return program if program.handle else await program.load()
 
+    async def decoding(self, position: int) -> Program:
+        """The plan of one decoding step at a position, compiled."""
+        return await self._program("decode" if position < LONG else "decode_long")
+
     def _trace(self, name: str) -> list[Tensor]:
         kind, self.kv.long = name.removesuffix("_long"), name.endswith("_long")
         rows = int(name) if name.isdigit() else 1

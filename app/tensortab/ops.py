@@ -1,4 +1,4 @@
-"""THE table of operations: name -> shape rule, numpy definition, kernels, flops.
+"""THE table of operations: name -> shape rule, numpy definition, kernels, flops and bytes.
 
 The numpy definition is what an operation means: the CPU device runs it and tests compare kernels with it.
 A kernel choice returns Dispatches; adding an operation is one row here, one kernel file and one row in a test.
@@ -56,6 +56,8 @@ class Dispatch:
     nodes: list[Any] = field(default_factory=list)  # what it computes, the result last
     epilogue: str = ""
     extra: list[Any] = field(default_factory=list)  # operands of the epilogue
+    touched: dict[int, int] = field(default_factory=dict)  # bytes of an operand, where not all of it is read or written
+    a_position: tuple[int, int] = (0, 0)  # bytes and flops more for each position in the cache
 
 
 @dataclass(frozen=True)
@@ -186,6 +188,14 @@ OPS["argmax"] = Op(
     lambda np, arg, x: x.argmax(-1).astype(np.uint32),
     _row_kernel("argmax"),
 )
+
+
+def _sum_shape(arg: dict, x: Any) -> tuple:
+    _check(x.dtype is f32 and len(x.shape) > 0 and x.shape[-1] % 4 == 0, "sum (columns in fours)", x)
+    return x.shape[:-1], f32
+
+
+OPS["sum"] = Op(_sum_shape, lambda np, arg, x: x.sum(-1), _row_kernel("sum"), flops=lambda n: math.prod(n.src[0].shape))
 
 
 # products
@@ -323,6 +333,7 @@ def _embedding(hw: Hardware, node: Any) -> list[Dispatch]:
         params["row_end"] = row
         grid = hw.grid(-(-node.shape[0] * w.shape[1] // 32 // 64))
         dispatches.append(Dispatch("embedding", [tokens, state, w, node], params, grid, {"FORMAT": w.dtype.name}))
+        dispatches[-1].touched = {0: 4 * node.shape[0], 2: w.dtype.file_size(node.shape[0] * w.shape[1])}
     return dispatches
 
 
@@ -381,7 +392,8 @@ def _kv_update(hw: Hardware, node: Any) -> list[Dispatch]:
     params = {"rows": qkv.shape[0], "heads": heads, "kv_heads": kv_heads, "head_dim": dim, "context": context}
     grid = hw.grid(-(-qkv.shape[0] * kv_heads * dim // 2 // 64))
     spec = {"INTERLEAVED": node.arg["interleaved"]}
-    return [Dispatch("kv_update", [qkv, state, rope_table, kcache, vcache], params, grid, spec)]
+    touched = dict.fromkeys((3, 4), 2 * qkv.shape[0] * kv_heads * dim) | {2: 8 * qkv.shape[0] * dim}
+    return [Dispatch("kv_update", [qkv, state, rope_table, kcache, vcache], params, grid, spec, touched=touched)]
 
 
 OPS["kv_update"] = Op(_kv_update_shape, _kv_update_definition, _kv_update, inplace=3, writes=(4,))
@@ -415,17 +427,19 @@ def _attention(hw: Hardware, node: Any) -> list[Dispatch]:
     params["scale"] = dim**-0.5
     spec = {"INTERLEAVED": node.arg["interleaved"], **hw.workgroup(max(8, 1 << (dim // 8 - 1).bit_length()))}
     bind = [qkv, state, rope_table, kcache, vcache, node]
+    touched = dict.fromkeys((3, 4), 2 * count * kv_heads * dim) | {2: 8 * count * dim}
+    read = {"touched": touched, "a_position": (4 * kv_heads * dim, 4 * count * heads * dim)}
     stem = "attention_serial" if dim % 8 else "attention_split" if count == 1 and node.arg["long"] else "attention"
     stem = picked("attention", stem, ("attention", "attention_split", "attention_serial"))
     if stem == "attention_serial":
         spec.pop("WG", None)
-        return [Dispatch(stem, bind, params, hw.grid(-(-count * heads // 4)), spec)]
+        return [Dispatch(stem, bind, params, hw.grid(-(-count * heads // 4)), spec, **read)]
     if stem == "attention":
-        return [Dispatch(stem, bind, params, (heads, count, 1), spec)]
+        return [Dispatch(stem, bind, params, (heads, count, 1), spec, **read)]
     parts = node.node("temp", shape=(count, heads, SPLITS, dim + 2))
     merge = {"rows": count, "heads": heads, "head_dim": dim, "splits": SPLITS}
     return [
-        Dispatch(stem, [*bind[:-1], parts], params | {"splits": SPLITS}, (SPLITS, heads, count), spec),
+        Dispatch(stem, [*bind[:-1], parts], params | {"splits": SPLITS}, (SPLITS, heads, count), spec, **read),
         Dispatch("attention_merge", [parts, node], merge, (-(-dim // 64), heads, count)),
     ]
 
@@ -460,6 +474,9 @@ def _sample(hw: Hardware, node: Any) -> list[Dispatch]:
             "sample_draw", [logits, settings, parts, candidates, penalties, tokens, state], params, (1, 1, 1), spec
         ),
     ]
+    for d in dispatches[1:3]:  # a greedy token ends them before they read anything
+        d.touched = {0: 0, 3: 0, 4: 0, 5: 0}
+    dispatches[3].touched = {0: 0, 3: 0, 4: 4, 5: 4}
     if logprobs:
         dispatches.append(
             Dispatch("sample_logprobs", [logits, tokens, parts, state, *logprobs], params, (1, 1, 1), spec)

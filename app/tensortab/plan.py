@@ -5,7 +5,8 @@
  "kernels": [{"label", "code": WGSL, "bindings": [buffer binding type, ...]}],
  "params":  base64 of the uniform buffer,
  "steps":   [{"kernel", "bind": [[buffer, offset, size], ...], "params": offset, "grid": [x, y, z],
-              "flops", "nodes": [number in graph, ...], "result": bind of the last node}],
+              "flops", "bytes", "a_position": [bytes, flops] more for each position in the cache,
+              "nodes": [number in graph, ...], "result": bind of the last node}],
  "graph":   [{"op", "src", "arg", "shape", "dtype", "bind"}]}     what it means; only the CPU device reads it
 """
 
@@ -89,6 +90,8 @@ def build(dispatches: list[Dispatch], outputs: list[Tensor], hw: Hardware) -> tu
         bind = [bound(t) for t in (*d.bind, *d.extra)]
         flops = sum(OPS[n.op].flops(n) for n in d.nodes)
         steps.append({"kernel": number, "bind": bind, "params": offset, "grid": list(d.grid), "flops": flops})
+        ranges = {(buffer, at): d.touched.get(n, size) for n, (buffer, at, size) in enumerate(bind)}
+        steps[-1] |= {"bytes": sum(ranges.values()), "a_position": list(d.a_position)}
     plan = {
         "version": VERSION,
         "buffers": buffers,
