@@ -428,7 +428,7 @@ def _attention(hw: Hardware, node: Any) -> list[Dispatch]:
     spec = {"INTERLEAVED": node.arg["interleaved"], **hw.workgroup(max(8, 1 << (dim // 8 - 1).bit_length()))}
     bind = [qkv, state, rope_table, kcache, vcache, node]
     touched = dict.fromkeys((3, 4), 2 * count * kv_heads * dim) | {2: 8 * count * dim}
-    read = {"touched": touched, "a_position": (4 * kv_heads * dim, 4 * count * heads * dim)}
+    read: dict[str, Any] = {"touched": touched, "a_position": (4 * kv_heads * dim, 4 * count * heads * dim)}
     stem = "attention_serial" if dim % 8 else "attention_split" if count == 1 and node.arg["long"] else "attention"
     stem = picked("attention", stem, ("attention", "attention_split", "attention_serial"))
     if stem == "attention_serial":
