@@ -34,8 +34,8 @@ def bars(kernels: list) -> list:
     if len(rest) == 1:
         shown += rest
     elif rest:
-        count, spent, floor = [sum([bar[place] for bar in rest]) for place in (1, 2, 3)]
-        shown.append(("%d others" % len(rest), count, spent, floor))
+        spent, floor = sum([bar[2] for bar in rest]), sum([bar[3] for bar in rest])
+        shown.append(("%d others" % sum([bar[1] for bar in rest]), 1, spent, floor))
     return shown
 
 
@@ -43,20 +43,19 @@ def drawing(kernels: list, width: float) -> tuple:
     """(height in pixels, [(tag, attributes, text)]) of the picture, `width` pixels wide."""
     shown = bars(kernels)
     narrow = width < NARROW
-    left, right = (0, 0) if narrow else (196, 148)
+    left, right = (0, 0) if narrow else (248, 140)
     room, longest = width - left - right, max([bar[2] for bar in shown])
-    step, top = (46, 0) if narrow else (34, 22)
+    step, top = (50 if narrow else 34), 22
     parts = []
 
     def text(x: float, y: float, cls: str, words: str, anchor: str = "start") -> None:
         parts.append(("text", {"x": round(x, 1), "y": round(y, 1), "class": cls, "text-anchor": anchor}, words))
 
-    if not narrow:
-        text(width - 62, 12, "head", "a token", "end")
-        text(width, 12, "head", "floor", "end")
+    text(width - 62, 12, "head", "a token", "end")
+    text(width, 12, "head", "floor", "end")
     for place, (words, count, spent, floor) in enumerate(shown):
         y = top + place * step
-        times = " × %d" % count if count > 1 else ""
+        times = "  × %d" % count if count > 1 else ""
         bar_y = y + 20 if narrow else y + 4
         middle = y + 13 if narrow else y + 19
         text(0, middle, "name", words + times)

@@ -5,11 +5,12 @@ The floor of a kernel is the time that its bytes need at the measured bandwidth,
 that bandwidth. What comes from a cache may be quicker than its floor.
 """
 
+import asyncio
 import math
 import random
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
 
@@ -49,27 +50,28 @@ async def measure(
     """
     stages = ["read", "multiply", "dispatch", *(["tokens", "kernels"] if generator else [])]
 
-    def report(stage: str, share: float = 0) -> None:
+    async def report(stage: str, share: float = 0) -> None:
         on_progress(stage, stages.index(stage) + share, len(stages))
+        await asyncio.sleep(0)  # natively nothing else waits: here others run, and a cancel is heard
 
     info = device.info
     names = ("vendor", "architecture", "device", "description", "fallback")
     result: dict[str, Any] = {"adapter": {name: info[name] for name in names}, "tier": tier(info)}
     result |= {"features": info["features"], "limits": info["limits"]}
-    report("read")
+    await report("read")
     result["read_bytes"], result["read_gb_s"] = await _bandwidth(device)
-    report("multiply")
+    await report("multiply")
     hw, result["tflops"] = hardware(info), {}
     for name in ("f32", "f16") if f16(info) else ("f32",):
         result["matmul_n"], result["tflops"][name] = await _tflops(device, replace(hw, f16=name == "f16"))
-    report("dispatch")
+    await report("dispatch")
     result["dispatch_us"] = 1e6 * await _dispatch_seconds(device)
     if generator is not None:
-        report("tokens")
+        await report("tokens")
         result |= await _tokens(generator, lambda share: report("tokens", share))
         floor = result["weight_bytes_a_token"] / (1e9 * result["read_gb_s"])
         result["floor_tokens_per_second"] = 1 / floor
-        report("kernels")
+        await report("kernels")
         if "timestamp-query" in info["features"]:
             result |= await _kernels(generator, result)
     on_progress(stages[-1], len(stages), len(stages))
@@ -179,25 +181,25 @@ async def _dispatch_seconds(device: Device) -> float:
 # The model
 
 
-async def _tokens(generator: Generator, report: Callable[[float], None]) -> dict[str, Any]:
+async def _tokens(generator: Generator, report: Callable[[float], Awaitable[None]]) -> dict[str, Any]:
     """Greedy tokens after a fixed prompt, whatever they say. The cache keeps what it then holds; a chat starts anew."""
     prompt = _prompt(generator)
 
-    async def decode(count: int) -> float:
-        """Seconds of a token after the first."""
+    async def decode(count: int, start: float, span: float) -> float:
+        """Seconds of a token after the first; `start` and `span` are its part of the progress."""
         made, first = 0, 0.0
         tokens = generator.generate(prompt, Sampling(), count)
         try:
             async for _ in tokens:
                 first, made = first or time.perf_counter(), made + 1
-                report(made / (count + 4))
+                await report(start + span * made / count)
             return (time.perf_counter() - first) / (made - 1)
         finally:
             await tokens.aclose()
 
-    slow = await decode(4)  # compiles and warms
+    slow = await decode(4, 0, 0.2)  # compiles and warms
     count = min(TOKENS, generator.context // 2, max(8, int(TOKEN_SECONDS / slow)))
-    seconds = await decode(count)
+    seconds = await decode(count, 0.2, 0.8)
     table, head = generator.model.embed_tokens.weights, generator.model.lm_head.weights
     unread = 0 if table is head else sum(w.buffer.nbytes for w in table if w.buffer)  # one row of it is read
     return {
