@@ -101,9 +101,10 @@ class Lab:
         busy, obstacle = bool(self.engine.measuring), self.obstacle()
         info = self.engine.info
         self.gpu.textContent = notice.adapter_name(info) or "This graphics card"
-        self.sub.textContent = (
-            "What it can do, measured with TensorTab’s own kernels, and how close the model comes to it. "
-            "Takes %s; the numbers stay in this tab." % ("about a minute" if notice.software(info) else "some seconds"))
+        slow = notice.software(info)
+        self.sub.textContent = "%sWhat it can do, measured with TensorTab’s own kernels, and how close the model comes to " \
+            "it. Takes %s; the numbers stay in this tab." % (
+                ("No graphics card: the processor does its work. ", "about a minute") if slow else ("", "some seconds"))
         show(self.go, not busy)
         self.go.disabled = bool(obstacle)
         self.go.textContent = "Measure again" if self.result else "Measure"
@@ -195,8 +196,8 @@ class Lab:
                   cls="legend", aria_hidden="true")
 
     def small_print(self, made: dict) -> str:
-        text = ("At position %d of a text. Each kernel is timed alone, which adds some µs to it: the sum is more than "
-                "a token takes." % made["position"])
+        text = ("At position %d of a text. Each kernel is timed alone, which adds some µs to it, so the sum may be more "
+                "than a token takes." % made["position"])
         if made["clock_us"]:
             text += (" This browser rounds GPU times to %s; these are means of many. In Chrome, chrome://flags/"
                      "#enable-webgpu-developer-features gives exact ones." % amount(made["clock_us"] / 1e6, "s"))

@@ -134,7 +134,7 @@ async def _timed(device: Device, output: Tensor, hw: Hardware | None = None) -> 
 async def _bandwidth(device: Device) -> tuple[int, float]:
     """(bytes of the largest buffer that was read in time, GB/s): small ones would be read from a cache."""
     limits, row = device.info["limits"], 4 * READ_COLUMNS
-    most = min(1 << 26 if device.info["fallback"] else 1 << 30, *map(limits.get, _SIZES)) // row * row
+    most = min(1 << 26 if device.info["fallback"] else 1 << 29, *map(limits.get, _SIZES)) // row * row
     size, measured = min(most, 1 << 23), (0, 0.0)
     while True:
         try:
