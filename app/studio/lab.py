@@ -20,6 +20,7 @@ LIMITS = [  # WebGPU's name, ours, whether in bytes
     ("maxComputeInvocationsPerWorkgroup", "Invocations of a workgroup", False),
     ("maxStorageBuffersPerShaderStage", "Buffers of a kernel", False),
 ]
+NO_ENGINE = ("no_webgpu", "no_adapter", "crashed")  # errors after which nothing can be asked
 COLUMNS = ["Part", "Times", "µs each", "Floor, µs", "Floor / time", "MB", "MFLOP", "GB/s", "Kernel"]
 
 
@@ -87,7 +88,7 @@ class Lab:
     def obstacle(self) -> str:
         """Why nothing can be measured now; "" if it can."""
         state = self.engine.state
-        if state == "failed" and not self.engine.info:
+        if state == "failed" and (not self.engine.info or self.engine.error["code"] in NO_ENGINE):
             return "%s. %s" % explain(self.engine.error["code"])[:2]
         return {"starting": "The engine is starting …", "loading": "A model is being loaded: measure when it is ready.",
                 "answering": "An answer is being written: measure when it is done."}.get(state, "")
@@ -101,10 +102,9 @@ class Lab:
         busy, obstacle = bool(self.engine.measuring), self.obstacle()
         info = self.engine.info
         self.gpu.textContent = notice.adapter_name(info) or "This graphics card"
-        slow = notice.software(info)
-        self.sub.textContent = "%sWhat it can do, measured with TensorTab’s own kernels, and how close the model comes to " \
-            "it. Takes %s; the numbers stay in this tab." % (
-                ("No graphics card: the processor does its work. ", "about a minute") if slow else ("", "some seconds"))
+        slow = "It computes on the processor, so measuring takes about a minute. " if notice.software(info) else ""
+        self.sub.textContent = ("What it can do, measured with TensorTab’s own kernels, and how close the model comes "
+                                "to it. %sThe numbers stay in this tab." % slow)
         show(self.go, not busy)
         self.go.disabled = bool(obstacle)
         self.go.textContent = "Measure again" if self.result else "Measure"
@@ -196,8 +196,8 @@ class Lab:
                   cls="legend", aria_hidden="true")
 
     def small_print(self, made: dict) -> str:
-        text = ("At position %d of a text. Each kernel is timed alone, which adds some µs to it, so the sum may be more "
-                "than a token takes." % made["position"])
+        text = ("At position %d of a text. Each kernel is timed alone, which adds some µs to it, so the sum may be "
+                "more than a token takes." % made["position"])
         if made["clock_us"]:
             text += (" This browser rounds GPU times to %s; these are means of many. In Chrome, chrome://flags/"
                      "#enable-webgpu-developer-features gives exact ones." % amount(made["clock_us"] / 1e6, "s"))

@@ -418,6 +418,10 @@ def test_a_crashed_engine_can_be_started_again(page: Page) -> None:
     page.wait("document.querySelector('#notice').dataset.code === 'crashed'")
     assert page.turns()[1].startswith("The sky is")
     assert "interrupted" in page.text(".turn:last-child .figures")
+    page.click("#to-lab")
+    page.wait("document.querySelector('.lab-note').innerText.startsWith('The engine stopped')")
+    page.click(".lab [href='#chat']")
+    page.wait("document.querySelector('#main').checkVisibility()")
     page.click("[data-act=restart]")
     page.wait("document.documentElement.dataset.engine === 'ready'")
     page.send("short now")
@@ -602,6 +606,9 @@ def test_without_webgpu_old_chats_stay_readable(page: Page) -> None:
         page.wait("document.querySelector('#notice').dataset.code === 'no_webgpu'")
         page.answered(2)
         assert page.turns() == ["short", "A short answer."]
+        page.click("#to-lab")
+        page.wait("document.querySelector('.lab-note').innerText.startsWith('This browser has no WebGPU')")
+        assert page.js("document.querySelector('[data-act=measure]').disabled") is True
     finally:
         page.browser.driver.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", script)
 
