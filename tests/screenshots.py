@@ -49,8 +49,6 @@ def main(folder: Path) -> None:
         wait_for(page, "Boolean(document.querySelector('.roofline'))", 300)
         page.evaluate("void document.activeElement.blur()")
         picture("lab", 1280, 1240)
-        picture("lab-dark", 1280, 1240, theme="dark")
-        picture("lab-phone", 390, 844)
     finally:
         page.close()
         site.stop()

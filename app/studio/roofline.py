@@ -65,6 +65,8 @@ def drawing(kernels: list, width: float) -> tuple:
         parts.append(("rect", {"x": left, "y": bar_y, "width": round(length, 1), "height": 20, "class": "spent"}, ""))
         inside = min(length, length * floor / spent if spent else 0)
         parts.append(("rect", {"x": left, "y": bar_y, "width": round(inside, 1), "height": 20, "class": "floor"}, ""))
+        mark = left + max(0, inside - 2)
+        parts.append(("rect", {"x": round(mark, 1), "y": bar_y, "width": 2, "height": 20, "class": "mark"}, ""))
     return top + step * len(shown), parts
 
 
