@@ -102,7 +102,7 @@ class Lab:
         busy, obstacle = bool(self.engine.measuring), self.obstacle()
         info = self.engine.info
         self.gpu.textContent = notice.adapter_name(info) or "This graphics card"
-        slow = "It computes on the processor, so measuring takes about a minute. " if notice.software(info) else ""
+        slow = "It computes on the processor: measuring takes about a minute. " if notice.software(info) else ""
         self.sub.textContent = ("What it can do, measured with TensorTab’s own kernels, and how close the model comes "
                                 "to it. %sThe numbers stay in this tab." % slow)
         show(self.go, not busy)

@@ -23,6 +23,8 @@ def duration(seconds: float) -> str:
 
 def digits(value: float) -> str:
     """Three digits, or all before the point, or three behind it: 2.10, 45.3, 31,400, 0.005."""
+    if value < 0.0005:
+        return "0"
     if value < 99.95:
         return "%.*f" % (3 if value < 0.0995 else 2 if value < 9.995 else 1, value)
     text, groups = "%d" % round(value), []

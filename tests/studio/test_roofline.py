@@ -68,6 +68,6 @@ def test_amounts(value: float, unit: str, words: str) -> None:
 
 
 def test_digits_and_shares() -> None:
-    numbers = (31400.4, 1234567, 999.6, 99.96, 9.996, 0.5, 0.0052)
-    assert [digits(n) for n in numbers] == ["31,400", "1,234,567", "1,000", "100", "10.0", "0.50", "0.005"]
+    numbers = (31400.4, 1234567, 999.6, 99.96, 9.996, 0.5, 0.0052, 0.0004)
+    assert [digits(n) for n in numbers] == ["31,400", "1,234,567", "1,000", "100", "10.0", "0.50", "0.005", "0"]
     assert [share(n) for n in (0.0042, 0.0996, 0.43, 1.2)] == ["0.4 %", "10 %", "43 %", "120 %"]
