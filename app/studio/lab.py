@@ -34,6 +34,7 @@ class Lab:
         self.note = el("p", cls="lab-note")
         self.go = button("Measure", "measure", cls="primary")
         self.copy = button("Copy as JSON", "copy-lab")
+        self.load = el("a", "Load a model", href="#chat", cls="quiet")
         self.stage, self.bar = el("h3"), el("progress", max="1", aria_label="Measuring")
         self.progress = el("div", el("div", self.stage, self.bar, cls="what"), button("Cancel", "measure-cancel"),
                            cls="notice")
@@ -41,8 +42,9 @@ class Lab:
         self.gpu, self.sub = el("h2", cls="hello-head"), el("p", cls="hello-sub")
         self.measured, self.device = el("div"), el("section", cls="lab-device")
         self.figure = None
-        fill(by_id("lab-body"), el("section", self.gpu, self.sub, el("div", self.go, self.copy, cls="row"), self.note,
-                                   self.progress, self.problem_box, cls="lab-head"), self.measured, self.device)
+        row = el("div", self.go, self.copy, self.load, cls="row")
+        head = el("section", self.gpu, self.sub, row, self.note, self.progress, self.problem_box, cls="lab-head")
+        fill(by_id("lab-body"), head, self.measured, self.device)
 
     def show(self, visible: bool) -> None:
         self.shown = visible
@@ -109,6 +111,7 @@ class Lab:
         self.go.disabled = bool(obstacle)
         self.go.textContent = "Measure again" if self.result else "Measure"
         show(self.copy, self.result is not None and not busy)
+        show(self.load, self.engine.state == "idle" and not busy)
         show(self.progress, busy)
         self.note.textContent = "" if busy else obstacle or self.hint()
         show(self.note, bool(self.note.textContent))
@@ -129,7 +132,7 @@ class Lab:
         if self.problem is not None and self.problem["code"] in ("aborted", "ended"):
             return "It was stopped: nothing new was measured."
         if self.engine.model is None:
-            return "No model is loaded, so only the graphics card is measured. Load one in the chat to see its tokens."
+            return "No model is loaded: only the graphics card is measured, and no tokens."
         return "" if self.result else "Measures the graphics card, and one token of %s." % self.engine.model
 
     def draw_device(self, info: dict) -> None:

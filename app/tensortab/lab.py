@@ -46,7 +46,8 @@ async def measure(
     kernels [{kernel, part, count, us, bytes, flops, floor_us, share}], of which `us` to `floor_us` are of one dispatch,
     position (where in the text), us_a_token, floor_us_a_token, clock_us (to what GPU times are rounded; 0: not at all).
 
-    Stages: "read", "multiply", "dispatch", "tokens", "kernels"; `done` of `total` stages. May be cancelled.
+    Stages: "read", "multiply", "dispatch", "tokens", "kernels"; `done` of `total` stages. May be cancelled. Nothing
+    else may use the model meanwhile.
     """
     stages = ["read", "multiply", "dispatch", *(["tokens", "kernels"] if generator else [])]
 
@@ -61,16 +62,16 @@ async def measure(
     await report("read")
     result["read_bytes"], result["read_gb_s"] = await _bandwidth(device)
     await report("multiply")
-    hw, result["tflops"] = hardware(info), {}
+    result["tflops"] = {}
     for name in ("f32", "f16") if f16(info) else ("f32",):
-        result["matmul_n"], result["tflops"][name] = await _tflops(device, replace(hw, f16=name == "f16"))
+        hw = replace(hardware(info), f16=name == "f16")
+        result["matmul_n"], result["tflops"][name] = await _tflops(device, hw)
     await report("dispatch")
     result["dispatch_us"] = 1e6 * await _dispatch_seconds(device)
     if generator is not None:
         await report("tokens")
         result |= await _tokens(generator, lambda share: report("tokens", share))
-        floor = result["weight_bytes_a_token"] / (1e9 * result["read_gb_s"])
-        result["floor_tokens_per_second"] = 1 / floor
+        result["floor_tokens_per_second"] = 1e9 * result["read_gb_s"] / result["weight_bytes_a_token"]
         await report("kernels")
         if "timestamp-query" in info["features"]:
             result |= await _kernels(generator, result)
@@ -134,7 +135,8 @@ async def _timed(device: Device, output: Tensor, hw: Hardware | None = None) -> 
 async def _bandwidth(device: Device) -> tuple[int, float]:
     """(bytes of the largest buffer that was read in time, GB/s): small ones would be read from a cache."""
     limits, row = device.info["limits"], 4 * READ_COLUMNS
-    most = min(1 << 26 if device.info["fallback"] else 1 << 29, *map(limits.get, _SIZES)) // row * row
+    most = min(limits["maxBufferSize"], limits["maxStorageBufferBindingSize"]) // row * row
+    most = min(most, 1 << 26 if device.info["fallback"] else 1 << 29)
     size, measured = min(most, 1 << 23), (0, 0.0)
     while True:
         try:
@@ -148,9 +150,6 @@ async def _bandwidth(device: Device) -> tuple[int, float]:
         if size == most or 8 * took > PATIENCE:
             return measured
         size = min(most, 8 * size)
-
-
-_SIZES = ("maxBufferSize", "maxStorageBufferBindingSize")
 
 
 async def _tflops(device: Device, hw: Hardware) -> tuple[int, float]:
@@ -233,7 +232,7 @@ async def _kernels(generator: Generator, result: dict[str, Any]) -> dict[str, An
         made = {"kernel": label, "part": part, "count": 0, "us": 0.0, **work}
         made = kernels.setdefault((label, part, *work.values()), made)
         made["count"] += 1
-        made["us"] += row["ns"] / 1000
+        made["us"] += max(0, row["ns"]) / 1000  # a GPU's clock may step back
     ordered = sorted(kernels.values(), key=lambda made: -made["us"])
     total = sum(k["us"] for k in ordered)
     for made in ordered:
