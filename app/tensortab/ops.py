@@ -29,6 +29,9 @@ class Hardware:
     f16: bool
     max_binding: int
     workgroups: int = 65535
+    lanes: int = 0  # neighbouring invocations that are certainly in one subgroup
+    invocations: int = 256  # of a workgroup, at most
+    storage: int = 16384  # bytes of workgroup memory
 
     @property
     def type(self) -> str:
@@ -56,6 +59,7 @@ class Dispatch:
     nodes: list[Any] = field(default_factory=list)  # what it computes, the result last
     epilogue: str = ""
     extra: list[Any] = field(default_factory=list)  # operands of the epilogue
+    bake: bool = False  # parameters are constants of the kernel, which then has no uniform
     touched: dict[int, int] = field(default_factory=dict)  # bytes of an operand, where not all of it is read or written
     a_position: tuple[int, int] = (0, 0)  # bytes and flops more for each position in the cache
 
@@ -218,14 +222,23 @@ def linear_stem(hw: Hardware, count: int) -> str:
     if count > MATVEC_ROWS:
         stem = "matmul_serial" if hw.tier == "software" else "matmul"
     else:
-        stem = {"software": "matvec_serial", "default": "matvec", "subgroups": "matvec_subgroup"}[hw.tier]
+        stem = {"software": "matvec_serial", "default": "matvec", "subgroups": "matvec_int8"}[hw.tier]
     return picked("linear", stem, LINEAR_TILE)
 
 
 # outputs a workgroup (half as many if gated) and rows of x a workgroup, of each kernel of `linear`
 LINEAR_TILE = {
-    "matvec_serial": (64, 1), "matvec": (8, 1), "matvec_subgroup": (8, 1), "matmul": (64, 64), "matmul_serial": (64, 4),
+    "matvec_serial": (64, 1), "matvec": (8, 1), "matvec_subgroup": (8, 1), "matvec_int8": (0, 1), "matmul": (64, 64),
+    "matmul_serial": (64, 4),
 }  # fmt: skip
+
+
+def _matvec_int8_spec(hw: Hardware, n: int, k: int) -> dict[str, int]:
+    """Shapes that were quickest on an H100 (bench/notes.md): several outputs a team where there are enough teams."""
+    lanes = min(hw.lanes, 32)
+    spec = {"K": k, "LANES": lanes, "WG": min(hw.invocations, 512 if k > 4096 else 256)}
+    spec["OUTPUTS"] = 2 if n >= 4096 and lanes == 32 else 1
+    return spec | {"TILE": (hw.storage - 1024) // 80}
 
 
 def linear(hw: Hardware, node: Any, norm: Any = None, gated: bool = False) -> list[Dispatch]:
@@ -237,8 +250,10 @@ def linear(hw: Hardware, node: Any, norm: Any = None, gated: bool = False) -> li
     for w in weights:
         n = w.shape[0] // (2 if gated else 1)
         params = {"rows": count, "n": n, "k": w.shape[1], "blocks": blocks(w), "y_stride": width, "y_offset": offset}
-        params |= {"w_row": 0, "eps": norm.arg["eps"] if norm else 0.0}
+        params |= {"eps": norm.arg["eps"] if norm else 0.0}
         spec: dict[str, Any] = {"FORMAT": w.dtype.name}
+        if stem == "matvec_int8" and not w.dtype.quantised:
+            stem = "matvec_subgroup"
         if stem == "matmul":
             spec["T"] = hw.type
         source, gain = (norm.src[0], norm.src[1]) if norm else (x, x)
@@ -247,8 +262,15 @@ def linear(hw: Hardware, node: Any, norm: Any = None, gated: bool = False) -> li
             bind.insert(1, gain)
             spec |= {"NORM": norm is not None, "GATED": gated}
         tile, tile_rows = LINEAR_TILE[stem]
-        grid = hw.grid(-(-n // (tile // 2 if gated else tile)))
-        dispatches.append(Dispatch(stem, bind, params, (grid[0], grid[1], -(-count // tile_rows)), spec))
+        outputs = tile // 2 if gated else tile
+        if stem == "matvec_int8":
+            spec |= _matvec_int8_spec(hw, n, w.shape[1])
+            outputs = spec["OUTPUTS"] * spec["WG"] // spec["LANES"]
+        else:
+            params["w_row"] = 0
+        grid = hw.grid(-(-n // outputs))
+        grid = (grid[0], grid[1], -(-count // tile_rows))
+        dispatches.append(Dispatch(stem, bind, params, grid, spec, bake=stem == "matvec_int8"))
         offset += n
     return dispatches
 
@@ -419,6 +441,41 @@ def _attention_definition(np: Any, arg: dict, qkv: Any, state: Any, rope_table: 
     return out
 
 
+ATTENTIONS = ("attention", "attention_split", "attention_serial", "attention_step")
+
+
+def takes_update(hw: Hardware, node: Any) -> bool:
+    """Whether the kernel of an attention can do the kv_update before it, too."""
+    _, _, dim, _ = _heads(node.arg, node.src[3])
+    fits = hw.tier == "subgroups" and node.src[0].shape[0] == 1 and dim % 8 == 0
+    return fits and picked("attention", "attention_step", ATTENTIONS) == "attention_step"
+
+
+def attention_step(hw: Hardware, node: Any) -> list[Dispatch]:
+    """Attention of one row and the kv_update before it."""
+    qkv, state, rope_table, kcache, vcache = node.src
+    heads, kv_heads, dim, context = _heads(node.arg, kcache)
+    lanes, splits = math.gcd(dim // 8, 16, hw.lanes), SPLITS if node.arg["long"] else 1
+    size = 256 if splits > 1 else 512
+    while size > hw.invocations or size // hw.lanes * dim * 4 > hw.storage - 2048:
+        size //= 2
+    spec = {"INTERLEAVED": node.arg["interleaved"], "HEAD_DIM": dim, "LANES": lanes, "SPAN": min(hw.lanes, 32)}
+    spec |= {"WG": size, "SPLIT": splits > 1}
+    params = {"heads": heads, "kv_heads": kv_heads, "context": context, "splits": splits, "scale": dim**-0.5}
+    touched = dict.fromkeys((3, 4), 2 * kv_heads * dim) | {2: 8 * dim}
+    target = node.node("temp", shape=(1, heads, splits, dim + 2)) if splits > 1 else node
+    bind = [qkv, state, rope_table, kcache, vcache, target]
+    step = Dispatch("attention_step", bind, params, (splits, heads, 1), spec, bake=True, touched=touched)
+    step.a_position = (4 * kv_heads * dim, 4 * heads * dim)
+    return [step, *_attention_merge(target, node, heads, dim)] if splits > 1 else [step]
+
+
+def _attention_merge(parts: Any, node: Any, heads: int, dim: int) -> list[Dispatch]:
+    rows, _, splits, _ = parts.shape
+    params = {"rows": rows, "heads": heads, "head_dim": dim, "splits": splits}
+    return [Dispatch("attention_merge", [parts, node], params, (-(-dim // 64), heads, rows))]
+
+
 def _attention(hw: Hardware, node: Any) -> list[Dispatch]:
     qkv, state, rope_table, kcache, vcache = node.src
     heads, kv_heads, dim, context = _heads(node.arg, kcache)
@@ -430,18 +487,15 @@ def _attention(hw: Hardware, node: Any) -> list[Dispatch]:
     touched = dict.fromkeys((3, 4), 2 * count * kv_heads * dim) | {2: 8 * count * dim}
     read: dict[str, Any] = {"touched": touched, "a_position": (4 * kv_heads * dim, 4 * count * heads * dim)}
     stem = "attention_serial" if dim % 8 else "attention_split" if count == 1 and node.arg["long"] else "attention"
-    stem = picked("attention", stem, ("attention", "attention_split", "attention_serial"))
+    stem = picked("attention", stem, ATTENTIONS)
     if stem == "attention_serial":
         spec.pop("WG", None)
         return [Dispatch(stem, bind, params, hw.grid(-(-count * heads // 4)), spec, **read)]
     if stem == "attention":
         return [Dispatch(stem, bind, params, (heads, count, 1), spec, **read)]
     parts = node.node("temp", shape=(count, heads, SPLITS, dim + 2))
-    merge = {"rows": count, "heads": heads, "head_dim": dim, "splits": SPLITS}
-    return [
-        Dispatch(stem, [*bind[:-1], parts], params | {"splits": SPLITS}, (SPLITS, heads, count), spec, **read),
-        Dispatch("attention_merge", [parts, node], merge, (-(-dim // 64), heads, count)),
-    ]
+    split = Dispatch(stem, [*bind[:-1], parts], params | {"splits": SPLITS}, (SPLITS, heads, count), spec, **read)
+    return [split, *_attention_merge(parts, node, heads, dim)]
 
 
 OPS["attention"] = Op(_attention_shape, _attention_definition, _attention)

@@ -84,7 +84,7 @@ def build(dispatches: list[Dispatch], outputs: list[Tensor], hw: Hardware) -> tu
     kernels: dict[str, tuple[int, Kernel]] = {}
     params, steps = bytearray(), []
     for d in dispatches:
-        made = kernel(d.stem, d.epilogue, len(d.extra), **d.spec)
+        made = kernel(d.stem, d.epilogue, len(d.extra), tuple(d.params.items()) if d.bake else (), **d.spec)
         number = kernels.setdefault(made.label, (len(kernels), made))[0]
         offset = _slot(params, made.pack(d.params))
         bind = [bound(t) for t in (*d.bind, *d.extra)]
@@ -105,7 +105,9 @@ def build(dispatches: list[Dispatch], outputs: list[Tensor], hw: Hardware) -> tu
 
 
 def _slot(params: bytearray, data: bytes) -> int:
-    """Offset of these bytes in the uniform buffer; equal parameters share a slot."""
+    """Offset of these bytes in the uniform buffer; equal parameters share a slot, and none need none."""
+    if not data:
+        return 0
     data = data.ljust(ALIGN, b"\0")
     for offset in range(0, len(params), ALIGN):
         if params[offset : offset + ALIGN] == data:

@@ -89,7 +89,7 @@ def token_bytes(device: Device, context: int, position: int) -> int:
     return total
 
 
-@pytest.mark.parametrize("position", [40, LONG + 10])
+@pytest.mark.parametrize("position", [40, LONG["default"] + 10])
 def test_bytes_are_those_of_the_token_and_not_of_the_buffers(position: int) -> None:
     """The cache counts up to the position, however long the context is, and the embedding with one row."""
     device = native("wgpu")
