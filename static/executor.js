@@ -142,12 +142,15 @@ class Executor {
 
   // plan, and buffers {name: id} for the plan's named buffers: objects or their JSON text. Resolves to a handle.
   async load(plan, buffers = {}) {
-    await this.#settle();
+    this.#ready();
     if (typeof plan === "string") plan = JSON.parse(plan);
     if (typeof buffers === "string") buffers = JSON.parse(buffers);
     const named = new Map(Object.entries(buffers));
     const ids = this.#checked(plan, named);
-    const pipelines = await Promise.all(plan.kernels.map((kernel) => this.#pipeline(kernel)));
+    const compiling = Promise.all(plan.kernels.map((kernel) => this.#pipeline(kernel))); // begins before any wait
+    compiling.catch(() => {}); // awaited below, after the buffers' verdicts
+    await this.#settle();
+    const pipelines = await compiling;
     this.#ready();
 
     const loaded = { own: [], params: this.#params(plan.params), steps: [], checked: false, error: null };
