@@ -134,9 +134,19 @@ class Weights:
             done += sum(i.nbytes for i in infos)
         staging = Tensor.of("staging", (CHUNK // 4,), u32)
         assert staging.buffer is not None
+        place = staging.buffer.on(device)
         spans = deque(_spans(self._pieces))
         reads: deque[tuple[list[_Piece], asyncio.Future]] = deque()
         repacked: asyncio.Future = asyncio.ensure_future(asyncio.sleep(0))
+
+        async def repack(before: asyncio.Future, program: Program, data: Any) -> None:
+            try:
+                await before  # staging is free again
+                device.write(place, 0, data)
+                await program.replay()
+            finally:
+                program.unload()
+
         try:
             while spans or reads:
                 while spans and len(reads) < AHEAD:
@@ -146,10 +156,9 @@ class Weights:
                 reads.popleft()
                 program = Program(device, [node for piece in span for node in _repack(staging, piece, span[0].offset)])
                 await program.load()
-                await repacked  # staging is free again
+                before, repacked = repacked, asyncio.ensure_future(repack(repacked, program, data))
+                await before
                 on_progress(done, total)
-                device.write(staging.buffer.on(device), 0, data)
-                repacked = asyncio.ensure_future(_once(program))
                 done += sum(piece.nbytes for piece in span)
             await repacked
             on_progress(done, total)
@@ -186,13 +195,6 @@ def _spans(pieces: list[_Piece]) -> Iterator[list[_Piece]]:
 
 async def _read(span: list[_Piece]) -> Any:
     return await span[0].info.source.chunk(span[0].offset, span[-1].end - span[0].offset)
-
-
-async def _once(program: Program) -> None:
-    try:
-        await program.replay()
-    finally:
-        program.unload()
 
 
 def _repack(staging: Tensor, piece: _Piece, offset: int) -> list[Tensor]:
