@@ -1,5 +1,6 @@
 """text-generation: a prompt or a conversation goes on. Called as in transformers, or by `.chat` as OpenAI's client."""
 
+import asyncio
 from collections.abc import AsyncGenerator
 from typing import Any
 
@@ -21,14 +22,19 @@ async def create(model: Any, device: Any, context: int | None, on_progress: Prog
     model = DEFAULT if model is None else model
     source = await find(model, lambda done, total: on_progress("download", done, total))
     checkpoint = await open_checkpoint(source)
-    name = str(getattr(source, "name", model))
-    made = TextGeneration(name, load_tokenizer(checkpoint), Generator(checkpoint, device, context))
+    generator = Generator(checkpoint, device, context)
+    loading = asyncio.ensure_future(generator.load(on_progress))
     try:
-        await made.generator.load(on_progress)
+        for _ in range(2):  # the plans are made, and their tasks begun: kernels compile and weights are read ...
+            await asyncio.sleep(0)
+        tokenizer = load_tokenizer(checkpoint)  # ... while this keeps Python busy
+        await loading
     except BaseException:  # stopped by the user, too
-        made.free()
+        loading.cancel()
+        await asyncio.wait([loading])
+        generator.free()
         raise
-    return made
+    return TextGeneration(str(getattr(source, "name", model)), tokenizer, generator)
 
 
 class TextGeneration:
