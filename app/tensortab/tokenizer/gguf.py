@@ -64,13 +64,13 @@ def _id(metadata: dict[str, Any], name: str, size: int) -> int | None:
 
 def _byte_pairs(metadata: dict[str, Any], vocab: dict[str, int]) -> dict[str, Any]:
     """Byte-level BPE, as GPT-2's; tokenizer.ggml.pre says where words begin."""
-    merges = []
-    for merge in _list(metadata, "merges", str):
-        left, _, right = merge[1:].partition(" ")
-        left = merge[:1] + left
+    merges = _list(metadata, "merges", str)
+    for merge in merges:
+        left, right = _parts(merge)
         if left not in vocab or right not in vocab or left + right not in vocab:
             raise _bad(f"merges {merge!r}, which isn't in its vocabulary")
-        merges.append([left, right])
+    if "".join(merges).count(" ") > len(merges):  # a token has a space in it, so "left right" would not be clear
+        merges = [_parts(merge) for merge in merges]
     pre = metadata.get("tokenizer.ggml.pre")  # files from before May 2024 don't say, and guessing spoils the ids
     if not isinstance(pre, str) or pre not in BY_NAME:
         raise _bad(
@@ -84,6 +84,11 @@ def _byte_pairs(metadata: dict[str, Any], vocab: dict[str, int]) -> dict[str, An
         | {"dropout": None, "unk_token": None, "continuing_subword_prefix": None, "end_of_word_suffix": None}
         | {"fuse_unk": False, "byte_fallback": False},
     }
+
+
+def _parts(merge: str) -> tuple[str, str]:
+    left, _, right = merge[1:].partition(" ")
+    return merge[:1] + left, right
 
 
 def _sentence_pieces(metadata: dict[str, Any], vocab: dict[str, int], types: list[int]) -> dict[str, Any]:
