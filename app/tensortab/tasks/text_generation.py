@@ -1,6 +1,5 @@
 """text-generation: a prompt or a conversation goes on. Called as in transformers, or by `.chat` as OpenAI's client."""
 
-import asyncio
 from collections.abc import AsyncGenerator
 from typing import Any
 
@@ -23,15 +22,9 @@ async def create(model: Any, device: Any, context: int | None, on_progress: Prog
     source = await find(model, lambda done, total: on_progress("download", done, total))
     checkpoint = await open_checkpoint(source)
     generator = Generator(checkpoint, device, context)
-    loading = asyncio.ensure_future(generator.load(on_progress))
     try:
-        for _ in range(2):  # the plans are made, and their tasks begun: kernels compile and weights are read ...
-            await asyncio.sleep(0)
-        tokenizer = load_tokenizer(checkpoint)  # ... while this keeps Python busy
-        await loading
+        tokenizer = await generator.load(on_progress, lambda: load_tokenizer(checkpoint))
     except BaseException:  # stopped by the user, too
-        loading.cancel()
-        await asyncio.wait([loading])
         generator.free()
         raise
     return TextGeneration(str(getattr(source, "name", model)), tokenizer, generator)

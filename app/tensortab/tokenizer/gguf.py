@@ -16,9 +16,9 @@ def from_gguf(metadata: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]
     types = _list(metadata, "token_type", int) if "tokenizer.ggml.token_type" in metadata else [NORMAL] * len(tokens)
     if len(types) != len(tokens):
         raise _bad(f"has {len(tokens)} tokens but {len(types)} token types")
-    vocab: dict[str, int] = {}
-    for id, token in enumerate(tokens):
-        vocab.setdefault(token, id)
+    vocab = dict(zip(tokens, range(len(tokens)), strict=True))
+    if len(vocab) < len(tokens):  # of equal tokens the first counts
+        vocab |= dict(zip(reversed(tokens), reversed(range(len(tokens))), strict=True))
     if model == "gpt2":
         tokenizer = _byte_pairs(metadata, vocab)
     elif model == "llama":
@@ -66,7 +66,9 @@ def _byte_pairs(metadata: dict[str, Any], vocab: dict[str, int]) -> dict[str, An
     """Byte-level BPE, as GPT-2's; tokenizer.ggml.pre says where words begin."""
     merges = _list(metadata, "merges", str)
     for merge in merges:
-        left, right = _parts(merge)
+        left, _, right = merge.partition(" ")
+        if not left:
+            left, right = _parts(merge)
         if left not in vocab or right not in vocab or left + right not in vocab:
             raise _bad(f"merges {merge!r}, which isn't in its vocabulary")
     if "".join(merges).count(" ") > len(merges):  # a token has a space in it, so "left right" would not be clear
@@ -87,6 +89,7 @@ def _byte_pairs(metadata: dict[str, Any], vocab: dict[str, int]) -> dict[str, An
 
 
 def _parts(merge: str) -> tuple[str, str]:
+    """The first token has a character at least, be it a space."""
     left, _, right = merge[1:].partition(" ")
     return merge[:1] + left, right
 
