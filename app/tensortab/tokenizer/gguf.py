@@ -64,15 +64,15 @@ def _id(metadata: dict[str, Any], name: str, size: int) -> int | None:
 
 def _byte_pairs(metadata: dict[str, Any], vocab: dict[str, int]) -> dict[str, Any]:
     """Byte-level BPE, as GPT-2's; tokenizer.ggml.pre says where words begin."""
-    merges = _list(metadata, "merges", str)
-    for merge in merges:
-        left, _, right = merge.partition(" ")
-        if not left:
-            left, right = _parts(merge)
-        if left not in vocab or right not in vocab or left + right not in vocab:
+    merges = []
+    for merge in _list(metadata, "merges", str):
+        pair = merge.split(" ")
+        if len(pair) != 2 or not pair[0]:  # a token has a space in it, the first one perhaps as its first character
+            left, _, right = merge[1:].partition(" ")
+            pair = [merge[:1] + left, right]
+        if pair[0] not in vocab or pair[1] not in vocab or pair[0] + pair[1] not in vocab:
             raise _bad(f"merges {merge!r}, which isn't in its vocabulary")
-    if "".join(merges).count(" ") > len(merges):  # a token has a space in it, so "left right" would not be clear
-        merges = [_parts(merge) for merge in merges]
+        merges.append(pair)
     pre = metadata.get("tokenizer.ggml.pre")  # files from before May 2024 don't say, and guessing spoils the ids
     if not isinstance(pre, str) or pre not in BY_NAME:
         raise _bad(
@@ -86,12 +86,6 @@ def _byte_pairs(metadata: dict[str, Any], vocab: dict[str, int]) -> dict[str, An
         | {"dropout": None, "unk_token": None, "continuing_subword_prefix": None, "end_of_word_suffix": None}
         | {"fuse_unk": False, "byte_fallback": False},
     }
-
-
-def _parts(merge: str) -> tuple[str, str]:
-    """The first token has a character at least, be it a space."""
-    left, _, right = merge[1:].partition(" ")
-    return merge[:1] + left, right
 
 
 def _sentence_pieces(metadata: dict[str, Any], vocab: dict[str, int], types: list[int]) -> dict[str, Any]:
