@@ -307,7 +307,8 @@ class Executor {
   }
 
   #params(base64) {
-    const bytes = Uint8Array.from(atob(base64), (c) => c.charCodeAt(0));
+    const text = atob(base64), bytes = new Uint8Array(text.length);
+    for (let i = 0; i < text.length; i++) bytes[i] = text.charCodeAt(i);
     const usage = GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST;
     const buffer = this.#newBuffer({ size: Math.max(PARAMS, roundUp(bytes.length, PARAMS)), usage, label: "params" });
     this.#device.queue.writeBuffer(buffer, 0, bytes);
