@@ -82,12 +82,12 @@ def build(peers: bool = True) -> None:
     (SITE / "site.json").write_text(json.dumps(about))
 
 
-def drive(query: str) -> dict:
-    """What the page measures in Chromium here."""
-    server, browser = serve.start(SITE), Chromium()
+def drive(knobs: str, seconds: float = 3600) -> dict:
+    """What the page measures in Chromium here. It is left alone meanwhile."""
+    server, browser = serve.Server(SITE), Chromium()
     try:
-        browser.open(f"http://127.0.0.1:{server.server_address[1]}/?{query}")
-        return browser.evaluate("result", timeout=3600)
+        browser.open(f"{server.url}?post&{knobs}")
+        return json.loads(server.results.get(timeout=seconds))
     finally:
         browser.close()
         server.shutdown()

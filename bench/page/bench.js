@@ -1,5 +1,5 @@
 // Runs every engine in turn, several times, with the same model, prompt and number of tokens; shows the medians as a
-// table and gives everything as JSON: in `result`, on the page, and by POST to /result if asked.
+// table and gives everything as JSON, on the page and by POST to /result if asked.
 // Knobs: ?runs=3&tokens=128&prompt=128&engines=tensortab,transformers.js&machine=...&post
 
 // An engine's module has load(options) -> { about, generate(ids, count), free() }; generate gives { ids, first, last }:
@@ -140,8 +140,8 @@ async function main() {
   return result;
 }
 
-globalThis.result = main().catch((error) => ({ error: String(error?.message ?? error) }));
-const text = JSON.stringify(await globalThis.result, null, 1);
+const result = await main().catch((error) => ({ error: String(error?.message ?? error) }));
+const text = JSON.stringify(result, null, 1);
 status("Done");
 document.querySelector("#json").textContent = text;
 if (asked.has("post")) await fetch("/result", { method: "POST", body: text });
