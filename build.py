@@ -90,6 +90,7 @@ def browsers() -> None:
 def test(args: list[str]) -> int:
     with alone():
         environment("test")
+        environment("bench")
         browsers()
     build()
     failed = []

@@ -81,8 +81,8 @@ class Graph:
         """x @ w.T of a matrix that is rounded to 4 bits."""
         w = self.floats(f"{name}.weight")
         nibbles, scales, zeros = four_bits(w)
-        inputs = [x, self.constant(f"{name}.nibbles", nibbles)]
-        inputs += [self.constant(f"{name}.scales", scales.astype(self.float_type)), self.constant(f"{name}.zeros", zeros)]
+        parts = {"nibbles": nibbles, "scales": scales.astype(self.float_type), "zeros": zeros}
+        inputs = [x, *(self.constant(f"{name}.{part}", value) for part, value in parts.items())]
         return self.node("MatMulNBits", inputs, name, N=w.shape[0], K=w.shape[1], bits=4, block_size=BLOCK)
 
 
@@ -95,7 +95,8 @@ def model(checkpoint: Checkpoint, float_type: np.dtype) -> onnx.ModelProto:
     t = helper.np_dtype_to_tensor_dtype(float_type)
     embed = "model.embed_tokens.weight"
     data, scales = eight_bits(g.bytes(embed), c["vocab_size"])
-    g.constant("embed.bytes", data), g.constant("embed.scales", scales.astype(float_type))
+    g.constant("embed.bytes", data)
+    g.constant("embed.scales", scales.astype(float_type))
     shape = g.constant("embed.shape", np.array([c["vocab_size"], hidden]))
     rows = g.node("Reshape", ["embed.bytes", shape], "embed.rows")
     x = g.node("GatherBlockQuantized", [rows, "input_ids", "embed.scales"], "embed", bits=8, block_size=BLOCK,
@@ -104,7 +105,8 @@ def model(checkpoint: Checkpoint, float_type: np.dtype) -> onnx.ModelProto:
     one, axis = g.constant("one", np.array([1])), g.constant("axis", np.array([1]))
     count = g.node("ReduceSum", ["attention_mask", axis], "mask.count", keepdims=0)
     last = g.node("Cast", [g.node("Sub", [count, one], "mask.last")], "seqlens_k", to=TensorProto.INT32)
-    size = g.node("Gather", [g.node("Shape", ["attention_mask"], "mask.shape"), g.constant("1", np.array(1))], "mask.size")
+    mask_shape = g.node("Shape", ["attention_mask"], "mask.shape")
+    size = g.node("Gather", [mask_shape, g.constant("1", np.array(1))], "mask.size")
     total = g.node("Cast", [size], "total_sequence_length", to=TensorProto.INT32)
     angles = np.arange(c["max_position_embeddings"])[:, None] * c["rope_theta"] ** -(np.arange(0, dim, 2) / dim)
     cos = g.constant("cos", np.cos(angles).astype(float_type))

@@ -1,4 +1,4 @@
-"""`python build.py bench`: TensorTab and its peers side by side in one browser, and what a visitor of the page waits for.
+"""`python build.py bench`: TensorTab and its peers side by side in one browser, and what a visitor waits for.
 
 Makes the folder .cache/bench/site (static files: any server, any browser), opens it in Chromium here and writes one
 JSON into bench/results. bench/README.md says how to repeat it elsewhere.

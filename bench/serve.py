@@ -21,7 +21,7 @@ HEADERS = {"Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-Embedder-P
 
 
 class Server(ThreadingHTTPServer):
-    """A folder on a port of this machine, from now on until shutdown(); `results` is a queue of what pages have sent."""
+    """A folder on a port of this machine, until shutdown(); `results` is a queue of what pages have sent."""
 
     daemon_threads = True
 

@@ -1,5 +1,6 @@
-"""What a visitor of TensorTab's own page waits for: bytes transferred, first paint, interface usable, engine ready, model
-loaded and first token; the first visit and the next one, with and without the memory snapshot.
+"""What a visitor of TensorTab's own page waits for, on the first visit and the next, with and without memory snapshot.
+
+Bytes transferred, first paint, interface usable, engine ready, model loaded and first token.
 """
 
 import json
