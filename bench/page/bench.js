@@ -124,7 +124,7 @@ async function main() {
             const wrong = name === "tensortab" && row.check.find((one) => !one.right);
             if (wrong) throw new Error(`Not timed: token ${wrong.same} after "${wrong.prompt}" is not the reference's.`);
           }
-          await engine.generate(ids, 4); // what is compiled at first use is compiled now
+          await engine.generate(ids, 2); // what is compiled at first use is compiled now
           const { first, last } = await engine.generate(ids, tokens);
           const speed = 1000 * (tokens - 1) / (last - first);
           row.runs.push({ load_s: round(seconds), prompt_ms: round(first), tokens_per_second: round(speed) });
