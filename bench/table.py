@@ -37,6 +37,8 @@ def rows(result: dict, spread: bool) -> list[str]:
         cells = [f"{title} {result['versions'][package]}" if package else title]
         if "dtype" in about:
             cells[0] += f", {about['dtype']}"
+        if about.get("device") == "webgpu" and about.get("layers_on_gpu") == "none":
+            cells[0] += ", which used the processor"
         if about.get("device") == "wasm":
             cells[0] += f", {about['threads']} threads" if about["threads"] > 1 else ", 1 thread"
         for measure in ("tokens_per_second", "prompt_ms", "load_s"):
