@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import quote
 
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "app")]
@@ -104,7 +105,7 @@ def main() -> int:
     print(f"{SITE.relative_to(ROOT)}: {sum(file.stat().st_size for file in SITE.rglob('*')) / 1e6:.0f} MB")
     if args.build:
         return 0
-    result = drive(f"machine={platform.machine()}, {os.cpu_count()} cores&{args.knobs}")
+    result = drive(f"machine={quote(f'{platform.machine()}, {os.cpu_count()} cores')}&{args.knobs}")
     if "error" not in result:
         result["visits"] = visits.measure(args.visits)
         adapter = result["adapter"]["architecture"] or result["adapter"]["vendor"]
