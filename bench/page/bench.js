@@ -57,7 +57,7 @@ function compare(ids, { name, transformers: { ids: reference, top2 } }) {
   const n = ids.findIndex((id, n) => id !== reference[n]);
   if (n < 0) return { prompt: name, same: ids.length, of: ids.length, right: true };
   const [, best, second, next] = top2[n];
-  return { prompt: name, same: n, of: ids.length, right: ids[n] === second && best - next < 0.05 };
+  return { prompt: name, same: n, of: ids.length, right: ids[n] === second && best - next < 0.05, ids };
 }
 
 // What an engine says of the reference's prompts.
