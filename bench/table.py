@@ -58,15 +58,15 @@ def table(spread: bool = False) -> str:
     settings, adapter = result["settings"], result["adapter"]
     kind = "a software adapter" if adapter["fallback"] else "the GPU"
     browser = re.search(r"(Chrome|Firefox|Version)/(\d+)", result["userAgent"])
+    runs = "one run" if settings["runs"] == 1 else f"medians of {settings['runs']} runs"
     where = f"{browser[1]} {browser[2]} on {result['machine']}" if browser else result["machine"]
     return "\n".join([
         f"| SmolLM2-135M, prompt of {settings['prompt']} tokens | decoding, tokens/s | prompt, ms | load, s |",
         "| --- | --- | --- | --- |",
         *rows(result, spread),
         "",
-        f"{where}, {kind} ({adapter['architecture'] or adapter['vendor']}); medians of {settings['runs']} runs of "
-        f"{settings['tokens']} tokens, the engines in turn, {result['date']}. All of it: "
-        f"[{file.name}]({{results}}/{file.name}).",
+        f"{where}, {kind} ({adapter['architecture'] or adapter['vendor']}), {result['date']};",
+        f"{runs} of {settings['tokens']} tokens. All of it: [{file.name}]({{results}}/{file.name}).",
     ])  # fmt: skip
 
 

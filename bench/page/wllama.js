@@ -18,7 +18,7 @@ export async function load({ gpu }) {
   return {
     about: {
       device: gpu ? "webgpu" : "wasm", layers_on_gpu: layers, threads: wllama.getNumThreads(),
-      llama_cpp: Wllama.getLibllamaVersion(), said: said.filter((line) => /webgpu|offload/i.test(line)),
+      llama_cpp: Wllama.getLibllamaVersion(), said: said.filter((line) => /webgpu|offload|buffer size/i.test(line)),
     },
     async generate(ids, count) {
       const prompt = tokenizer.decode(ids, { skip_special_tokens: false }); // it takes and gives text only
