@@ -22,18 +22,13 @@ export async function load({ gpu }) {
     },
     async generate(ids, count) {
       const prompt = tokenizer.decode(ids, { skip_special_tokens: false }); // it takes and gives text only
-      const started = performance.now();
-      let first = 0, timings;
-      const onData = (chunk) => {
-        first ||= performance.now() - started;
-        timings = chunk.timings ?? timings;
-      };
+      let timings;
+      const onData = (chunk) => { timings = chunk.timings ?? timings; };
       const greedy = { temperature: 0, top_k: 1, ignore_eos: true, cache_prompt: false };
       await wllama.createCompletion({ prompt, max_tokens: count, stream: true, onData, ...greedy });
-      const last = performance.now() - started;
-      const { prompt_n, predicted_n } = timings;
+      const { prompt_n, prompt_ms, predicted_n, predicted_ms } = timings;
       if (prompt_n !== ids.length || predicted_n !== count) throw new Error(`${prompt_n} and ${predicted_n} tokens`);
-      return { ids: null, first, last };
+      return { ids: null, first: prompt_ms, last: prompt_ms + predicted_ms }; // its own: its stream comes in batches
     },
     free: () => wllama.exit(),
   };
