@@ -14,7 +14,7 @@ from .dtype import DType, f32, u32
 from .sampling import sample
 
 MATVEC_ROWS = 4  # up to so many rows a matvec kernel is used, beyond a matmul
-SPLITS = 8  # parts of a long context in attention_split
+SPLITS = 16  # parts of a long context in attention_split and attention_step
 
 
 class ShapeError(ValueError):
@@ -237,7 +237,7 @@ def _matvec_int8_spec(hw: Hardware, n: int, k: int) -> dict[str, int]:
     """Shapes that were quickest on an H100 (bench/notes.md): several outputs a team where there are enough teams."""
     lanes = min(hw.lanes, 32)
     spec = {"K": k, "LANES": lanes, "WG": min(hw.invocations, 512 if k > 4096 else 256)}
-    spec["OUTPUTS"] = 2 if n >= 4096 and lanes == 32 else 1
+    spec["OUTPUTS"] = 2 if (n >= 4096 or k > 4096) and lanes == 32 else 1
     return spec | {"TILE": (hw.storage - 1024) // 80}
 
 
@@ -456,8 +456,10 @@ def attention_step(hw: Hardware, node: Any) -> list[Dispatch]:
     qkv, state, rope_table, kcache, vcache = node.src
     heads, kv_heads, dim, context = _heads(node.arg, kcache)
     lanes, splits = math.gcd(dim // 8, 16, hw.lanes), SPLITS if node.arg["long"] else 1
-    size = 256 if splits > 1 else 512
-    while size > hw.invocations or size // hw.lanes * dim * 4 > hw.storage - 2048:
+    if lanes > 1 and lanes == dim // 8:
+        lanes //= 2  # two eights an invocation
+    size = min(256, hw.invocations)
+    while size // hw.lanes * dim * 4 > hw.storage - 2048:
         size //= 2
     spec = {"INTERLEAVED": node.arg["interleaved"], "HEAD_DIM": dim, "LANES": lanes, "SPAN": min(hw.lanes, 32)}
     spec |= {"WG": size, "SPLIT": splits > 1}
