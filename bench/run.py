@@ -63,7 +63,7 @@ def build(peers: bool = True) -> None:
     anew(SITE)
     files = {f"tensortab/{file.relative_to(DIST)}": file for file in DIST.rglob("*") if file.is_file()}
     files.update({file.name: file for file in (ROOT / "bench/page").iterdir()})
-    files |= {name: ROOT / "bench" / name for name in ("engine.py", "serve.py")}
+    files |= {name: ROOT / "bench" / name for name in ("engine.py", "shapes.py", "serve.py")}
     files["reference.json"] = ROOT / "tests/golden/smollm2.json"
     commit = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=ROOT, text=True, capture_output=True).stdout
     about = {"versions": {"tensortab": commit.strip()}, "model": {"file": default_model().name}}

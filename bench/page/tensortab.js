@@ -21,6 +21,10 @@ export async function load() {
     about,
     generate: async (ids, count) => JSON.parse(await python(`await generate(${JSON.stringify(ids)}, ${count})`)),
     profile: async (ids) => JSON.parse(await python(`await profile(${JSON.stringify(ids)})`)),
+    shapes: async (name) => {
+      await python(await (await fetch("shapes.py")).text());
+      return JSON.parse(await python(`pipe.free()\nawait measure(${JSON.stringify(name)})`));
+    },
     free: async () => { await python("pipe.free()"); worker.terminate(); },
   };
 }
