@@ -9,6 +9,7 @@ share its pipeline, which the device caches.
 
 import asyncio
 import base64
+import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,6 +17,8 @@ import numpy as np
 from tensortab.device.native import NativeDevice
 from tensortab.dtype import DTYPES
 from tensortab.kernels import Kernel, kernel
+
+from tests.kernels.matrices import ENABLE, FEATURE, emulated
 
 NAN = 0x7FC0FFEE
 SENTINEL = 0x7FC0DEAD
@@ -42,8 +45,9 @@ def planes(format: str, blocks: np.ndarray) -> np.ndarray:
 
 
 def supports(backend: NativeDevice, spec: Mapping[str, Any], code: str = "") -> bool:
-    """Whether the backend has the features that a spec or a kernel's text asks for."""
-    wanted = ["shader-f16"] * (spec.get("T") == "f16") + ["subgroups"] * ("enable subgroups;" in code)
+    """Whether the backend has the features that a spec or a kernel's text asks for; matrices can be emulated."""
+    subgroups = "enable subgroups;" in code and ENABLE not in code
+    wanted = ["shader-f16"] * (spec.get("T") == "f16") + ["subgroups"] * subgroups
     return all(feature in backend.info["features"] for feature in wanted)
 
 
@@ -65,6 +69,8 @@ def run(
     (for kernels that work in place). `extra` are the epilogue's buffers e0, e1, ...
     """
     k = kernel(stem, epilogue=epilogue, extra=len(extra), **spec)
+    if ENABLE in k.code and FEATURE not in backend.info["features"]:
+        k = dataclasses.replace(k, label=k.label + ".emulated", code=emulated(k.code))
     start = dict(inputs) | {f"e{n}": array for n, array in enumerate(extra)}
     shapes = {}
     for name, what in outputs.items():

@@ -79,6 +79,10 @@ def attention(
         return run(backend, kernel, spec, inputs, {"y": shape}, params, (heads, rows, 1))
     if kernel == "attention_serial":
         return run(backend, kernel, spec, inputs, {"y": shape}, params, (-(-rows * heads // 4), 1, 1))
+    if kernel == "attention_matrix":
+        spec = {"HEAD": f"{head_dim}u", "SUBGROUPS": "2u", **spec}
+        grid = (heads, -(-rows // (16 * int(spec["SUBGROUPS"].strip("u")))), 1)
+        return run(backend, kernel, spec, inputs, {"y": shape}, params, grid)
     parts = {"parts": (rows, heads, splits, head_dim + 2)}
     grid = (splits, heads, rows)
     slices = run(backend, kernel, spec, inputs, parts, params | {"splits": splits}, grid)
@@ -101,6 +105,29 @@ def test_attention(backend: NativeDevice, rng: np.random.Generator, kernel: str,
         y = attention(backend, kernel, inputs, params, spec)
         # the angle's rounding grows with the position: cos and sin of 300 rad err by 300 * 2^-24 in any f32 product
         assert_close(y, expected, np.abs(v[:, : pos + rows]).max() * 4)
+
+
+@pytest.mark.parametrize(
+    ("shape", "spec"),
+    [
+        ((70, 3, 1, 64, 320, 61), {"SUBGROUPS": "4u"}),
+        ((1, 2, 2, 96, 130, 0), {}),
+        ((33, 2, 1, 96, 200, 127), {}),
+        ((40, 2, 2, 128, 64, 24), {}),
+        ((34, 2, 1, 64, 320, 250), {"KEYS": "64u"}),
+    ],
+)
+@pytest.mark.parametrize("interleaved", [True, False])
+def test_attention_matrix(
+    backend: NativeDevice, rng: np.random.Generator, shape: tuple, spec: dict, interleaved: bool
+) -> None:
+    """Keys that grow along the context move the maxima, and the sums with them."""
+    rows, heads, _, head_dim, _, pos = shape
+    inputs, params, (k, v) = case(rng, *shape)
+    q = inputs["qkv"][:, : heads * head_dim].reshape(rows, heads, head_dim)
+    expected = reference(rope(q, pos + np.arange(rows), interleaved), k, v, pos)
+    y = attention(backend, "attention_matrix", inputs, params, {"INTERLEAVED": interleaved, **spec})
+    assert_close(y, expected, np.abs(v[:, : pos + rows]).max() * 4, "f16")
 
 
 @pytest.mark.parametrize("kernel", ["attention", "attention_split"])

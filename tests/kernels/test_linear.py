@@ -13,8 +13,12 @@ from tests.kernels.tolerances import assert_close
 # outputs and rows a workgroup, with the kernels' default specs
 TILES = {
     "matvec_serial": (64, 1), "matvec": (8, 1), "matvec_subgroup": (8, 1), "matmul": (64, 64), "matmul_serial": (64, 4),
+    "matmul_matrix": (32, 32),
 }  # fmt: skip
 MATVECS = [stem for stem in TILES if stem.startswith("matvec")]
+GATED = [*MATVECS, "matmul_matrix"]
+# matmul_matrix: two subgroups along rows, each two parts of k; other sizes in test_matrix_sizes
+MATRIX = {"TM": "1u", "TN": "2u", "WM": "2u", "WN": "1u", "WK": "2u", "SLABS": "1u"}
 EPS = 0.01  # large enough to show
 
 
@@ -43,6 +47,8 @@ def check(
     """One case of a kernel of `linear`. The output has y_offset + n + 5 columns: the others stay as they are."""
     if not supports(backend, spec, source(stem)):
         pytest.skip("needs a feature that this backend lacks")
+    if stem == "matmul_matrix":
+        spec = MATRIX | spec
     norm, gated = bool(spec.get("NORM")), bool(spec.get("GATED"))
     used = n * (2 if gated else 1)
     blocks = weight(rng, format, w_row + used + 2, k)
@@ -80,7 +86,7 @@ def check(
     grid = (-(-groups // 2), 2, -(-rows // tile_rows))  # folded
     epilogue, extra = ("return v + 2.0 * e0[i];", [e0]) if residual else ("", [])
     y = run(backend, stem, spec | {"FORMAT": format}, inputs, {"y": before}, params, grid, epilogue, extra)
-    assert_close(y, expected, scales, str(spec.get("T", "f32")))
+    assert_close(y, expected, scales, "f16" if stem == "matmul_matrix" else str(spec.get("T", "f32")))
 
 
 @pytest.mark.parametrize("format", FORMATS)
@@ -101,21 +107,24 @@ def test_shapes(backend: NativeDevice, rng: np.random.Generator, stem: str, n: i
 
 
 @pytest.mark.parametrize("rows", [127, 129])
-@pytest.mark.parametrize("stem", ["matmul", "matmul_serial"])
+@pytest.mark.parametrize("stem", ["matmul", "matmul_matrix", "matmul_serial"])
 def test_many_rows(backend: NativeDevice, rng: np.random.Generator, stem: str, rows: int) -> None:
     check(backend, rng, stem, "q8_0", rows, n=67, k=64, y_offset=1, residual=True)
 
 
 @pytest.mark.parametrize(("norm", "gated"), [(True, False), (False, True), (True, True)])
-@pytest.mark.parametrize("stem", MATVECS)
+@pytest.mark.parametrize("stem", GATED)
 def test_norm_and_gate(backend: NativeDevice, rng: np.random.Generator, stem: str, norm: bool, gated: bool) -> None:
+    if norm and stem not in MATVECS:
+        pytest.skip("only a matvec takes a norm in")
     for format, n, k in (("q4_1", 37, 576), ("q6_k", 64, 256), ("f32", 1, 32)):
-        check(backend, rng, stem, format, 3, n, k, w_row=1, NORM=norm, GATED=gated)
+        check(backend, rng, stem, format, 3, n, k, w_row=1, GATED=gated, **{"NORM": norm} if stem in MATVECS else {})
 
 
 @pytest.mark.parametrize("stem", TILES)
 def test_epilogue(backend: NativeDevice, rng: np.random.Generator, stem: str) -> None:
-    spec = {"NORM": True, "GATED": True} if stem in MATVECS else {}
+    spec = {"NORM": True} if stem in MATVECS else {}
+    spec |= {"GATED": True} if stem in GATED else {}
     check(backend, rng, stem, "q4_0", 3, n=21, k=96, y_offset=7, residual=True, **spec)
 
 
@@ -134,6 +143,18 @@ def test_workgroup_sizes(
 @pytest.mark.parametrize("format", ["f32", "q4_1", "q6_k"])
 def test_matmul_f16(backend: NativeDevice, rng: np.random.Generator, format: str) -> None:
     check(backend, rng, "matmul", format, 66, n=70, k=256, y_offset=3, residual=True, T="f16")
+
+
+@pytest.mark.parametrize(("spec", "tile"), [
+    ({}, (128, 128)), ({"TM": "2u", "TN": "2u", "WM": "1u", "WN": "1u", "WK": "4u", "SLABS": "1u"}, (32, 32)),
+    ({"TM": "2u", "TN": "2u", "WM": "2u", "WN": "2u", "GATED": True}, (64, 64)),
+])  # fmt: skip
+def test_matrix_sizes(
+    backend: NativeDevice, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch, spec: dict, tile: tuple[int, int]
+) -> None:
+    monkeypatch.setitem(TILES, "matmul_matrix", tile)
+    monkeypatch.setattr("tests.kernels.test_linear.MATRIX", {})
+    check(backend, rng, "matmul_matrix", "q4_1", tile[0] + 5, n=tile[1] + 3, k=160, y_offset=3, residual=True, **spec)
 
 
 @pytest.mark.parametrize("size", [(1, 1, 1, 1), (2, 3, 127, 129), (3, 129, 3, 33), (1, 64, 96, 16), (2, 1, 129, 127)])
