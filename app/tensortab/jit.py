@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from .debug import knob, level
-from .device import Device, choose, f16, tier
+from .device import Device, choose, f16, matrix, tier
 from .ops import Hardware
 from .plan import build
 from .schedule import schedule
@@ -15,7 +15,8 @@ from .tensor import Tensor
 
 
 def hardware(info: dict) -> Hardware:
-    return Hardware(tier(info), f16(info), info["limits"]["maxStorageBufferBindingSize"])
+    most = info["limits"]["maxStorageBufferBindingSize"]
+    return Hardware(tier(info), f16(info), most, matrix=matrix(info) and tier(info) == "subgroups")
 
 
 class Program:

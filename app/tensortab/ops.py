@@ -14,6 +14,7 @@ from .dtype import DType, f32, u32
 from .sampling import sample
 
 MATVEC_ROWS = 4  # up to so many rows a matvec kernel is used, beyond a matmul
+MATRIX_ROWS = 64  # from so many rows on attention_matrix is used
 SPLITS = 8  # parts of a long context in attention_split
 
 
@@ -29,6 +30,7 @@ class Hardware:
     f16: bool
     max_binding: int
     workgroups: int = 65535
+    matrix: bool = False  # 16 x 16 x 16 subgroup matrices, f16 with f32 sums, in subgroups of 32
 
     @property
     def type(self) -> str:
@@ -204,9 +206,9 @@ def blocks(weight: Any) -> int:
 
 
 def linear_stem(hw: Hardware, count: int) -> str:
-    """The kernel of `linear` for `count` rows of x. Only a matvec can take a norm or a gate in."""
+    """The kernel of `linear` for `count` rows of x. Only a matvec can take a norm in."""
     if count > MATVEC_ROWS:
-        stem = "matmul_serial" if hw.tier == "software" else "matmul"
+        stem = "matmul_serial" if hw.tier == "software" else "matmul_matrix" if hw.matrix else "matmul"
     else:
         stem = {"software": "matvec_serial", "default": "matvec", "subgroups": "matvec_subgroup"}[hw.tier]
     return picked("linear", stem, LINEAR_TILE)
@@ -215,7 +217,12 @@ def linear_stem(hw: Hardware, count: int) -> str:
 # outputs a workgroup (half as many if gated) and rows of x a workgroup, of each kernel of `linear`
 LINEAR_TILE = {
     "matvec_serial": (64, 1), "matvec": (8, 1), "matvec_subgroup": (8, 1), "matmul": (64, 64), "matmul_serial": (64, 4),
+    "matmul_matrix": (128, 128),
 }  # fmt: skip
+# of matmul_matrix where there are too few of those tiles to go round: 32 x 32, k divided among four subgroups
+SMALL_TILE = (32, 32)
+SMALL = {"TM": "2u", "TN": "2u", "WM": "1u", "WN": "1u", "WK": "4u", "SLABS": "1u"}
+FEW = 64
 
 
 def linear(hw: Hardware, node: Any, norm: Any = None, gated: bool = False) -> list[Dispatch]:
@@ -236,7 +243,12 @@ def linear(hw: Hardware, node: Any, norm: Any = None, gated: bool = False) -> li
         if stem.startswith("matvec"):
             bind.insert(1, gain)
             spec |= {"NORM": norm is not None, "GATED": gated}
+        elif gated:
+            spec["GATED"] = True
         tile, tile_rows = LINEAR_TILE[stem]
+        if stem == "matmul_matrix" and -(-w.shape[0] // tile) * -(-count // tile_rows) < FEW:
+            tile, tile_rows = SMALL_TILE
+            spec |= SMALL
         grid = hw.grid(-(-n // (tile // 2 if gated else tile)))
         dispatches.append(Dispatch(stem, bind, params, (grid[0], grid[1], -(-count // tile_rows)), spec))
         offset += n
@@ -416,7 +428,12 @@ def _attention(hw: Hardware, node: Any) -> list[Dispatch]:
     spec = {"INTERLEAVED": node.arg["interleaved"], **hw.workgroup(max(8, 1 << (dim // 8 - 1).bit_length()))}
     bind = [qkv, state, rope_table, kcache, vcache, node]
     stem = "attention_serial" if dim % 8 else "attention_split" if count == 1 and node.arg["long"] else "attention"
-    stem = picked("attention", stem, ("attention", "attention_split", "attention_serial"))
+    if hw.matrix and count >= MATRIX_ROWS and dim in (64, 96, 128):
+        stem = "attention_matrix"
+    stem = picked("attention", stem, ("attention", "attention_matrix", "attention_split", "attention_serial"))
+    if stem == "attention_matrix":
+        spec = {"INTERLEAVED": node.arg["interleaved"], "HEAD": f"{dim}u"}
+        return [Dispatch(stem, bind, params, (heads, -(-count // 64), 1), spec)]
     if stem == "attention_serial":
         spec.pop("WG", None)
         return [Dispatch(stem, bind, params, hw.grid(-(-count * heads // 4)), spec)]

@@ -57,7 +57,7 @@ fn swapped(v: f32, lid: u32) -> f32 {
 
 
 def emulated(code: str) -> str:
-    """The kernel without subgroups. Right matrices are in `memory`; shuffles swap neighbours in uniform control flow."""
+    """The kernel without subgroups. Right ones are in `memory`; shuffles swap neighbours, in uniform control flow."""
 
     def load(match: re.Match) -> str:
         side, order, name, strip, offset, stride = match.groups()
@@ -69,7 +69,9 @@ def emulated(code: str) -> str:
     place = r"&(\w+)\[([^;]*?)\], ([^,;]*), "
     code = re.sub(r"subgroupMatrixLoad<subgroup_matrix_(\w+)<\w+, 16, 16>, (\w+)>\(" + place + r"(\w+)\)", load, code)
     code = re.sub(
-        r"subgroupMatrixStore<row_major>\(" + place + r"([^;]*), (\w+)\);", r"store_\1(\2, \3, \4, \5, lid % 32u);", code
+        r"subgroupMatrixStore<row_major>\(" + place + r"([^;]*), (\w+)\);",
+        r"store_\1(\2, \3, \4, \5, lid % 32u);",
+        code,
     )
     code = re.sub(r"subgroupMatrixMultiplyAccumulate\(([^;]*)\);", r"multiplied(\1, lid % 32u);", code)
     code = code.replace("subgroup_matrix_result<f32, 16, 16>", "array<f32, 8>")
