@@ -71,10 +71,11 @@ class Executor {
 
   constructor(adapter, device) {
     this.#device = device;
-    const { vendor, architecture, device: model, description, isFallbackAdapter } = adapter.info;
+    const { vendor, architecture, device: model, description, subgroupMinSize, isFallbackAdapter } = adapter.info;
     const software = SOFTWARE.test(`${architecture} ${model} ${description}`);
     this.info = {
       vendor, architecture, device: model, description,
+      subgroupMinSize: subgroupMinSize ?? 4, // the least that WebGPU allows
       fallback: software || Boolean(isFallbackAdapter ?? adapter.isFallbackAdapter),
       features: FEATURES.filter((name) => device.features.has(name)),
       limits: {},

@@ -13,6 +13,11 @@ try {
 const theme = storage.getItem("tensortab.theme");
 if (theme) document.documentElement.dataset.theme = theme;
 
+// The address says which page is shown: the Lab or the chat.
+const view = () => { document.documentElement.dataset.view = location.hash === "#lab" ? "lab" : "chat"; };
+view();
+addEventListener("hashchange", view);
+
 // A message sent before Python is up is not lost: it waits, and is said to wait.
 const early = (event) => {
   const form = document.getElementById("composer");

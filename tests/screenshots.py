@@ -43,6 +43,12 @@ def main(folder: Path) -> None:
         picture("chat")
         picture("chat-dark", theme="dark")
         picture("chat-phone", 390, 844, theme="dark")
+        page.resize(1280, 1240)
+        page.evaluate("void (location.hash = 'lab')")
+        page.evaluate("void document.querySelector('[data-act=measure]').click()")
+        wait_for(page, "Boolean(document.querySelector('.roofline'))", 300)
+        page.evaluate("void document.activeElement.blur()")
+        picture("lab", 1280, 1240)
     finally:
         page.close()
         site.stop()

@@ -11,6 +11,7 @@ from studio import dom, notice, sidebar, store, transcript
 from studio.conversation import Conversation, check
 from studio.dom import announce, attempt, by_id, message_of, show, toast
 from studio.engine import Engine
+from studio.lab import Lab
 from studio.settings import Settings, register_worker
 
 prompt = by_id("prompt")
@@ -41,6 +42,7 @@ class Chat:
         self.engine = Engine()
         self.engine.changed, self.engine.started = self.engine_changed, self.engine_started
         self.settings = Settings(self.engine)
+        self.lab = Lab(self.engine)
         self.transcript = transcript.Transcript()
         self.conversation = self.fresh()
         self.last = js.tensortab.session.getItem("tensortab.open")  # a reload shows the same chat again
@@ -268,6 +270,8 @@ class Chat:
             return "Reading your message …"
         if self.active is not None:
             return "Waits for the answer in another chat"
+        if self.engine.measuring:
+            return "Waits for the Lab, which is measuring"
         return WAITING.get(self.engine.state, "Waits for the model to be ready …")
 
     # The engine
@@ -283,6 +287,7 @@ class Chat:
         self.draw_buttons()
         self.draw_notice()
         self.pump()
+        self.lab.update()
         for answer in self.queue:
             turn = self.turn(answer)
             if turn is not None:
@@ -372,7 +377,7 @@ class Chat:
 
     def pump(self) -> None:
         """Gives the engine the next answer to write."""
-        if self.active is not None or not self.queue or self.engine.state != "ready":
+        if self.active is not None or not self.queue or self.engine.state != "ready" or self.engine.measuring:
             return
         answer = self.active = self.queue.pop(0)
         settings = answer.conversation.sampling()

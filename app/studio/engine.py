@@ -59,6 +59,7 @@ class Engine:
         self.info, self.boot, self.model, self.context, self.kept = {}, "", None, None, True
         self.progress = Progress()
         self.changed = self.started = lambda: None
+        self.measuring = None  # the Lab's request; chats wait for its end
         self._worker, self._next, self._handlers, self._waiting, self._is_up = None, 0, {}, [], False
         self._loading, self._files, self._load_id = None, (), None  # what was asked for last, unless it was cancelled
         self._asking, self._release, self._recoveries = False, None, 0
@@ -277,6 +278,17 @@ class Engine:
             if kind in ("result", "error"):
                 self.changed()
         return self.request("chat", request, done)
+
+    def measure(self, handler) -> None:
+        """The Lab's measuring: "progress" any number of times, then "result" or "error"."""
+        def done(kind: str, body: dict) -> None:
+            if kind in ("result", "error"):
+                self.measuring = None
+            handler(kind, body)
+            if kind in ("result", "error"):
+                self.changed()
+        self.measuring = self.request("lab", {}, done)
+        self.changed()
 
     def abort(self, target: int) -> None:
         self.request("abort", {"target": target}, lambda *_: None)

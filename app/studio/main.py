@@ -130,12 +130,18 @@ def edit_end(turn) -> None:
 @action("new-chat")
 def _(_source):
     sidebar.drawer(False)
+    begin()
+
+
+def begin() -> None:
+    leave_lab()
     chat.begin()
 
 
 @action("open")
 def _(source):
     sidebar.drawer(False)
+    leave_lab()
     asyncio.create_task(chat.open(source.getAttribute("data-key")))
 
 
@@ -262,6 +268,40 @@ def _(_source):
 @action("drawer-close")
 def _(_source):
     sidebar.drawer(False)
+
+
+# The Lab
+
+@action("measure")
+def _(_source):
+    chat.lab.measure()
+
+
+@action("measure-cancel")
+def _(_source):
+    chat.lab.cancel()
+
+
+@action("copy-lab")
+def _(source):
+    asyncio.create_task(copy(source, chat.lab.json()))
+
+
+def route(_event) -> None:
+    """The address says which page is shown: #lab, or else the chat."""
+    by_id("settings").close()
+    sidebar.drawer(False)
+    sidebar.show_list(chat.rows, chat.conversation.id)
+    chat.lab.show(sidebar.in_lab())
+    if not sidebar.in_lab():
+        chat.draw()
+        prompt.focus()
+
+
+def leave_lab() -> None:
+    if sidebar.in_lab():
+        document.documentElement.setAttribute("data-view", "chat")
+        js.location.hash = "chat"
 
 
 # Sheets
@@ -421,11 +461,13 @@ def pressed(event) -> None:
     elif event.key == "Escape" and document.querySelector("dialog[open], [popover]:popover-open") is None:
         if by_id("side").classList.contains("open"):
             sidebar.drawer(False)
+        elif sidebar.in_lab():
+            chat.lab.cancel()
         elif chat.busy():
             chat.stop()
     elif event.key in ("k", "K") and (event.ctrlKey or event.metaKey) and not event.shiftKey:
         event.preventDefault()
-        chat.begin()
+        begin()
     elif event.key == "ArrowUp" and event.target.id == "prompt" and not prompt.value and not chat.busy():
         mine = [key for key in chat.conversation.path() if chat.conversation.node(key)["role"] == "user"]
         if mine:
@@ -500,11 +542,15 @@ def ready() -> None:
     on(document, "drop", dropped)
     on(document, "visibilitychange", hidden)
     on(js.window, "online", online)
+    on(js.window, "hashchange", route)
+    on(js.window, "resize", lambda _event: chat.lab.fit())
     on(js.window, "beforeunload", leaving)
     on(js.matchMedia("(max-width: 800px)"), "change", sidebar.fit)
     sidebar.fit()
     for dialog in document.querySelectorAll("dialog"):
         on(dialog, "click", lambda event: event.target.close() if event.target.matches("dialog") else None)
+    if sidebar.in_lab():
+        chat.lab.show(True)
     js.tensortab.ready.resolve(chat.engine.run)
     if early:
         by_id("hint").textContent = "Small models make mistakes. Check what matters."

@@ -124,7 +124,8 @@ class Settings:
                    button("Delete all", "delete-all", cls="quiet danger"), cls="row")),
              el("section", el("h3", "App"), el("p", self.offline, cls="about", id="offline-state"),
                 el("div", button("Install TensorTab", "install", cls="primary"), cls="row") if self.install else None),
-             el("section", el("h3", "This device"), self._device()),
+             el("section", el("h3", "This device"), self._device(),
+                el("div", el("a", "Measure it in the Lab", href="#lab", cls="quiet", act="close-dialog"), cls="row")),
              el("section", el("h3", "About"), el(
                  "p", "TensorTab computes language models in a browser tab: Python plans, WGSL kernels on your own GPU "
                       "do the work. The page talks to the server that it came from, and to the Hugging Face hub only "

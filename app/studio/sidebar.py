@@ -5,7 +5,13 @@ import time
 import js
 from studio.dom import by_id, el, icon_button
 
-side, scrim, toggle = by_id("side"), by_id("scrim"), by_id("drawer-button")
+side, scrim = by_id("side"), by_id("scrim")
+toggles = [by_id("drawer-button"), by_id("lab-drawer-button")]
+
+
+def in_lab() -> bool:
+    """Whether the Lab is shown instead of a chat (start.js keeps it)."""
+    return js.document.documentElement.getAttribute("data-view") == "lab"
 
 
 def day(updated: float) -> str:
@@ -24,7 +30,7 @@ def show_list(rows: list[dict], current: str) -> None:
         if day(row["updated"]) != group:
             group = day(row["updated"])
             place.append(el("li", group, cls="group"))
-        here = row["id"] == current
+        here = row["id"] == current and not in_lab()
         place.append(el(
             "li",
             el("button", row["title"], type="button", cls="open", act="open", data_key=row["id"],
@@ -40,9 +46,10 @@ def drawer(visible: bool) -> None:
     side.classList.toggle("open", visible and narrow)
     side.inert = narrow and not visible
     scrim.hidden = not (visible and narrow)
-    toggle.setAttribute("aria-expanded", "true" if visible and narrow else "false")
+    for toggle in toggles:
+        toggle.setAttribute("aria-expanded", "true" if visible and narrow else "false")
     if narrow:
-        (side.querySelector("button") if visible else toggle).focus()
+        (side.querySelector("button") if visible else toggles[in_lab()]).focus()
 
 
 def fit(*_) -> None:

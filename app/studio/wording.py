@@ -21,6 +21,32 @@ def duration(seconds: float) -> str:
     return "%d h" % round(seconds / 3600)
 
 
+def digits(value: float) -> str:
+    """Three digits, or all before the point, or three behind it: 2.10, 45.3, 31,400, 0.005."""
+    if value < 0.0005:
+        return "0"
+    if value < 99.95:
+        return "%.*f" % (3 if value < 0.0995 else 2 if value < 9.995 else 1, value)
+    text, groups = "%d" % round(value), []
+    while text:
+        groups.insert(0, text[-3:])
+        text = text[:-3]
+    return ",".join(groups)
+
+
+def amount(value: float, unit: str) -> str:
+    """With a decimal prefix: 2.10 µs, 2.95 TB/s, 41.2 TFLOP/s."""
+    for prefix, scale in (("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3), ("", 1), ("m", 1e-3), ("µ", 1e-6)):
+        if value >= 0.9995 * scale and (unit != "s" or scale <= 1):
+            return "%s %s%s" % (digits(value / scale), prefix, unit)
+    return "%s n%s" % (digits(value * 1e9), unit) if unit == "s" else "%s %s" % (digits(value), unit)
+
+
+def share(part: float) -> str:
+    """Of one, in per cent: 0.4 %, 43 %."""
+    return "%.1f %%" % (100 * part) if part < 0.0995 else "%d %%" % round(100 * part)
+
+
 def figures(stats: dict) -> str:
     """The line under an answer, from the result of a chat request."""
     parts = []

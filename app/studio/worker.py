@@ -3,7 +3,7 @@
 Messages are JSON text; one with Files is the array [text, File, ...].
 
 page -> worker   {"id", "method", "params"}: load {"model"} (or null with the Files), chat {an OpenAI chat request},
-                 abort {"target": id}, run {"source": Python}, info, storage, delete {"model"}
+                 abort {"target": id}, run {"source": Python}, lab, info, storage, delete {"model"}
 worker -> page   {"id", "event": "progress", "stage", "loaded", "total"} and {"id", "event": "chunk", "chunk"}, then one
                  {"id", "result"} or {"id", "error": {"code", "message"}}
                  {"event": "ready", "info", "boot", "ms"}, {"event": "lost", "message"},
@@ -27,7 +27,7 @@ import tensortab as tt
 from pyodide.code import eval_code_async
 from pyodide.ffi import create_proxy
 from tensortab import device as devices
-from tensortab import formats, models
+from tensortab import formats, lab, models
 from tensortab.device import browser as gpu
 from tensortab.sources import browser as storage
 from tensortab.sources.model import find
@@ -51,7 +51,8 @@ class Engine:
         self._pipe: Any = None
         self._loading: asyncio.Task | None = None
         self._answering: int | None = None  # the chat whose turn it is
-        self._turns = asyncio.Lock()  # one load or chat at a time
+        self._measuring: int | None = None  # the Lab's request
+        self._turns = asyncio.Lock()  # one load, chat or measuring at a time
         self._device: Any = None
         self._watcher: asyncio.Future | None = None
         self.starting: asyncio.Future | None = None
@@ -71,7 +72,7 @@ class Engine:
     async def _answer(self, id: int, method: str, params: dict[str, Any], files: list[Any]) -> None:
         methods = {
             "load": self._load, "chat": self._chat, "abort": self._abort, "run": self._run,
-            "info": self._info, "storage": self._storage, "delete": self._delete,
+            "lab": self._lab, "info": self._info, "storage": self._storage, "delete": self._delete,
         }  # fmt: skip
         try:
             if method not in methods:
@@ -113,12 +114,14 @@ class Engine:
     # The model
 
     async def _load(self, id: int, params: dict[str, Any], files: list[Any]) -> dict[str, Any]:
-        """The newest load wins: it ends one that runs or waits, and the answer that is being written."""
+        """The newest load wins: it ends one that runs or waits, the answer that is being written, and measuring."""
         if self._loading is not None:
             self._loading.cancel()
         self._loading = self._tasks[id]
         if self._answering is not None:
             await self._abort(id, {"target": self._answering}, [])
+        if self._measuring is not None:
+            self._tasks[self._measuring].cancel()
         async with self._turns:
             self._model = files or params.get("model")
             return await self._make(id)
@@ -182,6 +185,24 @@ class Engine:
         result = await eval_code_async(params["source"], globals=self._globals, filename="<page>")
         return {"text": "" if result is None else str(result)}
 
+    # The Lab
+
+    async def _lab(self, id: int, params: dict[str, Any], files: list[Any]) -> dict[str, Any]:
+        """What tensortab.lab measures, of the model at hand if there is one; loads and chats wait meanwhile."""
+        if self._turns.locked():
+            raise tt.Error("bad_request", "The engine loads a model or writes an answer: measure when it is done.")
+        progress = Progress(lambda stage, done, total: self.send(
+            id=id, event="progress", stage=stage, loaded=done, total=total
+        ))  # fmt: skip
+        async with self._turns:
+            self._measuring = id
+            try:
+                generator = self._pipe.generator if self._pipe else None
+                result = await lab.measure(await self.device(), generator, progress)
+            finally:
+                self._measuring = None
+            return {**result, "model": self._pipe.name if self._pipe else None}
+
     # Storage
 
     async def _storage(self, id: int, params: dict[str, Any], files: list[Any]) -> dict[str, Any]:
@@ -198,11 +219,11 @@ class Engine:
 class Progress:
     """Calls report(stage, loaded, total) ten times a second at most, and for the end of a stage."""
 
-    def __init__(self, report: Callable[[str, int, int], None]) -> None:
+    def __init__(self, report: Callable[[str, float, float], None]) -> None:
         self._report = report
         self._stage, self._time = "", 0.0
 
-    def __call__(self, stage: str, loaded: int, total: int) -> None:
+    def __call__(self, stage: str, loaded: float, total: float) -> None:
         now = time.monotonic()
         if stage == self._stage and loaded < total and now - self._time < PROGRESS_SECONDS:
             return

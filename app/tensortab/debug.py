@@ -5,7 +5,7 @@ CHECK    1: each step also in numpy, stop at the first that differs
 POISON   1: what lives inside a plan starts as NaN instead of zero
 FUSE     0: no fusion (to find a bad one)
 ARENA    0: every tensor in a buffer of its own (to find a bad reuse)
-PROFILE  1: GPU time of each kernel, kept by the plan
+PROFILE  1: GPU time, bytes and FLOPs of each kernel, kept by the program (lab.py adds each one's share of its floor)
 PICK     op:kernel, forces a kernel for an op
 TIER     software | default | subgroups, forces a class of kernels
 DEVICE   cpu | gpu | dawn | wgpu

@@ -22,7 +22,8 @@ from .weights import Weights, as_f32
 
 CHUNKS = {"software": (8, 32), "default": (16, 128, 512), "subgroups": (16, 128, 512)}  # tokens a prefill plan
 CONTEXT = 4096  # tokens, unless the model's own is shorter
-LONG = 128  # from this position on attention is split over the context: measured on an H100, bench/notes.md
+# from this position on attention is split over the context: measured on an H100, bench/notes.md
+LONG = {"software": 128, "default": 128, "subgroups": 512}
 STOPS = 16  # ids that end a text on the GPU
 SUBMIT_SECONDS = 0.008  # of work submitted at once: the granularity of stopping
 
@@ -98,6 +99,7 @@ class Generator:
         heads, kv_heads = config["num_attention_heads"], config["num_key_value_heads"]
         self.head_dim = head_dim = config.get("head_dim") or config["hidden_size"] // heads
         self.chunks = CHUNKS[self.hw.tier]
+        self.long = LONG[self.hw.tier]
         if context is not None and context < 32:
             raise Error("bad_request", f"context is {context}: give at least 32 tokens.")
         longest = self.hw.max_binding // (kv_heads * head_dim * 2) // 64 * 64 - self.chunks[-1]
@@ -159,8 +161,8 @@ class Generator:
             self.rope = rope_table(self.kv.context, self.head_dim, self.config, factors)
 
     def _plan(self, name: str) -> Program:
-        """ "decode", "logprobs" (decode that keeps them), "decode_long", "logprobs_long" (from position LONG on), or a
-        number of tokens to prefill."""
+        """ "decode", "logprobs" (decode that keeps them), "decode_long", "logprobs_long" (from position self.long on), or
+        a number of tokens to prefill."""
         if name not in self._programs:
             self._programs[name] = Program(self.device, self._trace(name))
         return self._programs[name]
@@ -169,6 +171,10 @@ class Generator:
         """The plan, compiled."""
         program = self._plan(name)
         return program if program.handle else await program.load()
+
+    async def decoding(self, position: int) -> Program:
+        """The plan of one decoding step at a position, compiled."""
+        return await self._program("decode" if position < self.long else "decode_long")
 
     def _trace(self, name: str) -> list[Tensor]:
         kind, self.kv.long = name.removesuffix("_long"), name.endswith("_long")
@@ -281,7 +287,7 @@ class Generator:
             while not aborted():
                 while submitted < end and len(flying) < self._depth(top_logprobs):
                     steps = min(end - submitted, self._steps(top_logprobs)) if submitted > position else 1
-                    program = await self._program(kind if submitted < LONG else f"{kind}_long")
+                    program = await self._program(kind if submitted < self.long else f"{kind}_long")
                     replay = program.replay(steps, self.tokens, 4 * submitted, 4 * steps)
                     flying.append((steps, time.perf_counter(), replay))
                     submitted += steps

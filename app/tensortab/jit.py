@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from .debug import knob, level
-from .device import Device, choose, f16, matrix, tier
+from .device import Device, choose, f16, lanes, matrix, tier
 from .ops import Hardware
 from .plan import build
 from .schedule import schedule
@@ -15,15 +15,24 @@ from .tensor import Tensor
 
 
 def hardware(info: dict) -> Hardware:
-    most = info["limits"]["maxStorageBufferBindingSize"]
-    return Hardware(tier(info), f16(info), most, matrix=matrix(info) and tier(info) == "subgroups")
+    limits = info["limits"]
+    return Hardware(
+        tier(info),
+        f16(info),
+        limits["maxStorageBufferBindingSize"],
+        lanes=lanes(info),
+        invocations=limits["maxComputeInvocationsPerWorkgroup"],
+        storage=limits["maxComputeWorkgroupStorageSize"],
+        matrix=matrix(info) and tier(info) == "subgroups",
+    )
 
 
 class Program:
     """A plan on a device. `outputs` are the traced tensors, with storage."""
 
-    def __init__(self, device: Device, outputs: list[Tensor]) -> None:
-        hw = hardware(device.info)
+    def __init__(self, device: Device, outputs: list[Tensor], hw: Hardware | None = None) -> None:
+        """`hw` chooses other kernels than the device's own."""
+        hw = hw or hardware(device.info)
         dispatches, stored = schedule(outputs, hw)
         for n, d in enumerate(dispatches if level("DEBUG") >= 3 else []):
             print(f"{n:4} {d.stem} {d.spec} grid {d.grid} {d.params} {d.epilogue}")
@@ -36,7 +45,7 @@ class Program:
         self.handle = 0
         self._steps: list[int] = []  # with CHECK=1 a plan for each step
         self._timed = (level("PROFILE") > 0 or level("DEBUG") == 2) and "timestamp-query" in device.info["features"]
-        self.times = [0] * len(self.plan["steps"])  # with PROFILE=1 nanoseconds of each step in all replays
+        self.times = [0] * len(self.plan["steps"])  # nanoseconds of each step in all `replays` that were timed
         self.replays = 0
 
     async def load(self) -> "Program":
@@ -56,14 +65,28 @@ class Program:
             return self.device.replay(self.handle, steps)
         return self.device.replay(self.handle, steps, read.buffer.id, offset, size)
 
-    def profile(self) -> list[dict[str, Any]]:
-        """What PROFILE=1 measured, for each step: kernel, ns a replay, flops, bytes (of the bound ranges)."""
+    async def measure(self, replays: int, position: int = 0) -> list[dict[str, Any]]:
+        """Times so many replays (feature timestamp-query); what they do, they do. Gives profile(position)."""
+        self.times, self.replays = [0] * len(self.times), 0
+        for _ in range(replays):
+            await self._time()
+        return self.profile(position)
+
+    def profile(self, position: int = 0) -> list[dict[str, Any]]:
+        """What measure() or PROFILE=1 timed, for each step: kernel, ns a replay, flops and bytes (read and written, of
+        an attention with so many positions in the cache)."""
         rows = []
         for step, ns in zip(self.plan["steps"], self.times, strict=True):
             label = self.plan["kernels"][step["kernel"]]["label"]
-            nbytes = sum(size for _, _, size in step["bind"])
-            rows.append({"kernel": label, "ns": ns / max(1, self.replays), "flops": step["flops"], "bytes": nbytes})
+            more = [position * each for each in step["a_position"]]
+            row = {"kernel": label, "ns": ns / max(1, self.replays)}
+            rows.append(row | {"flops": step["flops"] + more[1], "bytes": step["bytes"] + more[0]})
         return rows
+
+    async def _time(self) -> None:
+        times = await self.device.profile(self.handle)
+        self.times = [a + b for a, b in zip(self.times, times, strict=True)]
+        self.replays += 1
 
     def unload(self) -> None:
         for handle in (self.handle, *self._steps):
@@ -80,9 +103,7 @@ class Program:
             for handle, single in zip(self._steps, self._single_steps(), strict=bool(self._steps)):
                 await check(self.device, single, self.named, handle)
             if not self._steps:
-                times = await self.device.profile(self.handle)
-                self.times = [a + b for a, b in zip(self.times, times, strict=True)]
-            self.replays += 1
+                await self._time()
         if level("DEBUG") == 2 and self._timed:
             for row in self.profile():
                 ns = max(1, row["ns"])

@@ -5,6 +5,8 @@ A kernel file is WGSL; only three marked kinds of lines are ever replaced:
     alias T = f32;                                       // spec: f32 | f16     the right-hand side
     // include: formats/f32.wgsl                         // spec: FORMAT        the text of a file
     fn epilogue(v: f32, i: u32) -> f32 { return v; }     // fuse                generated elementwise code
+
+and, where a dispatch bakes its parameters, the uniform `p` becomes a constant: no binding, and the compiler knows them.
 """
 
 import re
@@ -12,10 +14,12 @@ import struct
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 _SPEC = re.compile(r"^(?:alias|const) (\w+)(?:: \w+)? = (.+?);\s*// spec: .*$", re.M)
 _INCLUDE = re.compile(r"^// include: (?:(\w+)/)?(\w+)\.wgsl(?:\s*// spec: (\w+))?\s*$", re.M)
 _BINDING = re.compile(r"@binding\((\d+)\)\s+var<(\w+)(?:,\s*(\w+))?>\s+(\w+)\s*:")
+_UNIFORM = re.compile(r"^@group\(0\) @binding\(\d+\) var<uniform> p: Params;$", re.M)
 _FUSE = "fn epilogue(v: f32, i: u32) -> f32 { return v; } // fuse\n"
 MODES = {("uniform", None): "uniform", ("storage", "read"): "read-only-storage", ("storage", "read_write"): "storage"}
 
@@ -45,7 +49,9 @@ class Kernel:
     params: tuple[tuple[str, str], ...]
 
     def pack(self, values: dict[str, int | float]) -> bytes:
-        """The uniform buffer's bytes for these parameters."""
+        """The uniform buffer's bytes for these parameters; none where they are baked in."""
+        if "uniform" not in self.bindings:
+            return b""
         if set(values) != {name for name, _ in self.params}:
             raise ValueError(f"{self.label}: parameters are {[n for n, _ in self.params]}, given {sorted(values)}")
         codes = {"u32": "I", "i32": "i", "f32": "f"}
@@ -53,10 +59,13 @@ class Kernel:
 
 
 @cache
-def kernel(stem: str, epilogue: str = "", extra: int = 0, **spec: str | int | bool) -> Kernel:
-    """The kernel `stem` with `spec` put in.
+def kernel(
+    stem: str, epilogue: str = "", extra: int = 0, baked: tuple[tuple[str, int | float], ...] = (), **spec: Any
+) -> Kernel:
+    """The kernel `stem` with `spec` (names to str, int or bool) put in.
 
     `epilogue` is the body of `fn epilogue(v: f32, i: u32) -> f32`, which may read the `extra` buffers e0, e1, ...
+    `baked`: all parameters, to be constants.
     """
     code = source(stem)
     left = {name: str(value).lower() if isinstance(value, bool) else str(value) for name, value in spec.items()}
@@ -76,7 +85,11 @@ def kernel(stem: str, epilogue: str = "", extra: int = 0, **spec: str | int | bo
         raise ValueError(f"{stem}.wgsl has no spec line for {sorted(left)}")
     if re.search(r"^alias T = f16;", code, re.M):
         code = "enable f16;\n" + code
-    label = ".".join([stem] + [f"{k}={v}" for k, v in sorted(spec.items())])
+    fields = re.search(r"struct Params \{(.*?)\}", code, re.S)
+    params = re.findall(r"(\w+)\s*:\s*(\w+)", re.sub(r"//.*", "", fields.group(1))) if fields else []
+    if baked:
+        code = _UNIFORM.sub(lambda _: f"const p = Params({_constants(params, dict(baked))});", code)
+    label = ".".join([stem] + [f"{k}={v}" for k, v in [*sorted(spec.items()), *baked]])
     if epilogue or extra:
         if _FUSE not in code:
             raise ValueError(f"{stem}.wgsl cannot take a fused epilogue")
@@ -87,6 +100,9 @@ def kernel(stem: str, epilogue: str = "", extra: int = 0, **spec: str | int | bo
     found = sorted((int(n), MODES[space, mode or None], name) for n, space, mode, name in _BINDING.findall(code))
     if [n for n, _, _ in found] != list(range(len(found))):
         raise ValueError(f"{stem}.wgsl: bindings are not 0, 1, 2, ...")
-    fields = re.search(r"struct Params \{(.*?)\}", code, re.S)
-    params = re.findall(r"(\w+)\s*:\s*(\w+)", re.sub(r"//.*", "", fields.group(1))) if fields else []
     return Kernel(label, code, tuple(m for _, m, _ in found), tuple(n for _, _, n in found), tuple(params))
+
+
+def _constants(params: list[tuple[str, str]], values: dict[str, int | float]) -> str:
+    suffix = {"u32": "u", "i32": "i", "f32": "f"}
+    return ", ".join(f"{values[name]!r}{suffix[type]}" for name, type in params)

@@ -1,4 +1,4 @@
-"""THE table of operations: name -> shape rule, numpy definition, kernels, flops.
+"""THE table of operations: name -> shape rule, numpy definition, kernels, flops and bytes.
 
 The numpy definition is what an operation means: the CPU device runs it and tests compare kernels with it.
 A kernel choice returns Dispatches; adding an operation is one row here, one kernel file and one row in a test.
@@ -30,6 +30,9 @@ class Hardware:
     f16: bool
     max_binding: int
     workgroups: int = 65535
+    lanes: int = 0  # neighbouring invocations that are certainly in one subgroup
+    invocations: int = 256  # of a workgroup, at most
+    storage: int = 16384  # bytes of workgroup memory
     matrix: bool = False  # 16 x 16 x 16 subgroup matrices, f16 with f32 sums, in subgroups of 32
 
     @property
@@ -58,6 +61,9 @@ class Dispatch:
     nodes: list[Any] = field(default_factory=list)  # what it computes, the result last
     epilogue: str = ""
     extra: list[Any] = field(default_factory=list)  # operands of the epilogue
+    bake: bool = False  # parameters are constants of the kernel, which then has no uniform
+    touched: dict[int, int] = field(default_factory=dict)  # bytes of an operand, where not all of it is read or written
+    a_position: tuple[int, int] = (0, 0)  # bytes and flops more for each position in the cache
 
 
 @dataclass(frozen=True)
@@ -190,6 +196,14 @@ OPS["argmax"] = Op(
 )
 
 
+def _sum_shape(arg: dict, x: Any) -> tuple:
+    _check(x.dtype is f32 and len(x.shape) > 0 and x.shape[-1] % 4 == 0, "sum (columns in fours)", x)
+    return x.shape[:-1], f32
+
+
+OPS["sum"] = Op(_sum_shape, lambda np, arg, x: x.sum(-1), _row_kernel("sum"), flops=lambda n: math.prod(n.src[0].shape))
+
+
 # products
 
 
@@ -210,19 +224,27 @@ def linear_stem(hw: Hardware, count: int) -> str:
     if count > MATVEC_ROWS:
         stem = "matmul_serial" if hw.tier == "software" else "matmul_matrix" if hw.matrix else "matmul"
     else:
-        stem = {"software": "matvec_serial", "default": "matvec", "subgroups": "matvec_subgroup"}[hw.tier]
+        stem = {"software": "matvec_serial", "default": "matvec", "subgroups": "matvec_int8"}[hw.tier]
     return picked("linear", stem, LINEAR_TILE)
 
 
 # outputs a workgroup (half as many if gated) and rows of x a workgroup, of each kernel of `linear`
 LINEAR_TILE = {
-    "matvec_serial": (64, 1), "matvec": (8, 1), "matvec_subgroup": (8, 1), "matmul": (64, 64), "matmul_serial": (64, 4),
-    "matmul_matrix": (128, 128),
+    "matvec_serial": (64, 1), "matvec": (8, 1), "matvec_subgroup": (8, 1), "matvec_int8": (0, 1), "matmul": (64, 64),
+    "matmul_serial": (64, 4), "matmul_matrix": (128, 128),
 }  # fmt: skip
 # of matmul_matrix where there are too few of those tiles to go round: 32 x 32, k divided among four subgroups
 SMALL_TILE = (32, 32)
 SMALL = {"TM": "2u", "TN": "2u", "WM": "1u", "WN": "1u", "WK": "4u", "SLABS": "1u"}
 FEW = 64
+
+
+def _matvec_int8_spec(hw: Hardware, n: int, k: int) -> dict[str, int]:
+    """Shapes that were quickest on an H100 (bench/notes.md): several outputs a team where there are enough teams."""
+    lanes = min(hw.lanes, 32)
+    spec = {"K": k, "LANES": lanes, "WG": min(hw.invocations, 512 if k > 4096 else 256)}
+    spec["OUTPUTS"] = 2 if n >= 4096 and lanes == 32 else 1
+    return spec | {"TILE": (hw.storage - 1024) // 80}
 
 
 def linear(hw: Hardware, node: Any, norm: Any = None, gated: bool = False) -> list[Dispatch]:
@@ -234,8 +256,10 @@ def linear(hw: Hardware, node: Any, norm: Any = None, gated: bool = False) -> li
     for w in weights:
         n = w.shape[0] // (2 if gated else 1)
         params = {"rows": count, "n": n, "k": w.shape[1], "blocks": blocks(w), "y_stride": width, "y_offset": offset}
-        params |= {"w_row": 0, "eps": norm.arg["eps"] if norm else 0.0}
+        params |= {"eps": norm.arg["eps"] if norm else 0.0}
         spec: dict[str, Any] = {"FORMAT": w.dtype.name}
+        if stem == "matvec_int8" and not w.dtype.quantised:
+            stem = "matvec_subgroup"
         if stem == "matmul":
             spec["T"] = hw.type
         source, gain = (norm.src[0], norm.src[1]) if norm else (x, x)
@@ -249,8 +273,15 @@ def linear(hw: Hardware, node: Any, norm: Any = None, gated: bool = False) -> li
         if stem == "matmul_matrix" and -(-w.shape[0] // tile) * -(-count // tile_rows) < FEW:
             tile, tile_rows = SMALL_TILE
             spec |= SMALL
-        grid = hw.grid(-(-n // (tile // 2 if gated else tile)))
-        dispatches.append(Dispatch(stem, bind, params, (grid[0], grid[1], -(-count // tile_rows)), spec))
+        outputs = tile // 2 if gated else tile
+        if stem == "matvec_int8":
+            spec |= _matvec_int8_spec(hw, n, w.shape[1])
+            outputs = spec["OUTPUTS"] * spec["WG"] // spec["LANES"]
+        else:
+            params["w_row"] = 0
+        grid = hw.grid(-(-n // outputs))
+        grid = (grid[0], grid[1], -(-count // tile_rows))
+        dispatches.append(Dispatch(stem, bind, params, grid, spec, bake=stem == "matvec_int8"))
         offset += n
     return dispatches
 
@@ -335,6 +366,7 @@ def _embedding(hw: Hardware, node: Any) -> list[Dispatch]:
         params["row_end"] = row
         grid = hw.grid(-(-node.shape[0] * w.shape[1] // 32 // 64))
         dispatches.append(Dispatch("embedding", [tokens, state, w, node], params, grid, {"FORMAT": w.dtype.name}))
+        dispatches[-1].touched = {0: 4 * node.shape[0], 2: w.dtype.file_size(node.shape[0] * w.shape[1])}
     return dispatches
 
 
@@ -393,7 +425,8 @@ def _kv_update(hw: Hardware, node: Any) -> list[Dispatch]:
     params = {"rows": qkv.shape[0], "heads": heads, "kv_heads": kv_heads, "head_dim": dim, "context": context}
     grid = hw.grid(-(-qkv.shape[0] * kv_heads * dim // 2 // 64))
     spec = {"INTERLEAVED": node.arg["interleaved"]}
-    return [Dispatch("kv_update", [qkv, state, rope_table, kcache, vcache], params, grid, spec)]
+    touched = dict.fromkeys((3, 4), 2 * qkv.shape[0] * kv_heads * dim) | {2: 8 * qkv.shape[0] * dim}
+    return [Dispatch("kv_update", [qkv, state, rope_table, kcache, vcache], params, grid, spec, touched=touched)]
 
 
 OPS["kv_update"] = Op(_kv_update_shape, _kv_update_definition, _kv_update, inplace=3, writes=(4,))
@@ -419,6 +452,41 @@ def _attention_definition(np: Any, arg: dict, qkv: Any, state: Any, rope_table: 
     return out
 
 
+ATTENTIONS = ("attention", "attention_split", "attention_serial", "attention_step", "attention_matrix")
+
+
+def takes_update(hw: Hardware, node: Any) -> bool:
+    """Whether the kernel of an attention can do the kv_update before it, too."""
+    _, _, dim, _ = _heads(node.arg, node.src[3])
+    fits = hw.tier == "subgroups" and node.src[0].shape[0] == 1 and dim % 8 == 0
+    return fits and picked("attention", "attention_step", ATTENTIONS) == "attention_step"
+
+
+def attention_step(hw: Hardware, node: Any) -> list[Dispatch]:
+    """Attention of one row and the kv_update before it."""
+    qkv, state, rope_table, kcache, vcache = node.src
+    heads, kv_heads, dim, context = _heads(node.arg, kcache)
+    lanes, splits = math.gcd(dim // 8, 16, hw.lanes), SPLITS if node.arg["long"] else 1
+    size = 256 if splits > 1 else 512
+    while size > hw.invocations or size // hw.lanes * dim * 4 > hw.storage - 2048:
+        size //= 2
+    spec = {"INTERLEAVED": node.arg["interleaved"], "HEAD_DIM": dim, "LANES": lanes, "SPAN": min(hw.lanes, 32)}
+    spec |= {"WG": size, "SPLIT": splits > 1}
+    params = {"heads": heads, "kv_heads": kv_heads, "context": context, "splits": splits, "scale": dim**-0.5}
+    touched = dict.fromkeys((3, 4), 2 * kv_heads * dim) | {2: 8 * dim}
+    target = node.node("temp", shape=(1, heads, splits, dim + 2)) if splits > 1 else node
+    bind = [qkv, state, rope_table, kcache, vcache, target]
+    step = Dispatch("attention_step", bind, params, (splits, heads, 1), spec, bake=True, touched=touched)
+    step.a_position = (4 * kv_heads * dim, 4 * heads * dim)
+    return [step, *_attention_merge(target, node, heads, dim)] if splits > 1 else [step]
+
+
+def _attention_merge(parts: Any, node: Any, heads: int, dim: int) -> list[Dispatch]:
+    rows, _, splits, _ = parts.shape
+    params = {"rows": rows, "heads": heads, "head_dim": dim, "splits": splits}
+    return [Dispatch("attention_merge", [parts, node], params, (-(-dim // 64), heads, rows))]
+
+
 def _attention(hw: Hardware, node: Any) -> list[Dispatch]:
     qkv, state, rope_table, kcache, vcache = node.src
     heads, kv_heads, dim, context = _heads(node.arg, kcache)
@@ -427,24 +495,23 @@ def _attention(hw: Hardware, node: Any) -> list[Dispatch]:
     params["scale"] = dim**-0.5
     spec = {"INTERLEAVED": node.arg["interleaved"], **hw.workgroup(max(8, 1 << (dim // 8 - 1).bit_length()))}
     bind = [qkv, state, rope_table, kcache, vcache, node]
+    touched = dict.fromkeys((3, 4), 2 * count * kv_heads * dim) | {2: 8 * count * dim}
+    read: dict[str, Any] = {"touched": touched, "a_position": (4 * kv_heads * dim, 4 * count * heads * dim)}
     stem = "attention_serial" if dim % 8 else "attention_split" if count == 1 and node.arg["long"] else "attention"
     if hw.matrix and count >= MATRIX_ROWS and dim in (64, 96, 128):
         stem = "attention_matrix"
-    stem = picked("attention", stem, ("attention", "attention_matrix", "attention_split", "attention_serial"))
+    stem = picked("attention", stem, ATTENTIONS)
     if stem == "attention_matrix":
         spec = {"INTERLEAVED": node.arg["interleaved"], "HEAD": f"{dim}u"}
-        return [Dispatch(stem, bind, params, (heads, -(-count // 64), 1), spec)]
+        return [Dispatch(stem, bind, params, (heads, -(-count // 64), 1), spec, **read)]
     if stem == "attention_serial":
         spec.pop("WG", None)
-        return [Dispatch(stem, bind, params, hw.grid(-(-count * heads // 4)), spec)]
+        return [Dispatch(stem, bind, params, hw.grid(-(-count * heads // 4)), spec, **read)]
     if stem == "attention":
-        return [Dispatch(stem, bind, params, (heads, count, 1), spec)]
+        return [Dispatch(stem, bind, params, (heads, count, 1), spec, **read)]
     parts = node.node("temp", shape=(count, heads, SPLITS, dim + 2))
-    merge = {"rows": count, "heads": heads, "head_dim": dim, "splits": SPLITS}
-    return [
-        Dispatch(stem, [*bind[:-1], parts], params | {"splits": SPLITS}, (SPLITS, heads, count), spec),
-        Dispatch("attention_merge", [parts, node], merge, (-(-dim // 64), heads, count)),
-    ]
+    split = Dispatch(stem, [*bind[:-1], parts], params | {"splits": SPLITS}, (SPLITS, heads, count), spec, **read)
+    return [split, *_attention_merge(parts, node, heads, dim)]
 
 
 OPS["attention"] = Op(_attention_shape, _attention_definition, _attention)
@@ -477,6 +544,9 @@ def _sample(hw: Hardware, node: Any) -> list[Dispatch]:
             "sample_draw", [logits, settings, parts, candidates, penalties, tokens, state], params, (1, 1, 1), spec
         ),
     ]
+    for d in dispatches[1:3]:  # a greedy token ends them before they read anything
+        d.touched = {0: 0, 3: 0, 4: 0, 5: 0}
+    dispatches[3].touched = {0: 0, 3: 0, 4: 4, 5: 4}
     if logprobs:
         dispatches.append(
             Dispatch("sample_logprobs", [logits, tokens, parts, state, *logprobs], params, (1, 1, 1), spec)

@@ -5,7 +5,8 @@
  "kernels": [{"label", "code": WGSL, "bindings": [buffer binding type, ...]}],
  "params":  base64 of the uniform buffer,
  "steps":   [{"kernel", "bind": [[buffer, offset, size], ...], "params": offset, "grid": [x, y, z],
-              "flops", "nodes": [number in graph, ...], "result": bind of the last node}],
+              "flops", "bytes", "a_position": [bytes, flops] more for each position in the cache,
+              "nodes": [number in graph, ...], "result": bind of the last node}],
  "graph":   [{"op", "src", "arg", "shape", "dtype", "bind"}]}     what it means; only the CPU device reads it
 """
 
@@ -83,12 +84,14 @@ def build(dispatches: list[Dispatch], outputs: list[Tensor], hw: Hardware) -> tu
     kernels: dict[str, tuple[int, Kernel]] = {}
     params, steps = bytearray(), []
     for d in dispatches:
-        made = kernel(d.stem, d.epilogue, len(d.extra), **d.spec)
+        made = kernel(d.stem, d.epilogue, len(d.extra), tuple(d.params.items()) if d.bake else (), **d.spec)
         number = kernels.setdefault(made.label, (len(kernels), made))[0]
         offset = _slot(params, made.pack(d.params))
         bind = [bound(t) for t in (*d.bind, *d.extra)]
         flops = sum(OPS[n.op].flops(n) for n in d.nodes)
         steps.append({"kernel": number, "bind": bind, "params": offset, "grid": list(d.grid), "flops": flops})
+        ranges = {(buffer, at): d.touched.get(n, size) for n, (buffer, at, size) in enumerate(bind)}
+        steps[-1] |= {"bytes": sum(ranges.values()), "a_position": list(d.a_position)}
     plan = {
         "version": VERSION,
         "buffers": buffers,
@@ -102,7 +105,9 @@ def build(dispatches: list[Dispatch], outputs: list[Tensor], hw: Hardware) -> tu
 
 
 def _slot(params: bytearray, data: bytes) -> int:
-    """Offset of these bytes in the uniform buffer; equal parameters share a slot."""
+    """Offset of these bytes in the uniform buffer; equal parameters share a slot, and none need none."""
+    if not data:
+        return 0
     data = data.ljust(ALIGN, b"\0")
     for offset in range(0, len(params), ALIGN):
         if params[offset : offset + ALIGN] == data:

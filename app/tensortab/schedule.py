@@ -1,11 +1,11 @@
 """Graph -> dispatches in order. Elementwise chains run in the store of the kernel before them, RMS norms inside
-the matvec after them, and SwiGLU gates inside the linear before them."""
+the matvec after them, SwiGLU gates inside the linear before them, and cache updates inside the attention after them."""
 
 import math
 
 from .debug import level
 from .dtype import f32
-from .ops import OPS, Dispatch, Hardware, linear, linear_stem, rows
+from .ops import OPS, Dispatch, Hardware, attention_step, linear, linear_stem, rows, takes_update
 from .tensor import Tensor, contiguous_strides
 
 MAX_STORAGE = 8  # storage buffers a kernel, WebGPU's default limit
@@ -99,17 +99,17 @@ def schedule(outputs: list[Tensor], hw: Hardware) -> tuple[list[Dispatch], list[
     for node in graph.order:
         if id(node) in root:
             members.setdefault(root[id(node)], []).append(node)
-    norms = _folded_norms(graph, hw)
+    folded = _folded_norms(graph, hw) | _folded_updates(graph, hw)
     hosts = {end: host for end, group in members.items() if (host := _host(graph, group, root))}
-    inside = {id(h) for h in hosts.values()} | {id(x) for x in graph.gated.values()} | norms
+    inside = {id(h) for h in hosts.values()} | {id(x) for x in graph.gated.values()} | folded
     dispatches: list[Dispatch] = []
     for node in graph.order:
         if node.op in VALUES or id(node) in inside or root.get(id(node), id(node)) != id(node):
             continue
         if id(node) in members:
-            dispatches += _fused(graph, hw, members[id(node)], hosts.get(id(node)), norms)
+            dispatches += _fused(graph, hw, members[id(node)], hosts.get(id(node)), folded)
         else:
-            dispatches += _lower(graph, hw, node, norms)
+            dispatches += _lower(graph, hw, node, folded)
     return dispatches, graph.outputs
 
 
@@ -135,6 +135,16 @@ def _folded_norms(graph: _Graph, hw: Hardware) -> set[int]:
     }
 
 
+def _folded_updates(graph: _Graph, hw: Hardware) -> set[int]:
+    """Cache updates whose only reader is an attention that can do them."""
+    return {
+        id(node)
+        for node in graph.order
+        if graph.fuse and node.op == "kv_update" and id(node) not in graph.kept
+        if all(user.op == "attention" and takes_update(hw, user) for user in graph.users[id(node)])
+    }
+
+
 def _host(graph: _Graph, group: list[Tensor], root: dict[int, int]) -> Tensor | None:
     """The kernel in whose store a group can run: the last of its operands that nothing else reads."""
     if not graph.fuse:
@@ -151,16 +161,19 @@ def _host(graph: _Graph, group: list[Tensor], root: dict[int, int]) -> Tensor | 
     return None
 
 
-def _lower(graph: _Graph, hw: Hardware, node: Tensor, norms: set[int]) -> list[Dispatch]:
+def _lower(graph: _Graph, hw: Hardware, node: Tensor, folded: set[int]) -> list[Dispatch]:
     """The kernels of one node, with what is folded into them."""
     product = graph.gated.get(id(node), node)
     nodes = [node]
     if product.op == "linear":
-        norm = product.src[0] if id(product.src[0]) in norms else None
+        norm = product.src[0] if id(product.src[0]) in folded else None
         dispatches = linear(hw, product, norm, gated=product is not node)
         nodes = [n for n in (norm, product, node) if n is not None]
         for d in dispatches:
             d.bind[-1] = node
+    elif node.op == "attention" and id(node.src[3]) in folded:
+        dispatches = attention_step(hw, node)
+        nodes = [node.src[3], node]
     else:
         lower = OPS[node.op].lower
         assert lower is not None, node.op
@@ -169,7 +182,7 @@ def _lower(graph: _Graph, hw: Hardware, node: Tensor, norms: set[int]) -> list[D
     return dispatches
 
 
-def _fused(graph: _Graph, hw: Hardware, group: list[Tensor], host: Tensor | None, norms: set[int]) -> list[Dispatch]:
+def _fused(graph: _Graph, hw: Hardware, group: list[Tensor], host: Tensor | None, folded: set[int]) -> list[Dispatch]:
     """A group of elementwise nodes: in its host's store, or as a kernel of its own."""
     end, inside = group[-1], {id(n) for n in group}
     operands = list({id(s): s for n in group for s in n.src if id(s) not in inside}.values())
@@ -193,7 +206,7 @@ def _fused(graph: _Graph, hw: Hardware, group: list[Tensor], host: Tensor | None
         dispatches = [Dispatch("elementwise", [_storage(first), end], {"count": count}, hw.grid(-(-count // 64)))]
         nodes = group
     else:
-        dispatches = _lower(graph, hw, host, norms)
+        dispatches = _lower(graph, hw, host, folded)
         for d in dispatches:
             d.bind[-1] = end
         nodes = dispatches[-1].nodes + group

@@ -64,6 +64,20 @@ def test_profile(gpu):
     assert all(row["ns"] > 0 and row["bytes"] > 0 for row in rows)
 
 
+def test_measure_is_that_profile_without_a_knob_and_starts_from_zero(gpu):
+    async def run() -> tuple[list[dict], int]:
+        program = await Program(gpu, [chain()]).load()
+        await program.measure(3)
+        rows = await program.measure(2)
+        program.unload()
+        return rows, program.replays
+
+    (matvec, softmax), replays = asyncio.run(run())
+    assert replays == 2 and matvec["ns"] > 0 and softmax["ns"] > 0
+    assert matvec["bytes"] == 4 * (64 + 32 * 64 + 32), "x, whose gain nobody reads, the weight, and y"
+    assert softmax["bytes"] == 4 * (32 + 32)
+
+
 def test_pick_and_tier(gpu):
     def stems() -> list[str]:
         return [k["label"].split(".")[0].split("+")[0] for k in Program(gpu, [chain()]).plan["kernels"]]

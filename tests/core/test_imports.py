@@ -14,6 +14,7 @@ LAYERS = [
     {"nn"},
     {"models"},
     {"generate"},
+    {"lab"},
     {"tasks"},
     {"__init__"},
 ]

@@ -3,13 +3,16 @@
 Cache positions from pos + rows on hold NaN: one read of them into a result shows.
 """
 
+import math
 from typing import Any
 
 import numpy as np
 import pytest
+from tensortab.device import lanes
 from tensortab.device.native import NativeDevice
+from tensortab.kernels import source
 
-from tests.kernels.harness import run
+from tests.kernels.harness import run, supports
 from tests.kernels.tolerances import assert_close
 
 THETA = 10000.0
@@ -128,6 +131,44 @@ def test_attention_matrix(
     expected = reference(rope(q, pos + np.arange(rows), interleaved), k, v, pos)
     y = attention(backend, "attention_matrix", inputs, params, {"INTERLEAVED": interleaved, **spec})
     assert_close(y, expected, np.abs(v[:, : pos + rows]).max() * 4, "f16")
+
+
+STEPS = [(9, 3, 64, 320, 0), (9, 3, 64, 320, 300), (4, 4, 80, 160, 127), (6, 2, 96, 130, 128), (3, 1, 128, 64, 1),
+         (2, 2, 256, 150, 140), (2, 1, 8, 130, 63)]  # fmt: skip
+
+
+@pytest.mark.parametrize("splits", [1, 5])
+@pytest.mark.parametrize("interleaved", [True, False])
+def test_attention_step(backend: NativeDevice, rng: np.random.Generator, interleaved: bool, splits: int) -> None:
+    """The attention of a new token, and its key and value in the cache, of which nothing else changes."""
+    if not supports(backend, {}, source("attention_step")):
+        pytest.skip("needs subgroups, which this backend lacks")
+    for heads, kv_heads, head_dim, context, pos in STEPS:
+        inputs, params, (k, v) = case(rng, 1, heads, kv_heads, head_dim, context, pos)
+        before = {name: inputs.pop(name) for name in ("kcache", "vcache")}
+        for name in before:  # where the new ones come there is nothing yet
+            before[name][:, pos] = 0x7E007E00
+        qkv = inputs["qkv"].reshape(1, -1, head_dim)
+        key, value = rope(qkv[:, heads : heads + kv_heads], np.array([pos]), interleaved), qkv[:, heads + kv_heads :]
+        span = min(32, lanes(backend.info))
+        spec = {"INTERLEAVED": interleaved, "HEAD_DIM": head_dim, "LANES": math.gcd(head_dim // 8, span), "SPAN": span}
+        spec |= {"WG": 64, "SPLIT": splits > 1, "AT_LEAST": "16u"}
+        params = {name: params[name] for name in ("heads", "kv_heads", "context")}
+        params |= {"splits": splits, "scale": head_dim**-0.5}
+        shape = (1, heads, splits, head_dim + 2) if splits > 1 else (1, heads * head_dim)
+        done = run(backend, "attention_step", spec, inputs, before | {"y": shape}, params, (splits, heads, 1))
+        y = done["y"]
+        if splits > 1:
+            merge = {"rows": 1, "heads": heads, "head_dim": head_dim, "splits": splits}
+            y = run(backend, "attention_merge", {}, {"parts": y}, {"y": (1, heads * head_dim)}, merge, (4, heads, 1))
+        k[:, pos], v[:, pos] = key[0].astype(np.float16), value[0].astype(np.float16)
+        q = rope(qkv[:, :heads], np.array([pos]), interleaved)
+        assert_close(y, reference(q, k, v, pos), np.abs(v[:, : pos + 1]).max() * 4)
+        for name, new in (("kcache", key[0]), ("vcache", value[0])):
+            got = done[name].view(np.float16).astype(np.float64)[:, pos]
+            assert (np.abs(got - new) <= np.abs(new) * 2**-11 + 3e-5).all(), name
+            others = np.arange(context) != pos
+            assert (done[name][:, others] == before[name][:, others]).all(), name
 
 
 @pytest.mark.parametrize("kernel", ["attention", "attention_split"])

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from tensortab.device import lanes
 from tensortab.device.native import NativeDevice
 from tensortab.dtype import DTYPES
 from tensortab.kernels import source
@@ -12,8 +13,8 @@ from tests.kernels.tolerances import assert_close
 
 # outputs and rows a workgroup, with the kernels' default specs
 TILES = {
-    "matvec_serial": (64, 1), "matvec": (8, 1), "matvec_subgroup": (8, 1), "matmul": (64, 64), "matmul_serial": (64, 4),
-    "matmul_matrix": (32, 32),
+    "matvec_serial": (64, 1), "matvec": (8, 1), "matvec_subgroup": (8, 1), "matvec_int8": (0, 1), "matmul": (64, 64),
+    "matmul_serial": (64, 4), "matmul_matrix": (32, 32),
 }  # fmt: skip
 MATVECS = [stem for stem in TILES if stem.startswith("matvec")]
 GATED = [*MATVECS, "matmul_matrix"]
@@ -50,6 +51,8 @@ def check(
     if stem == "matmul_matrix":
         spec = MATRIX | spec
     norm, gated = bool(spec.get("NORM")), bool(spec.get("GATED"))
+    if stem == "matvec_int8":
+        w_row, spec = 0, {"K": k, "LANES": min(32, lanes(backend.info)), "WG": 64} | spec
     used = n * (2 if gated else 1)
     blocks = weight(rng, format, w_row + used + 2, k)
     w = dequantized(format, blocks).reshape(-1, k)[w_row : w_row + used].astype(np.float64)
@@ -79,14 +82,18 @@ def check(
         scales[:, y_offset : y_offset + n] += np.abs(e0[:, y_offset : y_offset + n])
 
     params = {"rows": rows, "n": n, "k": k, "blocks": len(blocks), "y_stride": stride, "y_offset": y_offset}
-    params |= {"eps": EPS, "w_row": w_row}
+    params |= {"eps": EPS} | ({} if stem == "matvec_int8" else {"w_row": w_row})
     inputs = {"x": x, "w": planes(format, blocks)} | ({"g": g} if stem in MATVECS else {})
     tile, tile_rows = TILES[stem]
+    if stem == "matvec_int8":
+        outputs = int(spec.get("OUTPUTS", 1)) * int(spec["WG"]) // int(spec["LANES"])
+        tile = 2 * outputs if gated else outputs
     groups = -(-n // (tile // 2 if gated else tile))
     grid = (-(-groups // 2), 2, -(-rows // tile_rows))  # folded
     epilogue, extra = ("return v + 2.0 * e0[i];", [e0]) if residual else ("", [])
     y = run(backend, stem, spec | {"FORMAT": format}, inputs, {"y": before}, params, grid, epilogue, extra)
-    assert_close(y, expected, scales, "f16" if stem == "matmul_matrix" else str(spec.get("T", "f32")))
+    table = {"matvec_int8": "int16", "matmul_matrix": "f16"}
+    assert_close(y, expected, scales, table.get(stem, str(spec.get("T", "f32"))))
 
 
 @pytest.mark.parametrize("format", FORMATS)
@@ -94,6 +101,8 @@ def check(
 def test_formats(backend: NativeDevice, rng: np.random.Generator, stem: str, format: str) -> None:
     if stem == "matmul" and backend.info["architecture"] == "swiftshader" and format not in ("f32", "q4_1", "q6_k"):
         pytest.skip("SwiftShader takes seconds to compile this kernel; its formats are tested with the others")
+    if stem == "matvec_int8" and not DTYPES[format].quantised:
+        pytest.skip("takes block formats")
     rows = 2 if stem in MATVECS else 7
     k = 512 if DTYPES[format].block == 256 else 160
     check(backend, rng, stem, format, rows, n=19, k=k, w_row=3, y_offset=2)
@@ -117,8 +126,9 @@ def test_many_rows(backend: NativeDevice, rng: np.random.Generator, stem: str, r
 def test_norm_and_gate(backend: NativeDevice, rng: np.random.Generator, stem: str, norm: bool, gated: bool) -> None:
     if norm and stem not in MATVECS:
         pytest.skip("only a matvec takes a norm in")
-    for format, n, k in (("q4_1", 37, 576), ("q6_k", 64, 256), ("f32", 1, 32)):
-        check(backend, rng, stem, format, 3, n, k, w_row=1, GATED=gated, **{"NORM": norm} if stem in MATVECS else {})
+    with_norm = {"NORM": norm} if stem in MATVECS else {}
+    for format, n, k in (("q4_1", 37, 576), ("q6_k", 64, 256), ("q8_0" if stem == "matvec_int8" else "f32", 1, 32)):
+        check(backend, rng, stem, format, 3, n, k, w_row=1, GATED=gated, **with_norm)
 
 
 @pytest.mark.parametrize("stem", TILES)
@@ -138,6 +148,28 @@ def test_workgroup_sizes(
     tile = {"matvec": 4 * spec["WG"] // spec.get("LANES", 1), "matvec_subgroup": 8}.get(stem, 8 * spec["WG"])
     monkeypatch.setitem(TILES, stem, (tile, TILES[stem][1]))
     check(backend, rng, stem, "q4_1", 2, n=70, k=608, **spec)
+
+
+@pytest.mark.parametrize("spec", [{"OUTPUTS": 2}, {"OUTPUTS": 2, "GATED": True, "NORM": True}, {"TILE": 7}, {"WG": 8}])
+def test_matvec_int8_specs(backend: NativeDevice, rng: np.random.Generator, spec: dict[str, int]) -> None:
+    """Several outputs of a team, x in several tiles, and workgroups of two teams."""
+    for n, k in ((1, 64), (37, 608), (66, 1536)):
+        check(backend, rng, "matvec_int8", "q4_1", 2, n, k, y_offset=1, residual=True, **spec)
+
+
+@pytest.mark.parametrize("value", [0.0, 1e-30, 1e30])
+def test_matvec_int8_of_extreme_numbers(backend: NativeDevice, rng: np.random.Generator, value: float) -> None:
+    """x of zeros, of numbers near the least and near the greatest of f32."""
+    if not supports(backend, {}, source("matvec_int8")):
+        pytest.skip("needs a feature that this backend lacks")
+    blocks = weight(rng, "q8_0", 3, 64)
+    x = (np.full((1, 64), value) * rng.choice([-1, 1], (1, 64))).astype(np.float32)
+    params = {"rows": 1, "n": 3, "k": 64, "blocks": len(blocks), "y_stride": 3, "y_offset": 0, "eps": 0.0}
+    inputs = {"x": x, "g": x, "w": planes("q8_0", blocks)}
+    spec = {"FORMAT": "q8_0", "K": 64, "LANES": min(32, lanes(backend.info))}
+    y = run(backend, "matvec_int8", spec, inputs, {"y": (1, 3)}, params, (1, 1, 1))
+    w = dequantized("q8_0", blocks).reshape(3, 64).astype(np.float64)
+    assert_close(y, x.astype(np.float64) @ w.T, np.abs(x).astype(np.float64) @ np.abs(w.T) + 1e-37, "int16")
 
 
 @pytest.mark.parametrize("format", ["f32", "q4_1", "q6_k"])

@@ -10,7 +10,7 @@ from tensortab.kernels import folder, kernel, source
 
 from tests.kernels.harness import supports
 
-FORMATS = [path.stem for path in sorted((folder() / "formats").glob("*.wgsl")) if path.stem in DTYPES]
+INCLUDED = re.compile(r"^// include: (\w+)/\w+\.wgsl // spec: FORMAT$", re.M)
 STEMS = [path.stem for path in sorted(folder().glob("*.wgsl")) if "@compute" in path.read_text()]
 SWITCH = re.compile(r"^const (\w+): bool = ", re.M)
 
@@ -22,9 +22,11 @@ def specs(stem: str) -> list[dict[str, str | bool]]:
     if re.search(r"^alias T = ", code, re.M):
         axes["T"] = ["f32", "f16"]
     base = [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
-    if "// spec: FORMAT" not in code:
+    found = INCLUDED.search(code)
+    if not found:
         return base
-    return [spec | {"FORMAT": "q4_1"} for spec in base] + [{"FORMAT": format} for format in FORMATS]
+    formats = [path.stem for path in sorted((folder() / found[1]).glob("*.wgsl")) if path.stem in DTYPES]
+    return [spec | {"FORMAT": "q4_1"} for spec in base] + [{"FORMAT": format} for format in formats]
 
 
 @pytest.mark.parametrize("stem", STEMS)

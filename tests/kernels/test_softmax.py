@@ -1,4 +1,4 @@
-"""softmax and argmax over the last axis, for any number of columns."""
+"""softmax, argmax and sum over the last axis, for any number of columns."""
 
 import numpy as np
 import pytest
@@ -42,3 +42,11 @@ def test_argmax_never_chooses_nan(backend: NativeDevice) -> None:
         backend, "argmax", {}, {"x": x.astype(np.float32)}, {"y": ((5,), np.uint32)}, {"rows": 5, "cols": 4}, fold(5)
     )
     assert y.tolist() == [2, 1, 0, 1, 0]
+
+
+@pytest.mark.parametrize("rows, cols", [(1, 4), (3, 128), (5, 4 * 1025), (2, 49152), (65536, 4)])
+def test_sum(backend: NativeDevice, rng: np.random.Generator, rows: int, cols: int) -> None:
+    x = rng.standard_normal((rows, cols)).astype(np.float32)
+    wg = {"WG": 4} if rows > 100 else {}
+    y = run(backend, "sum", wg, {"x": x}, {"y": (rows,)}, {"rows": rows, "cols": cols}, fold(rows))
+    assert_close(y, x.sum(-1, dtype=np.float64), np.abs(x).sum(-1, dtype=np.float64))

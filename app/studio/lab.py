@@ -1,0 +1,251 @@
+"""The Lab's page: what the GPU is and can do, and how close the model comes to it. It measures nothing itself."""
+
+import json
+import time
+
+import js
+from js import document
+from studio import notice
+from studio.dom import SVG, announce, button, by_id, el, fill, show
+from studio.engine import Engine
+from studio.roofline import drawing, in_words, name
+from studio.wording import amount, digits, duration, explain, share, size
+
+STAGES = {"read": "Reading memory", "multiply": "Multiplying matrices", "dispatch": "Starting kernels",
+          "tokens": "Writing tokens", "kernels": "Timing each kernel"}
+TIERS = {"software": "on the processor", "default": "plain WebGPU", "subgroups": "with subgroups"}
+LIMITS = [  # WebGPU's name, ours, whether in bytes
+    ("maxBufferSize", "Largest buffer", True), ("maxStorageBufferBindingSize", "Largest binding", True),
+    ("maxComputeWorkgroupStorageSize", "Memory of a workgroup", True),
+    ("maxComputeInvocationsPerWorkgroup", "Invocations of a workgroup", False),
+    ("maxStorageBuffersPerShaderStage", "Buffers of a kernel", False),
+]
+NO_ENGINE = ("no_webgpu", "no_adapter", "crashed")  # errors after which nothing can be asked
+COLUMNS = ["Part", "Times", "µs each", "Floor, µs", "Floor / time", "MB", "MFLOP", "GB/s", "Kernel"]
+
+
+class Lab:
+    """`result` is what the engine measured last, `problem` why it did not."""
+
+    def __init__(self, engine: Engine):
+        self.engine = engine
+        self.result, self.problem, self.shown = None, None, False
+        self._began, self._width, self._info = 0, 0, None
+        self.note = el("p", cls="lab-note")
+        self.go = button("Measure", "measure", cls="primary")
+        self.copy = button("Copy as JSON", "copy-lab")
+        self.load = el("a", "Load a model", href="#chat", cls="quiet")
+        self.stage, self.bar = el("h3"), el("progress", max="1", aria_label="Measuring")
+        self.progress = el("div", el("div", self.stage, self.bar, cls="what"), button("Cancel", "measure-cancel"),
+                           cls="notice")
+        self.problem_box = el("div", cls="notice", data_kind="error", role="alert")
+        self.gpu, self.sub = el("h2", cls="hello-head"), el("p", cls="hello-sub")
+        self.measured, self.device = el("div"), el("section", cls="lab-device")
+        self.figure = None
+        row = el("div", self.go, self.copy, self.load, cls="row")
+        head = el("section", self.gpu, self.sub, row, self.note, self.progress, self.problem_box, cls="lab-head")
+        fill(by_id("lab-body"), head, self.measured, self.device)
+
+    def show(self, visible: bool) -> None:
+        self.shown = visible
+        by_id("to-lab").setAttribute("aria-current", "page" if visible else "false")
+        if visible:
+            document.title = "Lab · TensorTab"
+            self.update()
+            self.fit()
+            by_id("lab-title").focus()
+
+    # Measuring
+
+    def measure(self) -> None:
+        if self.engine.measuring or self.obstacle():
+            return
+        self.problem, self._began = None, time.time()
+        self.engine.measure(self.told)
+        self.told("progress", {"stage": "read", "loaded": 0, "total": 3})
+        self.progress.querySelector("button").focus()
+
+    def cancel(self) -> None:
+        if self.engine.measuring:
+            self.engine.abort(self.engine.measuring)
+
+    def told(self, kind: str, body: dict) -> None:
+        if kind == "progress":
+            words = STAGES.get(body["stage"], "Measuring")
+            if self.stage.textContent != words:
+                self.stage.textContent = words
+                announce(words)
+            self.bar.value = body["loaded"] / body["total"]
+            return
+        if kind == "result":
+            self.result = body
+            self.draw_result()
+            announce("Measured in %s." % duration(time.time() - self._began))
+        else:
+            self.problem = body
+        self.update()
+        if self.shown:
+            self.go.focus()
+
+    def obstacle(self) -> str:
+        """Why nothing can be measured now; "" if it can."""
+        state = self.engine.state
+        if state == "failed" and (not self.engine.info or self.engine.error["code"] in NO_ENGINE):
+            return "%s. %s" % explain(self.engine.error["code"])[:2]
+        return {"starting": "The engine is starting …", "loading": "A model is being loaded: measure when it is ready.",
+                "answering": "An answer is being written: measure when it is done."}.get(state, "")
+
+    # Drawing
+
+    def update(self) -> None:
+        """The head and its buttons, after any change of the engine."""
+        if not self.shown:
+            return
+        busy, obstacle = bool(self.engine.measuring), self.obstacle()
+        info = self.engine.info
+        self.gpu.textContent = notice.adapter_name(info) or "This graphics card"
+        slow = "It computes on the processor: measuring takes about a minute. " if notice.software(info) else ""
+        self.sub.textContent = ("What it can do, measured with TensorTab’s own kernels, and how close the model comes "
+                                "to it. %sThe numbers stay in this tab." % slow)
+        show(self.go, not busy)
+        self.go.disabled = bool(obstacle)
+        self.go.textContent = "Measure again" if self.result else "Measure"
+        show(self.copy, self.result is not None and not busy)
+        show(self.load, self.engine.state == "idle" and not busy)
+        show(self.progress, busy)
+        self.note.textContent = "" if busy else obstacle or self.hint()
+        show(self.note, bool(self.note.textContent))
+        aborted = self.problem is not None and self.problem["code"] in ("aborted", "ended")
+        show(self.problem_box, self.problem is not None and not aborted)
+        if self.problem is not None:
+            title, advice, _ = explain(self.problem["code"])
+            if self.problem["code"] == "bad_request":
+                title, advice = "Nothing was measured", ""
+            detail = self.problem.get("message") or ""
+            fill(self.problem_box, el("div", el("h3", title), el("p", advice) if advice else None,
+                                      el("p", detail, cls="detail") if detail else None, cls="what"))
+        if info != self._info:
+            self._info = info
+            self.draw_device(info)
+
+    def hint(self) -> str:
+        if self.problem is not None and self.problem["code"] in ("aborted", "ended"):
+            return "It was stopped: nothing new was measured."
+        if self.engine.model is None:
+            return "No model is loaded: only the graphics card is measured, and no tokens."
+        return "" if self.result else "Measures the graphics card, and one token of %s." % self.engine.model
+
+    def draw_device(self, info: dict) -> None:
+        if not info:
+            return
+        tags = el("ul", cls="tags")
+        for feature in info.get("features") or []:
+            tags.append(el("li", feature, cls="tag"))
+        if not tags.childElementCount:
+            tags = el("p", "No optional feature of WebGPU.", cls="about")
+        facts = el("dl")
+        rows = [("Kernels", TIERS.get(info.get("tier"), info.get("tier"))), ("Vendor", info.get("vendor")),
+                ("Architecture", info.get("architecture"))]
+        for key, label, in_bytes in LIMITS:
+            value = (info.get("limits") or {}).get(key)
+            rows.append((label, value and (size(value) if in_bytes else str(value))))
+        for label, value in rows:
+            if value:
+                facts.append(el("div", el("dt", label), el("dd", value)))
+        fill(self.device, el("h2", "What the browser says of it"), tags, facts)
+
+    def draw_result(self) -> None:
+        made = self.result
+        parts = [el("dl", *self.figures(made), cls="figures-list")]
+        if made.get("kernels"):
+            self.figure = el("figure")
+            parts.append(el("section", el("h2", "One token, kernel by kernel"), el("p", self.story(made), cls="about"),
+                            self.figure, self.legend(), el("p", self.small_print(made), cls="about small"),
+                            el("details", el("summary", "The same as a table"), self.table(made["kernels"]))))
+        elif made.get("model"):
+            parts.append(el("section", el("h2", "One token, kernel by kernel"), el(
+                "p", "This browser does not tell how long a single kernel takes: that needs WebGPU’s timestamp-query, "
+                     "which Chrome and Edge have on most graphics cards.", cls="about")))
+        fill(self.measured, *parts)
+        self._width = 0
+        self.fit()
+
+    def figures(self, made: dict) -> list:
+        rates = made["tflops"]
+        n = made["matmul_n"]
+        multiply = "32-bit products of %d × %d matrices" % (n, n)
+        if "f16" in rates:
+            multiply += "; %s in 16 bits" % amount(1e12 * rates["f16"], "FLOP/s")
+        rows = [
+            ("Reads", amount(1e9 * made["read_gb_s"], "B/s"), "from a buffer of %s" % size(made["read_bytes"])),
+            ("Multiplies", amount(1e12 * rates["f32"], "FLOP/s"), multiply),
+            ("Starts a kernel in", amount(made["dispatch_us"] / 1e6, "s"), "each waits for the one before"),
+        ]
+        if made.get("tokens_per_second"):
+            most = made["floor_tokens_per_second"]
+            about = "%s of the %s that memory allows: each reads %s of weights" % (
+                share(made["tokens_per_second"] / most), digits(most), size(made["weight_bytes_a_token"]))
+            rows.insert(0, ("Writes", digits(made["tokens_per_second"]) + " tokens/s", about))
+        return [el("div", el("dt", label), el("dd", value, cls="big"), el("dd", about)) for label, value, about in rows]
+
+    def story(self, made: dict) -> str:
+        took, floor = made["us_a_token"] / 1e6, made["floor_us_a_token"] / 1e6
+        return ("A bar is the time that a kind of kernel takes in one token of %s: %s together. Yellow is the floor, "
+                "which this device cannot beat: the time to read their bytes, or to compute their products. It is %s, "
+                "or %s." % (made.get("model"), amount(took, "s"), amount(floor, "s"), share(floor / took)))
+
+    def legend(self):
+        return el("p", el("span", cls="key floor"), "floor", el("span", cls="key spent"), "what goes beyond it",
+                  cls="legend", aria_hidden="true")
+
+    def small_print(self, made: dict) -> str:
+        text = ("At position %d of a text. Each kernel is timed alone, which adds some µs to it, so the sum may be "
+                "more than a token takes." % made["position"])
+        if made["clock_us"]:
+            text += (" This browser rounds GPU times to %s; these are means of many. In Chrome, chrome://flags/"
+                     "#enable-webgpu-developer-features gives exact ones." % amount(made["clock_us"] / 1e6, "s"))
+        return text
+
+    def table(self, kernels: list):
+        body = el("tbody")
+        for kernel in kernels:
+            us, nbytes = kernel["us"], kernel["bytes"]
+            numbers = ["%d" % kernel["count"], digits(us), digits(kernel["floor_us"]), share(kernel["share"]),
+                       digits(nbytes / 1e6), digits(kernel["flops"] / 1e6), digits(nbytes / us / 1e3 if us else 0)]
+            body.append(el("tr", el("th", name(kernel), scope="row"),
+                           *[el("td", number, data_align="right") for number in numbers],
+                           el("td", el("code", kernel["kernel"]))))
+        heads = [el("th", title, scope="col", data_align="right" if 0 < place < len(COLUMNS) - 1 else None)
+                 for place, title in enumerate(COLUMNS)]
+        return el("div", el("table", el("thead", el("tr", *heads)), body), cls="table", tabindex="0", role="region",
+                  aria_label="Kernels of one token")
+
+    def fit(self) -> None:
+        """Draws the picture as wide as there is room."""
+        width = self.figure.clientWidth if self.figure is not None and self.shown else 0
+        if width in (0, self._width):
+            return
+        self._width = width
+        height, parts = drawing(self.result["kernels"], width)
+        label = in_words(self.result["kernels"])
+        attributes = {"class": "roofline", "role": "img", "aria-label": label, "width": width, "height": height,
+                      "viewBox": "0 0 %d %d" % (width, height)}
+        picture = shape("svg", attributes, "")
+        for part in parts:
+            picture.append(shape(*part))
+        fill(self.figure, picture)
+
+    def json(self) -> str:
+        """Everything that was measured, and where."""
+        made = {"browser": js.navigator.userAgent, "measured": js.Date.new().toISOString()}
+        made.update(self.result)
+        return js.JSON.stringify(js.JSON.parse(json.dumps(made)), None, 1)
+
+
+def shape(tag: str, attributes: dict, text: str):
+    node = document.createElementNS(SVG, tag)
+    for key, value in attributes.items():
+        node.setAttribute(key, str(value))
+    if text:
+        node.textContent = text
+    return node

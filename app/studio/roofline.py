@@ -1,0 +1,77 @@
+"""The picture of one token: a bar for each kind of kernel, its floor marked. Pure Python: CPython runs its tests."""
+
+from studio.wording import amount, share
+
+PARTS = {
+    "self_attn.q_proj": "Queries, keys, values", "self_attn.o_proj": "Attention’s output",
+    "mlp.gate_proj": "Feed-forward, in", "mlp.down_proj": "Feed-forward, out",
+    "lm_head": "Word scores", "embed_tokens": "Word scores",
+    "input_layernorm": "Norm before attention", "post_attention_layernorm": "Norm before feed-forward",
+    "norm": "Last norm", "attention": "Attention", "attention_split": "Attention", "attention_serial": "Attention",
+    "attention_merge": "Attention, merged", "kv_update": "Keys and values, kept", "elementwise": "Sums and products",
+    "sample_max": "Choice: best word", "sample_histogram": "Choice: histogram", "sample_select": "Choice: candidates",
+    "sample_draw": "Choice: draw",
+}
+NARROW = 560  # pixels: below, a bar's words stand above it
+SMALL = 0.01  # of a token's time: what takes less is one bar together
+
+
+def name(kernel: dict) -> str:
+    """What a kernel does, in words."""
+    if kernel["kernel"].startswith("embedding"):
+        return "Word’s vector"
+    return PARTS.get(kernel["part"], kernel["part"])
+
+
+def bars(kernels: list) -> list:
+    """[(name, times a token, us a token, floor us a token)], the longest first, the short ones together at the end."""
+    total = sum([kernel["count"] * kernel["us"] for kernel in kernels])
+    shown, rest = [], []
+    for kernel in kernels:
+        count = kernel["count"]
+        bar = (name(kernel), count, count * kernel["us"], count * kernel["floor_us"])
+        (shown if bar[2] >= SMALL * total else rest).append(bar)
+    if len(rest) == 1:
+        shown += rest
+    elif rest:
+        spent, floor = sum([bar[2] for bar in rest]), sum([bar[3] for bar in rest])
+        shown.append(("%d others" % sum([bar[1] for bar in rest]), 1, spent, floor))
+    return shown
+
+
+def drawing(kernels: list, width: float) -> tuple:
+    """(height in pixels, [(tag, attributes, text)]) of the picture, `width` pixels wide."""
+    shown = bars(kernels)
+    narrow = width < NARROW
+    left, right = (0, 0) if narrow else (248, 140)
+    room, longest = width - left - right, max([bar[2] for bar in shown])
+    step, top = (50 if narrow else 34), 22
+    parts = []
+
+    def text(x: float, y: float, cls: str, words: str, anchor: str = "start") -> None:
+        parts.append(("text", {"x": round(x, 1), "y": round(y, 1), "class": cls, "text-anchor": anchor}, words))
+
+    text(width - 62, 12, "head", "a token", "end")
+    text(width, 12, "head", "floor", "end")
+    for place, (words, count, spent, floor) in enumerate(shown):
+        y = top + place * step
+        times = "  × %d" % count if count > 1 else ""
+        bar_y = y + 20 if narrow else y + 4
+        middle = y + 13 if narrow else y + 19
+        text(0, middle, "name", words + times)
+        text(width - 62, middle, "value", amount(spent / 1e6, "s"), "end")
+        text(width, middle, "value", share(floor / spent if spent else 0), "end")
+        length = max(2, room * spent / longest)
+        parts.append(("rect", {"x": left, "y": bar_y, "width": round(length, 1), "height": 20, "class": "spent"}, ""))
+        inside = min(length, length * floor / spent if spent else 0)
+        parts.append(("rect", {"x": left, "y": bar_y, "width": round(inside, 1), "height": 20, "class": "floor"}, ""))
+        mark = left + max(0, inside - 2)
+        parts.append(("rect", {"x": round(mark, 1), "y": bar_y, "width": 2, "height": 20, "class": "mark"}, ""))
+    return top + step * len(shown), parts
+
+
+def in_words(kernels: list) -> str:
+    """The picture for those who do not see it."""
+    said = ["%s %s, of which the floor is %s" % (words, amount(spent / 1e6, "s"), share(floor / spent if spent else 0))
+            for words, _, spent, floor in bars(kernels)]
+    return "Time of a token by kind of kernel: " + "; ".join(said) + "."

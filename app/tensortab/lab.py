@@ -1,0 +1,261 @@
+"""What a GPU can do, and what a model makes of it: measured with our own kernels, held against the floor.
+
+The floor of a kernel is the time that its bytes need at the measured bandwidth, or its FLOPs at the rate of our matmul
+(or of the model's own products, where these are quicker), whichever is longer. The floor of a token is its weights at
+that bandwidth. What comes from a cache may be quicker than its floor.
+"""
+
+import asyncio
+import math
+import random
+import re
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import Any
+
+from .debug import debug
+from .device import Device, f16, tier
+from .errors import Error
+from .generate import Generator, Sampling
+from .jit import Program, hardware
+from .ops import Hardware
+from .tensor import Tensor
+
+SUBMIT_SECONDS = 0.03  # of work in a submission that is timed: browsers' clocks count in up to 1 ms
+PATIENCE = 0.3  # seconds that one measurement may take: sizes grow up to it
+READ_COLUMNS = 16384  # a workgroup of `sum` reads 64 KiB
+MATMUL = 4096
+CHAIN = 256  # dependent dispatches in one plan
+PROMPT, SOFTWARE_PROMPT = 128, 16  # tokens before those that are timed
+TOKENS, TOKEN_SECONDS, REPLAYS = 128, 4.0, 64  # at most, of decoding and of timing kernels
+
+Report = Callable[[str, float, int], None]
+
+
+async def measure(
+    device: Device, generator: Generator | None = None, on_progress: Report = lambda stage, done, total: None
+) -> dict[str, Any]:
+    """Everything the Lab shows, as JSON: the GPU's part, and with a generator that of its model.
+
+    adapter {vendor, architecture, device, description, fallback}, tier, features, limits; read_gb_s (10^9 bytes a
+    second, `sum` over read_bytes), tflops {"f32", "f16" where inner products are computed in it} (`linear` of
+    matmul_n^3), dispatch_us (of a chain of dependent ones, wall clock).
+
+    tokens_per_second (greedy), floor_tokens_per_second, weight_bytes_a_token; with the feature timestamp-query also
+    kernels [{kernel, part, count, us, bytes, flops, floor_us, share}], of which `us` to `floor_us` are of one dispatch,
+    position (where in the text), us_a_token, floor_us_a_token, clock_us (to what GPU times are rounded; 0: not at all).
+
+    Stages: "read", "multiply", "dispatch", "tokens", "kernels"; `done` of `total` stages. May be cancelled. Nothing
+    else may use the model meanwhile.
+    """
+    stages = ["read", "multiply", "dispatch", *(["tokens", "kernels"] if generator else [])]
+
+    async def report(stage: str, share: float = 0) -> None:
+        on_progress(stage, stages.index(stage) + share, len(stages))
+        await asyncio.sleep(0)  # natively nothing else waits: here others run, and a cancel is heard
+
+    info = device.info
+    names = ("vendor", "architecture", "device", "description", "fallback")
+    result: dict[str, Any] = {"adapter": {name: info[name] for name in names}, "tier": tier(info)}
+    result |= {"features": info["features"], "limits": info["limits"]}
+    await report("read")
+    result["read_bytes"], result["read_gb_s"] = await _bandwidth(device)
+    await report("multiply")
+    result["tflops"] = {}
+    for name in ("f32", "f16") if f16(info) else ("f32",):
+        hw = replace(hardware(info), f16=name == "f16")
+        result["matmul_n"], result["tflops"][name] = await _tflops(device, hw)
+    await report("dispatch")
+    result["dispatch_us"] = 1e6 * await _dispatch_seconds(device)
+    if generator is not None:
+        await report("tokens")
+        result |= await _tokens(generator, lambda share: report("tokens", share))
+        result["floor_tokens_per_second"] = 1e9 * result["read_gb_s"] / result["weight_bytes_a_token"]
+        await report("kernels")
+        if "timestamp-query" in info["features"]:
+            result |= await _kernels(generator, result)
+    on_progress(stages[-1], len(stages), len(stages))
+    return _rounded(result)
+
+
+def _rounded(value: Any) -> Any:
+    """Four digits of every float: more were not measured."""
+    if isinstance(value, dict):
+        return {key: _rounded(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_rounded(item) for item in value]
+    return float(f"{value:.4g}") if isinstance(value, float) else value
+
+
+# The GPU
+
+
+async def _seconds(program: Program, output: Tensor) -> float:
+    """Wall time of one replay: the best of several submissions, each of enough replays for the clock."""
+
+    async def submission(steps: int) -> float:
+        started = time.perf_counter()
+        await program.replay(steps, output, 0, 4)
+        return time.perf_counter() - started
+
+    await submission(1)  # warms
+    steps, took = 1, await submission(1)
+    while took < SUBMIT_SECONDS:
+        steps = math.ceil(steps * min(16, 1.5 * SUBMIT_SECONDS / max(took, 1e-4)))
+        took = await submission(steps)
+    times = [took]
+    while sum(times) < PATIENCE:
+        times.append(await submission(steps))
+    return min(times) / steps
+
+
+async def _random(device: Device, rows: int, columns: int) -> Tensor:
+    """Random numbers [rows, columns] on the device: zeros would cost some hardware less."""
+    row = Tensor([[random.random() - 0.5 for _ in range(columns)]])
+    made = row + Tensor([[random.random() - 0.5] for _ in range(rows)])
+    program = await Program(device, [made]).load()
+    try:
+        await program.replay()
+    finally:
+        program.unload()
+    filled = Tensor.node("buffer", shape=made.shape)
+    filled.buffer = made.buffer
+    return filled
+
+
+async def _timed(device: Device, output: Tensor, hw: Hardware | None = None) -> float:
+    program = await Program(device, [output], hw).load()
+    try:
+        return await _seconds(program, output)
+    finally:
+        program.unload()
+
+
+async def _bandwidth(device: Device) -> tuple[int, float]:
+    """(bytes of the largest buffer that was read in time, GB/s): small ones would be read from a cache."""
+    limits, row = device.info["limits"], 4 * READ_COLUMNS
+    most = min(limits["maxBufferSize"], limits["maxStorageBufferBindingSize"]) // row * row
+    most = min(most, 1 << 26 if device.info["fallback"] else 1 << 29)
+    size, measured = min(most, 1 << 23), (0, 0.0)
+    while True:
+        try:
+            x = await _random(device, size // row, READ_COLUMNS)
+            took = await _timed(device, Tensor.apply("sum", x))
+        except Error as error:
+            if error.code != "out_of_memory" or not measured[0]:
+                raise
+            return measured  # a model may have the rest
+        measured = (size, size / took / 1e9)
+        if size == most or 8 * took > PATIENCE:
+            return measured
+        size = min(most, 8 * size)
+
+
+async def _tflops(device: Device, hw: Hardware) -> tuple[int, float]:
+    """(N, TFLOP/s of [N, N] @ [N, N]^T) for the largest N up to MATMUL that is computed in time."""
+    n = MATMUL // 16
+    while True:
+        product = (await _random(device, n, n)).linear(await _random(device, n, n))
+        took = await _timed(device, product, hw)
+        if n == MATMUL or 64 * took > PATIENCE:
+            return n, 2 * n**3 / took / 1e12
+        n *= 4
+
+
+async def _dispatch_seconds(device: Device) -> float:
+    """Of one of many tiny dispatches, each of which reads what the one before wrote."""
+    x = Tensor.of("chain", (64,))
+    for _ in range(CHAIN):
+        x = x + 1.0
+    with debug(FUSE=0):
+        program = Program(device, [x])
+    await program.load()
+    try:
+        return await _seconds(program, x) / CHAIN
+    finally:
+        program.unload()
+
+
+# The model
+
+
+async def _tokens(generator: Generator, report: Callable[[float], Awaitable[None]]) -> dict[str, Any]:
+    """Greedy tokens after a fixed prompt, whatever they say. The cache keeps what it then holds; a chat starts anew."""
+    prompt = _prompt(generator)
+
+    async def decode(count: int, start: float, span: float) -> float:
+        """Seconds of a token after the first; `start` and `span` are its part of the progress."""
+        made, first = 0, 0.0
+        tokens = generator.generate(prompt, Sampling(), count)
+        try:
+            async for _ in tokens:
+                first, made = first or time.perf_counter(), made + 1
+                await report(start + span * made / count)
+            return (time.perf_counter() - first) / (made - 1)
+        finally:
+            await tokens.aclose()
+
+    slow = await decode(4, 0, 0.2)  # compiles and warms
+    count = min(TOKENS, generator.context // 2, max(8, int(TOKEN_SECONDS / slow)))
+    seconds = await decode(count, 0.2, 0.8)
+    table, head = generator.model.embed_tokens.weights, generator.model.lm_head.weights
+    unread = 0 if table is head else sum(w.buffer.nbytes for w in table if w.buffer)  # one row of it is read
+    return {
+        "tokens_per_second": 1 / seconds,
+        "weight_bytes_a_token": generator.weights.nbytes - unread,
+    }
+
+
+def _prompt(generator: Generator) -> list[int]:
+    length = SOFTWARE_PROMPT if generator.hw.tier == "software" else PROMPT
+    return [n % generator.vocabulary for n in range(1, 1 + min(length, generator.context // 4))]
+
+
+async def _kernels(generator: Generator, result: dict[str, Any]) -> dict[str, Any]:
+    """One token's dispatches, equal ones together, at the position where the GPU then is."""
+    tokens = generator.generate(_prompt(generator), Sampling())
+    await anext(tokens)
+    await tokens.aclose()
+    assert generator.state.buffer is not None
+    state = await generator.device.read(generator.state.buffer.id, 0, 4)
+    position = int.from_bytes(state, "little")
+    program = await generator.decoding(position)
+    quick = int(TOKEN_SECONDS / 2 * result["tokens_per_second"])
+    replays = max(1, min(REPLAYS, quick, generator.context - position))
+    rows = await program.measure(replays, position + replays // 2)
+    kernels: dict[tuple, dict[str, Any]] = {}
+    for step, row in zip(program.plan["steps"], rows, strict=True):
+        label = row["kernel"].split("+")[0]
+        part = _part(program.plan, step) or label.split(".")[0]
+        work = {"bytes": row["bytes"], "flops": row["flops"]}
+        made = {"kernel": label, "part": part, "count": 0, "us": 0.0, **work}
+        made = kernels.setdefault((label, part, *work.values()), made)
+        made["count"] += 1
+        made["us"] += max(0, row["ns"]) / 1000  # a GPU's clock may step back
+    ordered = sorted(kernels.values(), key=lambda made: -made["us"])
+    total = sum(k["us"] for k in ordered)
+    for made in ordered:
+        made["us"] /= made["count"]
+    own = [k["flops"] / k["us"] / 1e6 for k in ordered if k["count"] * k["us"] > total / 50]  # the others are noise
+    for made in ordered:
+        peak = max(result["tflops"]["f16" if "T=f16" in made["kernel"] else "f32"], *own)
+        made["floor_us"] = max(made["bytes"] / result["read_gb_s"] / 1e3, made["flops"] / peak / 1e6)
+        made["share"] = made["floor_us"] / made["us"] if made["us"] else 0.0
+    clock = math.gcd(*program.times) / 1000
+    return {
+        "position": position,
+        "kernels": ordered,
+        "us_a_token": total,
+        "floor_us_a_token": sum(k["count"] * k["floor_us"] for k in ordered),
+        "clock_us": clock if clock >= 10 else 0.0,
+    }
+
+
+def _part(plan: dict[str, Any], step: dict[str, Any]) -> str:
+    """The weight that a step reads, without its layer: "mlp.down_proj"."""
+    bound = [(size, plan["buffers"][buffer]["name"] or "") for buffer, _, size in step["bind"]]
+    for _, name in sorted(bound, reverse=True):
+        if found := re.match(r"(?:model\.)?(?:layers\.\d+\.)?(.+)\.weight", name):
+            return found[1]
+    return ""
