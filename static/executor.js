@@ -152,12 +152,15 @@ class Executor {
 
   // plan, and buffers {name: id} for the plan's named buffers: objects or their JSON text. Resolves to a handle.
   async load(plan, buffers = {}) {
-    await this.#settle();
+    this.#ready();
     if (typeof plan === "string") plan = JSON.parse(plan);
     if (typeof buffers === "string") buffers = JSON.parse(buffers);
     const named = new Map(Object.entries(buffers));
     const ids = this.#checked(plan, named);
-    const pipelines = await Promise.all(plan.kernels.map((kernel) => this.#pipeline(kernel)));
+    const compiling = Promise.all(plan.kernels.map((kernel) => this.#pipeline(kernel))); // begins before any wait
+    compiling.catch(() => {}); // awaited below, after the buffers' verdicts
+    await this.#settle();
+    const pipelines = await compiling;
     this.#ready();
 
     const loaded = { own: [], params: this.#params(plan.params), steps: [], checked: false, error: null };
@@ -314,7 +317,8 @@ class Executor {
   }
 
   #params(base64) {
-    const bytes = Uint8Array.from(atob(base64), (c) => c.charCodeAt(0));
+    const text = atob(base64), bytes = new Uint8Array(text.length);
+    for (let i = 0; i < text.length; i++) bytes[i] = text.charCodeAt(i);
     const usage = GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST;
     const buffer = this.#newBuffer({ size: Math.max(PARAMS, roundUp(bytes.length, PARAMS)), usage, label: "params" });
     this.#device.queue.writeBuffer(buffer, 0, bytes);

@@ -11,6 +11,7 @@ worker -> page   {"id", "event": "progress", "stage", "loaded", "total"} and {"i
 """
 
 import asyncio
+import gc
 import json
 import os
 import pkgutil
@@ -246,6 +247,8 @@ def failure(error: BaseException) -> dict[str, str]:
 def start(modules: Any, early: Any, boot: str) -> None:
     """Begins to answer. modules: {executor, tokenizers, jinja}; early: messages that have come already."""
     random.seed()  # a snapshot's generator would give every visitor the same numbers
+    gc.freeze()  # else loading a model takes twice as long: each collection goes through libraries and vocabulary
+    gc.set_threshold(100_000)
     os.environ.update(parse_qsl(js.location.search[1:]))  # debug.py's knobs: worker.js?DEBUG=2
     gpu.register(modules.executor)
     text.register(modules.tokenizers, modules.jinja)

@@ -30,7 +30,7 @@ class DType:
 
     def gpu_size(self, elements: int) -> int:
         """Bytes of `elements` elements on the GPU."""
-        return self.plane_starts(elements)[-1]
+        return sum([(elements // self.block * nbytes + 15) // 16 * 16 for _, nbytes in self.planes])
 
     @property
     def quantised(self) -> bool:

@@ -129,28 +129,40 @@ class Generator:
         """Bytes on the GPU, without what a plan needs for itself."""
         return self.weights.nbytes + self.kv.nbytes
 
-    async def load(self, on_progress: Callable[[str, int, int], None] = lambda stage, done, total: None) -> None:
+    async def load(
+        self,
+        on_progress: Callable[[str, int, int], None] = lambda stage, done, total: None,
+        meanwhile: Callable[[], Any] = lambda: None,
+    ) -> Any:
         """Streams the weights to the GPU while the plans compile. Stages: "load" (bytes), "compile" (plans).
 
-        Every plan is made, and checked against the adapter's limits, before a weight is read.
+        Every plan is made, and checked against the adapter's limits, before a weight is read. Gives the result of
+        `meanwhile`, which is called once there is something to wait for.
         """
         await self.declare()
         names = ["decode", "decode_long", *map(str, self.chunks)]
-        for name in names:
-            self._plan(name)
 
         async def stream() -> None:
             await self.weights.load(self.device, lambda done, total: on_progress("load", done, total))
             on_progress("compile", 0, len(names))
 
-        tasks = [asyncio.create_task(work) for work in (stream(), *map(self._program, names))]
+        tasks: list[asyncio.Task] = []
         try:
+            for name in names:
+                self._plan(name)
+                tasks.append(asyncio.create_task(self._program(name)))
+                await asyncio.sleep(0)  # its kernels compile while the next plan is made
+            tasks.append(asyncio.create_task(stream()))
+            for _ in range(2):  # until the first weights are being read
+                await asyncio.sleep(0)
+            result = meanwhile()
             await asyncio.gather(*tasks)
         finally:  # the first that fails, or a stop, ends the others before anything is freed
             for task in tasks:
                 task.cancel()
-            await asyncio.wait(tasks)
+            await asyncio.gather(*tasks, return_exceptions=True)
         on_progress("compile", len(names), len(names))
+        return result
 
     async def declare(self) -> None:
         """What plans need beside weights: the table of rotations, where the file changes it (GGUF's Llama 3)."""
@@ -161,8 +173,8 @@ class Generator:
             self.rope = rope_table(self.kv.context, self.head_dim, self.config, factors)
 
     def _plan(self, name: str) -> Program:
-        """ "decode", "logprobs" (decode that keeps them), "decode_long", "logprobs_long" (from position self.long on), or
-        a number of tokens to prefill."""
+        """ "decode", "logprobs" (decode that keeps them), those with "_long" (from position self.long on), or a number
+        of tokens to prefill."""
         if name not in self._programs:
             self._programs[name] = Program(self.device, self._trace(name))
         return self._programs[name]

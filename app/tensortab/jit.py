@@ -37,7 +37,8 @@ class Program:
         for n, d in enumerate(dispatches if level("DEBUG") >= 3 else []):
             print(f"{n:4} {d.stem} {d.spec} grid {d.grid} {d.params} {d.epilogue}")
         self.device = device
-        self.plan, self.named = build(dispatches, stored, hw)
+        graph = device.info["vendor"] == "numpy" or level("CHECK") or level("DEBUG") >= 5 or knob("DUMP")
+        self.plan, self.named = build(dispatches, stored, hw, bool(graph))
         for output, place in zip(outputs, stored, strict=True):
             if output is not place and output.buffer is None:
                 output.buffer = place.buffer

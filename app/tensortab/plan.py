@@ -5,9 +5,10 @@
  "kernels": [{"label", "code": WGSL, "bindings": [buffer binding type, ...]}],
  "params":  base64 of the uniform buffer,
  "steps":   [{"kernel", "bind": [[buffer, offset, size], ...], "params": offset, "grid": [x, y, z],
-              "flops", "bytes", "a_position": [bytes, flops] more for each position in the cache,
-              "nodes": [number in graph, ...], "result": bind of the last node}],
- "graph":   [{"op", "src", "arg", "shape", "dtype", "bind"}]}     what it means; only the CPU device reads it
+              "flops", "bytes", "a_position": [bytes, flops] more for each position in the cache}]}
+
+What it means, for the CPU device and CHECK=1 only: each step also has {"nodes": [number in graph, ...], "result": bind
+of the last node}, and the plan has "graph": [{"op", "src", "arg", "shape", "dtype", "bind"}].
 """
 
 import base64
@@ -38,8 +39,13 @@ def home(node: Tensor) -> tuple[Tensor, int]:
             return node, offset
 
 
-def build(dispatches: list[Dispatch], outputs: list[Tensor], hw: Hardware) -> tuple[dict[str, Any], dict[str, Buffer]]:
-    """A plan and its named buffers. Outputs that are not stored yet get buffers of their own (`output.buffer`)."""
+def build(
+    dispatches: list[Dispatch], outputs: list[Tensor], hw: Hardware, graph: bool = False
+) -> tuple[dict[str, Any], dict[str, Buffer]]:
+    """A plan and its named buffers. Outputs that are not stored yet get buffers of their own (`output.buffer`).
+
+    graph: with what it means.
+    """
     share = not (level("CHECK") or level("POISON")) and level("ARENA") > 0
     for output in outputs:
         target, _ = home(output)
@@ -82,42 +88,32 @@ def build(dispatches: list[Dispatch], outputs: list[Tensor], hw: Hardware) -> tu
         return [index[id(target)], offset, max(4, target.dtype.gpu_size(math.prod(operand.shape)))]
 
     kernels: dict[str, tuple[int, Kernel]] = {}
-    params, steps = bytearray(), []
+    slots: dict[bytes, int] = {}  # equal parameters share a slot of the uniform buffer
+    steps = []
     for d in dispatches:
         made = kernel(d.stem, d.epilogue, len(d.extra), tuple(d.params.items()) if d.bake else (), **d.spec)
         number = kernels.setdefault(made.label, (len(kernels), made))[0]
-        offset = _slot(params, made.pack(d.params))
+        offset = ALIGN * slots.setdefault(made.pack(d.params).ljust(ALIGN, b"\0"), len(slots))
         bind = [bound(t) for t in (*d.bind, *d.extra)]
         flops = sum(OPS[n.op].flops(n) for n in d.nodes)
         steps.append({"kernel": number, "bind": bind, "params": offset, "grid": list(d.grid), "flops": flops})
         ranges = {(buffer, at): d.touched.get(n, size) for n, (buffer, at, size) in enumerate(bind)}
         steps[-1] |= {"bytes": sum(ranges.values()), "a_position": list(d.a_position)}
-    plan = {
+    plan: dict[str, Any] = {
         "version": VERSION,
         "buffers": buffers,
         "kernels": [{"label": k.label, "code": k.code, "bindings": list(k.bindings)} for _, k in kernels.values()],
-        "params": base64.b64encode(params).decode(),
+        "params": base64.b64encode(b"".join(slots)).decode(),
         "steps": steps,
-        "graph": _graph(dispatches, steps, bound),
     }
+    if graph:
+        plan["graph"] = _graph(dispatches, steps, bound)
     verify(plan, hw)
     return plan, named
 
 
-def _slot(params: bytearray, data: bytes) -> int:
-    """Offset of these bytes in the uniform buffer; equal parameters share a slot, and none need none."""
-    if not data:
-        return 0
-    data = data.ljust(ALIGN, b"\0")
-    for offset in range(0, len(params), ALIGN):
-        if params[offset : offset + ALIGN] == data:
-            return offset
-    params += data
-    return len(params) - ALIGN
-
-
 def _graph(dispatches: list[Dispatch], steps: list[dict], bound: Any) -> list[dict]:
-    """The nodes that each step computes (its last is its result), for the CPU device and CHECK=1."""
+    """The nodes that each step computes; its last is its result."""
     graph: list[dict] = []
     number: dict[int, int] = {}
 

@@ -46,6 +46,7 @@ class _Graph:
         self.gated: dict[int, Tensor] = {}  # silu_gate -> the linear that computes it
         self.outputs = self._rewrite(outputs)
         self.order = toposort(self.outputs)
+        self.place = {id(n): i for i, n in enumerate(self.order)}
         self.users: dict[int, list[Tensor]] = {id(n): [] for n in self.order}
         for node in self.order:
             for source in node.src:
@@ -151,8 +152,8 @@ def _host(graph: _Graph, group: list[Tensor], root: dict[int, int]) -> Tensor | 
         return None
     inside, end = {id(n) for n in group}, group[-1]
     operands = {id(s): s for n in group for s in n.src if id(s) not in inside}
-    for node in reversed(graph.order):
-        if id(node) not in operands or node.op in VALUES or id(node) in root or id(node) in graph.kept:
+    for node in sorted(operands.values(), key=lambda n: graph.place[id(n)], reverse=True):
+        if node.op in VALUES or id(node) in root or id(node) in graph.kept:
             continue
         fusable = OPS[node.op].fuse or id(node) in graph.gated
         alone = all(id(user) in inside for user in graph.users[id(node)])

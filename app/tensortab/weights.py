@@ -3,10 +3,13 @@
 Declaring comes first, so that the memory they need is known before a byte is read. No file is ever whole in a heap.
 """
 
+import asyncio
 import math
 import struct
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 from .device import Device
 from .dtype import f32, u32
@@ -15,7 +18,8 @@ from .formats import Checkpoint, TensorInfo
 from .jit import Program
 from .tensor import Tensor
 
-CHUNK = 8 << 20  # bytes of a file in flight at once
+CHUNK = 8 << 20  # bytes of a file that are read at once
+AHEAD = 4  # chunks that are read before the GPU needs them
 GAP = 1 << 16  # bytes of a file that are read though nothing needs them
 
 
@@ -46,7 +50,8 @@ class Weights:
         self.checkpoint = checkpoint
         self.max_binding = max_binding
         self._pieces: list[_Piece] = []
-        self._vectors: list[tuple[Tensor, list[TensorInfo]]] = []
+        self._vectors: list[Tensor] = []
+        self._narrow: list[tuple[Tensor, list[TensorInfo]]] = []  # vectors that a file has in 16 bits
         self._made: dict[tuple[str, ...], list[Tensor]] = {}
 
     def __contains__(self, name: str) -> bool:
@@ -100,7 +105,14 @@ class Weights:
             if info.dtype.quantised:
                 raise Error("bad_file", f"{info.name} is {info.dtype}, expected f32, f16 or bf16: the file is damaged")
         vector = Tensor.of(names[0], (sum(info.size for info in infos),), f32)
-        self._vectors.append((vector, infos))
+        self._vectors.append(vector)
+        if any(info.dtype is not f32 for info in infos):
+            self._narrow.append((vector, infos))
+            return vector
+        element = 0
+        for info in infos:
+            self._pieces.append(_Piece(vector, info, 0, info.nbytes, element))
+            element += info.size
         return vector
 
     @property
@@ -109,32 +121,51 @@ class Weights:
         return sum(t.buffer.nbytes for t in self._tensors() if t.buffer is not None)
 
     def _tensors(self) -> list[Tensor]:
-        return [t for made in self._made.values() for t in made] + [t for t, _ in self._vectors]
+        return [t for made in self._made.values() for t in made] + self._vectors
 
     async def load(self, device: Device, on_progress: Callable[[int, int], None] = lambda done, total: None) -> None:
         """Streams everything to `device`, in the order of the file. Raises Error("bad_file") where it is cut short."""
-        total = sum(p.nbytes for p in self._pieces) + sum(i.nbytes for _, infos in self._vectors for i in infos)
+        total = sum(p.nbytes for p in self._pieces) + sum(i.nbytes for _, infos in self._narrow for i in infos)
         done = 0
-        for vector, infos in self._vectors:
+        for vector, infos in self._narrow:
             assert vector.buffer is not None
             parts = [as_f32(await i.source.bytes(i.offset, i.nbytes), i.dtype.name) for i in infos]
             device.write(vector.buffer.on(device), 0, b"".join(parts))
             done += sum(i.nbytes for i in infos)
         staging = Tensor.of("staging", (CHUNK // 4,), u32)
         assert staging.buffer is not None
+        place = staging.buffer.on(device)
+        spans = deque(_spans(self._pieces))
+        reads: deque[tuple[list[_Piece], asyncio.Future]] = deque()
+        repacked: asyncio.Future = asyncio.ensure_future(asyncio.sleep(0))
+
+        async def repack(before: asyncio.Future, program: Program, data: Any) -> None:
+            try:
+                await before  # staging is free again
+                device.write(place, 0, data)
+                await program.replay()
+            finally:
+                program.unload()
+
         try:
-            for span in _spans(self._pieces):
-                data = await span[0].info.source.chunk(span[0].offset, span[-1].end - span[0].offset)
-                device.write(staging.buffer.on(device), 0, data)
+            while spans or reads:
+                while spans and len(reads) < AHEAD:
+                    reads.append((spans[0], asyncio.ensure_future(_read(spans.popleft()))))
+                span, read = reads[0]
+                data = await read
+                reads.popleft()
                 program = Program(device, [node for piece in span for node in _repack(staging, piece, span[0].offset)])
                 await program.load()
-                try:
-                    await program.replay()
-                finally:
-                    program.unload()
-                done += sum(piece.nbytes for piece in span)
+                before, repacked = repacked, asyncio.ensure_future(repack(repacked, program, data))
+                await before
                 on_progress(done, total)
+                done += sum(piece.nbytes for piece in span)
+            await repacked
+            on_progress(done, total)
         finally:
+            for _, read in reads:
+                read.cancel()
+            await asyncio.gather(repacked, *(read for _, read in reads), return_exceptions=True)
             staging.buffer.free()
 
     def free(self) -> None:
@@ -160,6 +191,10 @@ def _spans(pieces: list[_Piece]) -> Iterator[list[_Piece]]:
             span.append(piece)
     if span:
         yield span
+
+
+async def _read(span: list[_Piece]) -> Any:
+    return await span[0].info.source.chunk(span[0].offset, span[-1].end - span[0].offset)
 
 
 def _repack(staging: Tensor, piece: _Piece, offset: int) -> list[Tensor]:

@@ -18,7 +18,7 @@ def made() -> dict:
     x, w = Tensor.of("x", (1, 64)), Tensor.of("w", (96, 64))
     y = x.rms_norm(Tensor.of("g", (64,)), 1e-5).linear(w).silu()
     dispatches, outputs = schedule([(y * 2).softmax()], HW)
-    return build(dispatches, outputs, HW)[0]
+    return build(dispatches, outputs, HW, graph=True)[0]
 
 
 def test_a_plan_is_json_and_the_same_each_time():

@@ -1,6 +1,7 @@
 """Weights on the GPU are the file's, whatever the chunks, merges and splits."""
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -70,6 +71,62 @@ def test_progress_reaches_the_end(device):
     asyncio.run(made.load(device, lambda done, total: seen.append((done, total))))
     assert seen[-1][0] == seen[-1][1] > 0
     made.free()
+
+
+class Slow:
+    """A Source whose reads take a turn of the loop; it counts those under way, and may fail at one."""
+
+    def __init__(self, source, fails=0):
+        self.source, self.name, self.size, self.fails = source, source.name, source.size, fails
+        self.reads = self.flying = self.most = 0
+
+    async def chunk(self, offset, size):
+        self.reads += 1
+        if self.reads == self.fails:
+            raise Error("bad_file", "cut short")
+        self.flying += 1
+        self.most = max(self.most, self.flying)
+        await asyncio.sleep(0)
+        self.flying -= 1
+        return await self.source.chunk(offset, size)
+
+
+def slow(fails=0):
+    checkpoint = asyncio.run(open_checkpoint(GOLDEN / "tiny_llama"))
+    source = Slow(checkpoint.tensor("lm_head.weight").source, fails)
+    for name, info in checkpoint.tensors.items():
+        checkpoint.tensors[name] = replace(info, source=source)
+    made = Weights(checkpoint, 1 << 27)
+    for name, info in checkpoint.tensors.items():
+        made.matrix(name) if len(info.shape) == 2 else made.vector(name)
+    return made, source
+
+
+def test_few_chunks_are_read_ahead_and_no_plan_stays(device, monkeypatch):
+    monkeypatch.setattr(weights, "CHUNK", 1 << 14)
+    monkeypatch.setattr(weights, "GAP", 0)
+    made, source = slow()
+    before = device.counters()
+    asyncio.run(made.load(device))
+    assert source.reads > 10
+    assert 1 < source.most <= weights.AHEAD
+    after = device.counters()
+    assert after["submits"] - before["submits"] == source.reads
+    assert after.get("bindGroups", 0) == before.get("bindGroups", 0)
+    made.free()
+    assert device.counters().get("buffers", 0) == before.get("buffers", 0)
+
+
+def test_a_read_that_fails_ends_the_load_and_leaves_nothing(device, monkeypatch):
+    monkeypatch.setattr(weights, "CHUNK", 1 << 14)
+    made, source = slow(fails=6)
+    before = device.counters()
+    with pytest.raises(Error, match="cut short"):
+        asyncio.run(made.load(device))
+    assert source.reads <= 6 + weights.AHEAD
+    made.free()
+    after = device.counters()
+    assert {k: after.get(k) for k in ("buffers", "bindGroups")} == {k: before.get(k) for k in ("buffers", "bindGroups")}
 
 
 def test_a_missing_tensor_says_so():

@@ -1,5 +1,6 @@
 """WebGPU in the tab: a thin proxy over static/executor.js, one call into JavaScript for each operation."""
 
+import asyncio
 import json
 from collections.abc import Awaitable, Generator, Iterator
 from contextlib import contextmanager
@@ -88,8 +89,13 @@ class BrowserDevice:
         return await _Bytes(self._js.read(buffer, offset, size))
 
     async def load(self, plan: dict[str, Any], buffers: dict[str, int]) -> int:
-        with _errors():
-            return await self._js.load(json.dumps(plan), json.dumps(buffers))
+        loading = asyncio.ensure_future(self._js.load(json.dumps(plan), json.dumps(buffers)))
+        try:
+            with _errors():
+                return await asyncio.shield(loading)
+        except asyncio.CancelledError:  # JavaScript goes on; what it makes is nobody's
+            loading.add_done_callback(lambda done: None if done.exception() else self.unload(done.result()))
+            raise
 
     def replay(self, plan: int, steps: int = 1, buffer: int = -1, offset: int = 0, size: int = 0) -> Awaitable[bytes]:
         """Submits at once; the awaitable gives the bytes when the GPU is done. Several may be in flight."""

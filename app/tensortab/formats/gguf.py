@@ -134,7 +134,7 @@ class _Header:
 
     def strings(self, count: int) -> list[str]:
         """`count` strings: the vocabulary, so the one loop that has to be quick."""
-        data, pos, end = self.data, self.pos, len(self.data)
+        data, pos, end = bytes(self.data), self.pos, len(self.data)
         length = struct.Struct("<Q").unpack_from
         values: list[str] = []
         add = values.append

@@ -21,14 +21,13 @@ async def create(model: Any, device: Any, context: int | None, on_progress: Prog
     model = DEFAULT if model is None else model
     source = await find(model, lambda done, total: on_progress("download", done, total))
     checkpoint = await open_checkpoint(source)
-    name = str(getattr(source, "name", model))
-    made = TextGeneration(name, load_tokenizer(checkpoint), Generator(checkpoint, device, context))
+    generator = Generator(checkpoint, device, context)
     try:
-        await made.generator.load(on_progress)
+        tokenizer = await generator.load(on_progress, lambda: load_tokenizer(checkpoint))
     except BaseException:  # stopped by the user, too
-        made.free()
+        generator.free()
         raise
-    return made
+    return TextGeneration(str(getattr(source, "name", model)), tokenizer, generator)
 
 
 class TextGeneration:

@@ -16,9 +16,9 @@ def from_gguf(metadata: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]
     types = _list(metadata, "token_type", int) if "tokenizer.ggml.token_type" in metadata else [NORMAL] * len(tokens)
     if len(types) != len(tokens):
         raise _bad(f"has {len(tokens)} tokens but {len(types)} token types")
-    vocab: dict[str, int] = {}
-    for id, token in enumerate(tokens):
-        vocab.setdefault(token, id)
+    vocab = dict(zip(tokens, range(len(tokens)), strict=True))
+    if len(vocab) < len(tokens):  # of equal tokens the first counts
+        vocab |= dict(zip(reversed(tokens), reversed(range(len(tokens))), strict=True))
     if model == "gpt2":
         tokenizer = _byte_pairs(metadata, vocab)
     elif model == "llama":
@@ -66,11 +66,13 @@ def _byte_pairs(metadata: dict[str, Any], vocab: dict[str, int]) -> dict[str, An
     """Byte-level BPE, as GPT-2's; tokenizer.ggml.pre says where words begin."""
     merges = []
     for merge in _list(metadata, "merges", str):
-        left, _, right = merge[1:].partition(" ")
-        left = merge[:1] + left
-        if left not in vocab or right not in vocab or left + right not in vocab:
+        pair = merge.split(" ")
+        if len(pair) != 2 or not pair[0]:  # a token has a space in it, the first one perhaps as its first character
+            left, _, right = merge[1:].partition(" ")
+            pair = [merge[:1] + left, right]
+        if pair[0] not in vocab or pair[1] not in vocab or pair[0] + pair[1] not in vocab:
             raise _bad(f"merges {merge!r}, which isn't in its vocabulary")
-        merges.append([left, right])
+        merges.append(pair)
     pre = metadata.get("tokenizer.ggml.pre")  # files from before May 2024 don't say, and guessing spoils the ids
     if not isinstance(pre, str) or pre not in BY_NAME:
         raise _bad(
