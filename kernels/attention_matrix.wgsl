@@ -7,10 +7,10 @@ enable chromium_experimental_subgroup_matrix;
 // their matrices through workgroup memory, where two invocations have a row; the sums of v stay in matrices, and take
 // that way only where a row's maximum grows by more than GROWTH: exp(GROWTH) is well within f16.
 // Workgroup memory is made of strips as in matmul_matrix.wgsl: 16 rows of 32 f16 or 16 f32, a row being 5 vectors.
-// head_dim: HEAD, a multiple of 32. Bindings and shapes: attention.wgsl.
+// head_dim: HEAD_DIM, a multiple of 32. Bindings and shapes: attention.wgsl.
 // grid: (heads, ceil(rows / (16 * SUBGROUPS)), 1), later rows first, as they take longer. ref: ops.py attention.
 // pick: many rows, where 16 x 16 x 16 matrices are.
-const HEAD: u32 = 64u;          // spec: head_dim
+const HEAD_DIM: u32 = 64u;      // spec
 const SUBGROUPS: u32 = 4u;      // spec: at most KEYS / 8
 const KEYS: u32 = 32u;          // spec: a multiple of 32
 // include: rope.wgsl
@@ -25,8 +25,8 @@ struct Params { rows: u32, heads: u32, kv_heads: u32, head_dim: u32, context: u3
 @group(0) @binding(6) var<uniform> p: Params;
 
 const SIZE: u32 = 32u * SUBGROUPS;
-const CHUNKS: u32 = HEAD / 8u;
-const WIDE: u32 = HEAD / 32u;               // strips a row of q, k or v
+const CHUNKS: u32 = HEAD_DIM / 8u;
+const WIDE: u32 = HEAD_DIM / 32u;               // strips a row of q, k or v
 const VALUES: u32 = KEYS / 16u * WIDE;      // where strips of v begin, after those of k
 const SCORES: u32 = 2u * VALUES;            // where strips of the subgroups begin: scores, then their exponentials
 const OWN: u32 = KEYS / 16u + KEYS / 32u;
@@ -48,11 +48,11 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) grid: vec
         let r = e / CHUNKS;
         let c = e % CHUNKS;
         let t = min(first + r, p.rows - 1u);
-        let q = (t * (p.heads + 2u * p.kv_heads) + id.x) * HEAD;
+        let q = (t * (p.heads + 2u * p.kv_heads) + id.x) * HEAD_DIM;
         var pairs = vec4<u32>();
         for (var n = 0u; n < 4u; n++) {
             let i = c * 8u + 2u * n;
-            let pair = vec2<f32>(rotate(q, i, pos + t, HEAD), rotate(q, i + 1u, pos + t, HEAD));
+            let pair = vec2<f32>(rotate(q, i, pos + t, HEAD_DIM), rotate(q, i + 1u, pos + t, HEAD_DIM));
             pairs[n] = pack2x16float(p.scale * pair);
         }
         memory[r / 16u * WIDE + c / 4u][r % 16u * 5u + c % 4u] = pairs;
@@ -159,7 +159,7 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) grid: vec
     }
     let f = 1.0 / (total + subgroupShuffleXor(total, 1u));
     let t = first + subgroup * 16u + row;
-    let out = (t * p.heads + id.x) * HEAD + side * 8u;
+    let out = (t * p.heads + id.x) * HEAD_DIM + side * 8u;
     for (var d = 0u; d < 2u * WIDE; d++) {
         workgroupBarrier();
         subgroupMatrixStore<row_major>(&memory[own], 0u, sums[d], 5u);

@@ -1,4 +1,4 @@
-// linear: y[t, j] = x[t, :] . W[w_row + j, :] for many rows of x.
+// linear: y[t, j] = x[t, :] . W[j, :] for many rows of x.
 // x: [rows, k] f32, w: planes of FORMAT -> y[t * y_stride + y_offset + j] for j < n. k % 32 == 0.
 // A workgroup computes a tile of 64 rows by 64 columns in steps of 32 of k: half of its invocations bring a row of x
 // each to workgroup memory, the other half dequantise 32 weights each; then each adds up 8 by 4 outputs.
@@ -7,7 +7,7 @@
 // grid: G = ceil(n / 64) as (min(G, 65535), ceil(G / 65535), ceil(rows / 64)). pick: rows > 4.
 alias T = f32;                  // spec: f32 | f16
 
-struct Params { rows: u32, n: u32, k: u32, blocks: u32, y_stride: u32, y_offset: u32, eps: f32, w_row: u32 }
+struct Params { rows: u32, n: u32, k: u32, blocks: u32, y_stride: u32, y_offset: u32, eps: f32 }
 @group(0) @binding(0) var<storage, read> x: array<vec4<f32>>;
 @group(0) @binding(1) var<storage, read> w: array<vec4<u32>>;
 @group(0) @binding(2) var<storage, read_write> y: array<f32>;
@@ -48,7 +48,7 @@ fn main(@builtin(local_invocation_index) lid: u32, @builtin(workgroup_id) wg: ve
     let first_j = (wg.y * grid.x + wg.x) * 64u;
     let groups = p.k / 32u;
     let r = lid % 64u;
-    let row = select(min(first_t + r, p.rows - 1u), p.w_row + min(first_j + r, p.n - 1u), lid >= 64u) * groups;
+    let row = select(min(first_t + r, p.rows - 1u), min(first_j + r, p.n - 1u), lid >= 64u) * groups;
     let at = lid / 16u; // rows at, at + 8, ..., columns column, column + 16, ... of the tile
     let column = lid % 16u;
     var sums = array<vec4<f32>, 8>();

@@ -231,12 +231,9 @@ def linear_stem(hw: Hardware, count: int) -> str:
 # outputs a workgroup (half as many if gated) and rows of x a workgroup, of each kernel of `linear`
 LINEAR_TILE = {
     "matvec_serial": (64, 1), "matvec": (8, 1), "matvec_subgroup": (8, 1), "matvec_int8": (0, 1), "matmul": (64, 64),
-    "matmul_serial": (64, 4), "matmul_matrix": (128, 128),
+    "matmul_serial": (64, 4), "matmul_matrix": (128, 128), "matmul_matrix_small": (32, 32),
 }  # fmt: skip
-# of matmul_matrix where there are too few of those tiles to go round: 32 x 32, k divided among four subgroups
-SMALL_TILE = (32, 32)
-SMALL = {"TM": "2u", "TN": "2u", "WM": "1u", "WN": "1u", "WK": "4u", "SLABS": "1u"}
-FEW = 64
+FEW = 32  # workgroups: below, matmul_matrix_small does better than matmul_matrix
 
 
 def _matvec_int8_spec(hw: Hardware, n: int, k: int) -> dict[str, int]:
@@ -251,9 +248,9 @@ def linear(hw: Hardware, node: Any, norm: Any = None, gated: bool = False) -> li
     """`norm`: the rms_norm node that is x, computed inside; `gated`: the silu_gate after it, too."""
     x, *weights = node.src
     count, width = rows(x), node.shape[-1] // (2 if gated else 1)
-    stem = linear_stem(hw, count)
     dispatches, offset = [], 0
     for w in weights:
+        stem = linear_stem(hw, count)
         n = w.shape[0] // (2 if gated else 1)
         params = {"rows": count, "n": n, "k": w.shape[1], "blocks": blocks(w), "y_stride": width, "y_offset": offset}
         params |= {"eps": norm.arg["eps"] if norm else 0.0}
@@ -271,14 +268,11 @@ def linear(hw: Hardware, node: Any, norm: Any = None, gated: bool = False) -> li
             spec["GATED"] = True
         tile, tile_rows = LINEAR_TILE[stem]
         if stem == "matmul_matrix" and -(-w.shape[0] // tile) * -(-count // tile_rows) < FEW:
-            tile, tile_rows = SMALL_TILE
-            spec |= SMALL
+            stem, (tile, tile_rows) = "matmul_matrix_small", LINEAR_TILE["matmul_matrix_small"]
         outputs = tile // 2 if gated else tile
         if stem == "matvec_int8":
             spec |= _matvec_int8_spec(hw, n, w.shape[1])
             outputs = spec["OUTPUTS"] * spec["WG"] // spec["LANES"]
-        else:
-            params["w_row"] = 0
         grid = hw.grid(-(-n // outputs))
         grid = (grid[0], grid[1], -(-count // tile_rows))
         dispatches.append(Dispatch(stem, bind, params, grid, spec, bake=stem == "matvec_int8"))
@@ -502,7 +496,7 @@ def _attention(hw: Hardware, node: Any) -> list[Dispatch]:
         stem = "attention_matrix"
     stem = picked("attention", stem, ATTENTIONS)
     if stem == "attention_matrix":
-        spec = {"INTERLEAVED": node.arg["interleaved"], "HEAD": f"{dim}u"}
+        spec = {"INTERLEAVED": node.arg["interleaved"], "HEAD_DIM": f"{dim}u"}
         return [Dispatch(stem, bind, params, (heads, -(-count // 64), 1), spec, **read)]
     if stem == "attention_serial":
         spec.pop("WG", None)

@@ -44,10 +44,17 @@ def planes(format: str, blocks: np.ndarray) -> np.ndarray:
     return np.concatenate(parts)
 
 
+def emulates(backend: NativeDevice, code: str) -> bool:
+    """Whether a kernel has subgroup matrices, and the backend none: then plain WGSL takes their place."""
+    return ENABLE in code and FEATURE not in backend.info["features"]
+
+
 def supports(backend: NativeDevice, spec: Mapping[str, Any], code: str = "") -> bool:
-    """Whether the backend has the features that a spec or a kernel's text asks for; matrices can be emulated."""
-    subgroups = "enable subgroups;" in code and ENABLE not in code
-    wanted = ["shader-f16"] * (spec.get("T") == "f16") + ["subgroups"] * subgroups
+    """Whether the backend has the features that a spec or a kernel's text asks for. Matrices can be emulated, which is
+    too slow with SwiftShader."""
+    if emulates(backend, code):
+        return backend.info["architecture"] != "swiftshader"
+    wanted = ["shader-f16"] * (spec.get("T") == "f16") + ["subgroups"] * ("enable subgroups;" in code)
     return all(feature in backend.info["features"] for feature in wanted)
 
 
@@ -69,7 +76,7 @@ def run(
     (for kernels that work in place). `extra` are the epilogue's buffers e0, e1, ...
     """
     k = kernel(stem, epilogue=epilogue, extra=len(extra), **spec)
-    if ENABLE in k.code and FEATURE not in backend.info["features"]:
+    if emulates(backend, k.code):
         k = dataclasses.replace(k, label=k.label + ".emulated", code=emulated(k.code))
     start = dict(inputs) | {f"e{n}": array for n, array in enumerate(extra)}
     shapes = {}
