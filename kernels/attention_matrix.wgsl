@@ -3,17 +3,14 @@ enable subgroups;
 enable chromium_experimental_subgroup_matrix;
 // attention.wgsl for many rows by subgroup matrices (online softmax: Dao et al. 2022, arXiv:2205.14135): f16 products,
 // f32 sums.
-// A workgroup computes 16 * SUBGROUPS rows of one head, a subgroup 16 of them, in steps of KEYS positions. Scores leave
+// A workgroup computes 16 * SUBGROUPS rows of one head, a subgroup 16 of them, in steps of 32 positions. Scores leave
 // their matrices through workgroup memory, where two invocations have a row; the sums of v stay in matrices, and take
 // that way only where a row's maximum grows by more than GROWTH: exp(GROWTH) is well within f16.
-// Workgroup memory is made of strips as in matmul_matrix.wgsl: 16 rows of 32 f16 or 16 f32, a row being 5 vectors.
-// head_dim: HEAD_DIM, a multiple of 32. Bindings and shapes: attention.wgsl.
+// head_dim: 64, 96 or 128; matrices beyond it are named too, but not used. Bindings and shapes: attention.wgsl.
 // grid: (heads, ceil(rows / (16 * SUBGROUPS)), 1), later rows first, as they take longer. ref: ops.py attention.
 // pick: many rows, where 16 x 16 x 16 matrices are.
-const HEAD_DIM: u32 = 64u;      // spec
-const SUBGROUPS: u32 = 4u;      // spec: at most KEYS / 8
-const KEYS: u32 = 32u;          // spec: a multiple of 32
-// include: rope.wgsl
+const HEAD_DIM: u32 = 64u;      // spec: 64u | 96u | 128u
+const SUBGROUPS: u32 = 4u;      // spec: 2u | 4u, 2 where that fills the GPU better
 
 struct Params { rows: u32, heads: u32, kv_heads: u32, head_dim: u32, context: u32, scale: f32 }
 @group(0) @binding(0) var<storage, read> qkv: array<f32>;
@@ -25,150 +22,223 @@ struct Params { rows: u32, heads: u32, kv_heads: u32, head_dim: u32, context: u3
 @group(0) @binding(6) var<uniform> p: Params;
 
 const SIZE: u32 = 32u * SUBGROUPS;
+const ROWS: u32 = 16u * SUBGROUPS;
 const CHUNKS: u32 = HEAD_DIM / 8u;
-const WIDE: u32 = HEAD_DIM / 32u;               // strips a row of q, k or v
-const VALUES: u32 = KEYS / 16u * WIDE;      // where strips of v begin, after those of k
-const SCORES: u32 = 2u * VALUES;            // where strips of the subgroups begin: scores, then their exponentials
-const OWN: u32 = KEYS / 16u + KEYS / 32u;
+const WIDE: u32 = CHUNKS + 1u;  // vectors a row of a strip
+const AT4: u32 = min(8u, CHUNKS - 2u); // where matrices 4 to 7 of a strip begin, if there are so many
+const AT5: u32 = min(10u, CHUNKS - 2u);
+const AT6: u32 = min(12u, CHUNKS - 2u);
+const AT7: u32 = min(14u, CHUNKS - 2u);
 const LOWEST: f32 = -3.4e38;
 const GROWTH: f32 = 6.0;
-var<workgroup> memory: array<array<vec4<u32>, 84>, SCORES + SUBGROUPS * OWN>;
+var<workgroup> memory: array<array<vec4<u32>, 16u * WIDE>, 4>;  // q, then two strips of k and two of v
+var<workgroup> scores: array<array<vec4<u32>, 144>, SUBGROUPS>; // of a subgroup; their exponentials as f16; its sums
 var<workgroup> grown: u32; // the last step in which a maximum grew: all write the same
 
 fn epilogue(v: f32, i: u32) -> f32 { return v; } // fuse
+// include: matrix.wgsl
+// include: rope.wgsl
+
+// Scales what the subgroup stored to its scores: half a row of 32, from vector `place` on.
+fn shrink(subgroup: u32, place: u32, factor: f32) {
+    workgroupBarrier();
+    for (var n = place; n < place + 4u; n++) {
+        scores[subgroup][n] = bitcast<vec4<u32>>(factor * bitcast<vec4<f32>>(scores[subgroup][n]));
+    }
+    workgroupBarrier();
+}
+
+// Brings the same to y, from element `at` on.
+fn leave(subgroup: u32, place: u32, factor: f32, some: bool, at: u32) {
+    workgroupBarrier();
+    if some {
+        for (var n = 0u; n < 16u; n++) {
+            y[at + n] = epilogue(factor * bitcast<f32>(scores[subgroup][place + n / 4u][n % 4u]), at + n);
+        }
+    }
+    workgroupBarrier();
+}
+
+// The four scores of positions from `first` on, if they are before `limit`.
+fn seen(subgroup: u32, place: u32, first: u32, limit: u32) -> vec4<f32> {
+    let some = vec4<u32>(first, first + 1u, first + 2u, first + 3u) < vec4<u32>(limit);
+    return select(vec4<f32>(LOWEST), bitcast<vec4<f32>>(scores[subgroup][place]), some);
+}
 
 @compute @workgroup_size(SIZE)
 fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) grid: vec3<u32>,
         @builtin(local_invocation_index) lid: u32, @builtin(subgroup_id) subgroup: u32) {
-    let first = (grid.y - 1u - id.y) * 16u * SUBGROUPS;
+    let first = (grid.y - 1u - id.y) * ROWS;
     let pos = state[0];
     let g = id.x / (p.heads / p.kv_heads);
-    let end = min(pos + min(first + 16u * SUBGROUPS, p.rows), p.context);
-    for (var e = lid; e < 16u * SUBGROUPS * CHUNKS; e += SIZE) {
+    let end = min(pos + min(first + ROWS, p.rows), p.context);
+    for (var e = lid; e < ROWS * CHUNKS; e += SIZE) {
         let r = e / CHUNKS;
         let c = e % CHUNKS;
         let t = min(first + r, p.rows - 1u);
         let q = (t * (p.heads + 2u * p.kv_heads) + id.x) * HEAD_DIM;
-        var pairs = vec4<u32>();
-        for (var n = 0u; n < 4u; n++) {
-            let i = c * 8u + 2u * n;
-            let pair = vec2<f32>(rotate(q, i, pos + t, HEAD_DIM), rotate(q, i + 1u, pos + t, HEAD_DIM));
-            pairs[n] = pack2x16float(p.scale * pair);
+        var turned = array<f32, 8>();
+        for (var n = 0u; n < 8u; n++) {
+            turned[n] = p.scale * rotate(q, c * 8u + n, pos + t, HEAD_DIM);
         }
-        memory[r / 16u * WIDE + c / 4u][r % 16u * 5u + c % 4u] = pairs;
+        memory[r / 16u][r % 16u * WIDE + c] = eight(vec4<f32>(turned[0], turned[1], turned[2], turned[3]),
+            vec4<f32>(turned[4], turned[5], turned[6], turned[7]));
     }
     workgroupBarrier();
-    var q = array<subgroup_matrix_left<f16, 16, 16>, 2u * WIDE>();
-    for (var d = 0u; d < WIDE; d++) {
-        let strip = subgroup * WIDE + d;
-        q[2u * d] = subgroupMatrixLoad<subgroup_matrix_left<f16, 16, 16>, row_major>(&memory[strip], 0u, 5u);
-        q[2u * d + 1u] = subgroupMatrixLoad<subgroup_matrix_left<f16, 16, 16>, row_major>(&memory[strip], 2u, 5u);
-    }
-    var sums = array<subgroup_matrix_result<f32, 16, 16>, 2u * WIDE>();
-    let own = SCORES + subgroup * OWN;
+    let q0 = subgroupMatrixLoad<Left, row_major>(&memory[subgroup], 0u, WIDE);
+    let q1 = subgroupMatrixLoad<Left, row_major>(&memory[subgroup], 2u, WIDE);
+    let q2 = subgroupMatrixLoad<Left, row_major>(&memory[subgroup], 4u, WIDE);
+    let q3 = subgroupMatrixLoad<Left, row_major>(&memory[subgroup], 6u, WIDE);
+    let q4 = subgroupMatrixLoad<Left, row_major>(&memory[subgroup], AT4, WIDE);
+    let q5 = subgroupMatrixLoad<Left, row_major>(&memory[subgroup], AT5, WIDE);
+    let q6 = subgroupMatrixLoad<Left, row_major>(&memory[subgroup], AT6, WIDE);
+    let q7 = subgroupMatrixLoad<Left, row_major>(&memory[subgroup], AT7, WIDE);
+    var o0 = Sums();
+    var o1 = Sums();
+    var o2 = Sums();
+    var o3 = Sums();
+    var o4 = Sums();
+    var o5 = Sums();
+    var o6 = Sums();
+    var o7 = Sums();
     let row = lid % 32u / 2u;
     let side = lid % 2u; // of a row's scores
+    let place = row * 9u + side * 4u;
     let limit = min(pos + first + subgroup * 16u + row + 1u, end);
     var highest = LOWEST;
     var total = 0.0;
-    for (var start = 0u; start < end; start += KEYS) {
+    for (var start = 0u; start < end; start += 32u) {
         workgroupBarrier();
-        for (var n = 0u; n < KEYS * CHUNKS / SIZE; n++) {
+        for (var n = 0u; n < 32u * CHUNKS / SIZE; n++) {
             let e = lid + n * SIZE;
             let s = e / CHUNKS;
             let c = e % CHUNKS;
-            let strip = s / 16u * WIDE + c / 4u;
-            let at = s % 16u * 5u + c % 4u;
             let source = (g * p.context + min(start + s, end - 1u)) * CHUNKS + c;
-            memory[strip][at] = kcache[source];
-            memory[VALUES + strip][at] = select(vec4<u32>(), vcache[source], start + s < end);
+            memory[s / 16u][s % 16u * WIDE + c] = kcache[source];
+            memory[s / 16u + 2u][s % 16u * WIDE + c] = select(vec4<u32>(), vcache[source], start + s < end);
         }
         workgroupBarrier();
-        var scores = array<subgroup_matrix_result<f32, 16, 16>, KEYS / 16u>();
-        for (var d = 0u; d < WIDE; d++) {
-            for (var j = 0u; j < KEYS / 16u; j++) {
-                let strip = j * WIDE + d;
-                let low = subgroupMatrixLoad<subgroup_matrix_right<f16, 16, 16>, col_major>(&memory[strip], 0u, 5u);
-                scores[j] = subgroupMatrixMultiplyAccumulate(q[2u * d], low, scores[j]);
-                let high = subgroupMatrixLoad<subgroup_matrix_right<f16, 16, 16>, col_major>(&memory[strip], 2u, 5u);
-                scores[j] = subgroupMatrixMultiplyAccumulate(q[2u * d + 1u], high, scores[j]);
-            }
+        var s0 = Sums();
+        var s1 = Sums();
+        s0 = subgroupMatrixMultiplyAccumulate(q0, subgroupMatrixLoad<Right, col_major>(&memory[0], 0u, WIDE), s0);
+        s1 = subgroupMatrixMultiplyAccumulate(q0, subgroupMatrixLoad<Right, col_major>(&memory[1], 0u, WIDE), s1);
+        s0 = subgroupMatrixMultiplyAccumulate(q1, subgroupMatrixLoad<Right, col_major>(&memory[0], 2u, WIDE), s0);
+        s1 = subgroupMatrixMultiplyAccumulate(q1, subgroupMatrixLoad<Right, col_major>(&memory[1], 2u, WIDE), s1);
+        s0 = subgroupMatrixMultiplyAccumulate(q2, subgroupMatrixLoad<Right, col_major>(&memory[0], 4u, WIDE), s0);
+        s1 = subgroupMatrixMultiplyAccumulate(q2, subgroupMatrixLoad<Right, col_major>(&memory[1], 4u, WIDE), s1);
+        s0 = subgroupMatrixMultiplyAccumulate(q3, subgroupMatrixLoad<Right, col_major>(&memory[0], 6u, WIDE), s0);
+        s1 = subgroupMatrixMultiplyAccumulate(q3, subgroupMatrixLoad<Right, col_major>(&memory[1], 6u, WIDE), s1);
+        if HEAD_DIM > 64u {
+            s0 = subgroupMatrixMultiplyAccumulate(q4, subgroupMatrixLoad<Right, col_major>(&memory[0], AT4, WIDE), s0);
+            s1 = subgroupMatrixMultiplyAccumulate(q4, subgroupMatrixLoad<Right, col_major>(&memory[1], AT4, WIDE), s1);
+            s0 = subgroupMatrixMultiplyAccumulate(q5, subgroupMatrixLoad<Right, col_major>(&memory[0], AT5, WIDE), s0);
+            s1 = subgroupMatrixMultiplyAccumulate(q5, subgroupMatrixLoad<Right, col_major>(&memory[1], AT5, WIDE), s1);
         }
-        for (var j = 0u; j < KEYS / 16u; j++) {
-            subgroupMatrixStore<row_major>(&memory[own + j], 0u, scores[j], 5u);
+        if HEAD_DIM > 96u {
+            s0 = subgroupMatrixMultiplyAccumulate(q6, subgroupMatrixLoad<Right, col_major>(&memory[0], AT6, WIDE), s0);
+            s1 = subgroupMatrixMultiplyAccumulate(q6, subgroupMatrixLoad<Right, col_major>(&memory[1], AT6, WIDE), s1);
+            s0 = subgroupMatrixMultiplyAccumulate(q7, subgroupMatrixLoad<Right, col_major>(&memory[0], AT7, WIDE), s0);
+            s1 = subgroupMatrixMultiplyAccumulate(q7, subgroupMatrixLoad<Right, col_major>(&memory[1], AT7, WIDE), s1);
         }
+        subgroupMatrixStore<row_major>(&scores[subgroup], 0u, s0, 9u);
+        subgroupMatrixStore<row_major>(&scores[subgroup], 4u, s1, 9u);
         workgroupBarrier();
 
-        var v = array<vec4<f32>, KEYS / 8u>();
-        var top = LOWEST;
-        for (var n = 0u; n < KEYS / 8u; n++) {
-            let i = side * (KEYS / 8u) + n;
-            let score = bitcast<vec4<f32>>(memory[own + i / 4u][row * 5u + i % 4u]);
-            let seen = vec4<u32>(start + i * 4u) + vec4<u32>(0u, 1u, 2u, 3u) < vec4<u32>(limit);
-            v[n] = select(vec4<f32>(LOWEST), score, seen);
-            top = max(top, max(max(v[n].x, v[n].y), max(v[n].z, v[n].w)));
-        }
+        let here = start + side * 16u;
+        var v0 = seen(subgroup, place, here, limit);
+        var v1 = seen(subgroup, place + 1u, here + 4u, limit);
+        var v2 = seen(subgroup, place + 2u, here + 8u, limit);
+        var v3 = seen(subgroup, place + 3u, here + 12u, limit);
+        let four = max(max(v0, v1), max(v2, v3));
+        var top = max(max(four.x, four.y), max(four.z, four.w));
         top = max(top, subgroupShuffleXor(top, 1u));
         let grows = top > highest + GROWTH;
         let base = select(highest, top, grows);
-        let shrink = exp(highest - base);
+        let factor = exp(highest - base);
         if grows {
             grown = start;
         }
         highest = base;
-        total *= shrink;
-        for (var n = 0u; n < KEYS / 8u; n += 2u) {
-            let a = exp(v[n] - base);
-            let b = exp(v[n + 1u] - base);
-            let both = a + b;
-            total += both.x + both.y + both.z + both.w;
-            let i = side * (KEYS / 16u) + n / 2u;
-            memory[own + KEYS / 16u + i / 4u][row * 5u + i % 4u] =
-                vec4<u32>(pack2x16float(a.xy), pack2x16float(a.zw), pack2x16float(b.xy), pack2x16float(b.zw));
-        }
+        v0 = exp(v0 - base);
+        v1 = exp(v1 - base);
+        v2 = exp(v2 - base);
+        v3 = exp(v3 - base);
+        let sum = v0 + v1 + v2 + v3;
+        total = total * factor + sum.x + sum.y + sum.z + sum.w;
         if workgroupUniformLoad(&grown) == start && start > 0u {
-            for (var d = 0u; d < 2u * WIDE; d++) {
-                subgroupMatrixStore<row_major>(&memory[own], 0u, sums[d], 5u);
+            subgroupMatrixStore<row_major>(&scores[subgroup], 0u, o0, 9u);
+            subgroupMatrixStore<row_major>(&scores[subgroup], 4u, o1, 9u);
+            shrink(subgroup, place, factor);
+            o0 = subgroupMatrixLoad<Sums, row_major>(&scores[subgroup], 0u, 9u);
+            o1 = subgroupMatrixLoad<Sums, row_major>(&scores[subgroup], 4u, 9u);
+            workgroupBarrier();
+            subgroupMatrixStore<row_major>(&scores[subgroup], 0u, o2, 9u);
+            subgroupMatrixStore<row_major>(&scores[subgroup], 4u, o3, 9u);
+            shrink(subgroup, place, factor);
+            o2 = subgroupMatrixLoad<Sums, row_major>(&scores[subgroup], 0u, 9u);
+            o3 = subgroupMatrixLoad<Sums, row_major>(&scores[subgroup], 4u, 9u);
+            workgroupBarrier();
+            if HEAD_DIM > 64u {
+                subgroupMatrixStore<row_major>(&scores[subgroup], 0u, o4, 9u);
+                subgroupMatrixStore<row_major>(&scores[subgroup], 4u, o5, 9u);
+                shrink(subgroup, place, factor);
+                o4 = subgroupMatrixLoad<Sums, row_major>(&scores[subgroup], 0u, 9u);
+                o5 = subgroupMatrixLoad<Sums, row_major>(&scores[subgroup], 4u, 9u);
                 workgroupBarrier();
-                for (var n = 0u; n < 2u; n++) {
-                    let at = row * 5u + side * 2u + n;
-                    memory[own][at] = bitcast<vec4<u32>>(bitcast<vec4<f32>>(memory[own][at]) * shrink);
-                }
-                workgroupBarrier();
-                sums[d] = subgroupMatrixLoad<subgroup_matrix_result<f32, 16, 16>, row_major>(&memory[own], 0u, 5u);
+            }
+            if HEAD_DIM > 96u {
+                subgroupMatrixStore<row_major>(&scores[subgroup], 0u, o6, 9u);
+                subgroupMatrixStore<row_major>(&scores[subgroup], 4u, o7, 9u);
+                shrink(subgroup, place, factor);
+                o6 = subgroupMatrixLoad<Sums, row_major>(&scores[subgroup], 0u, 9u);
+                o7 = subgroupMatrixLoad<Sums, row_major>(&scores[subgroup], 4u, 9u);
                 workgroupBarrier();
             }
         }
-        for (var j = 0u; j < KEYS / 32u; j++) {
-            let strip = own + KEYS / 16u + j;
-            let a = subgroupMatrixLoad<subgroup_matrix_left<f16, 16, 16>, row_major>(&memory[strip], 0u, 5u);
-            let b = subgroupMatrixLoad<subgroup_matrix_left<f16, 16, 16>, row_major>(&memory[strip], 2u, 5u);
-            for (var d = 0u; d < WIDE; d++) {
-                let i = VALUES + 2u * j * WIDE + d;
-                let k = i + WIDE;
-                let low = subgroupMatrixLoad<subgroup_matrix_right<f16, 16, 16>, row_major>(&memory[i], 0u, 5u);
-                sums[2u * d] = subgroupMatrixMultiplyAccumulate(a, low, sums[2u * d]);
-                let low2 = subgroupMatrixLoad<subgroup_matrix_right<f16, 16, 16>, row_major>(&memory[k], 0u, 5u);
-                sums[2u * d] = subgroupMatrixMultiplyAccumulate(b, low2, sums[2u * d]);
-                let high = subgroupMatrixLoad<subgroup_matrix_right<f16, 16, 16>, row_major>(&memory[i], 2u, 5u);
-                sums[2u * d + 1u] = subgroupMatrixMultiplyAccumulate(a, high, sums[2u * d + 1u]);
-                let high2 = subgroupMatrixLoad<subgroup_matrix_right<f16, 16, 16>, row_major>(&memory[k], 2u, 5u);
-                sums[2u * d + 1u] = subgroupMatrixMultiplyAccumulate(b, high2, sums[2u * d + 1u]);
-            }
+        scores[subgroup][place] = eight(v0, v1);
+        scores[subgroup][place + 1u] = eight(v2, v3);
+        workgroupBarrier();
+        let p0 = subgroupMatrixLoad<Left, row_major>(&scores[subgroup], 0u, 9u);
+        let p1 = subgroupMatrixLoad<Left, row_major>(&scores[subgroup], 4u, 9u);
+        o0 = subgroupMatrixMultiplyAccumulate(p0, subgroupMatrixLoad<Right, row_major>(&memory[2], 0u, WIDE), o0);
+        o0 = subgroupMatrixMultiplyAccumulate(p1, subgroupMatrixLoad<Right, row_major>(&memory[3], 0u, WIDE), o0);
+        o1 = subgroupMatrixMultiplyAccumulate(p0, subgroupMatrixLoad<Right, row_major>(&memory[2], 2u, WIDE), o1);
+        o1 = subgroupMatrixMultiplyAccumulate(p1, subgroupMatrixLoad<Right, row_major>(&memory[3], 2u, WIDE), o1);
+        o2 = subgroupMatrixMultiplyAccumulate(p0, subgroupMatrixLoad<Right, row_major>(&memory[2], 4u, WIDE), o2);
+        o2 = subgroupMatrixMultiplyAccumulate(p1, subgroupMatrixLoad<Right, row_major>(&memory[3], 4u, WIDE), o2);
+        o3 = subgroupMatrixMultiplyAccumulate(p0, subgroupMatrixLoad<Right, row_major>(&memory[2], 6u, WIDE), o3);
+        o3 = subgroupMatrixMultiplyAccumulate(p1, subgroupMatrixLoad<Right, row_major>(&memory[3], 6u, WIDE), o3);
+        if HEAD_DIM > 64u {
+            o4 = subgroupMatrixMultiplyAccumulate(p0, subgroupMatrixLoad<Right, row_major>(&memory[2], AT4, WIDE), o4);
+            o4 = subgroupMatrixMultiplyAccumulate(p1, subgroupMatrixLoad<Right, row_major>(&memory[3], AT4, WIDE), o4);
+            o5 = subgroupMatrixMultiplyAccumulate(p0, subgroupMatrixLoad<Right, row_major>(&memory[2], AT5, WIDE), o5);
+            o5 = subgroupMatrixMultiplyAccumulate(p1, subgroupMatrixLoad<Right, row_major>(&memory[3], AT5, WIDE), o5);
+        }
+        if HEAD_DIM > 96u {
+            o6 = subgroupMatrixMultiplyAccumulate(p0, subgroupMatrixLoad<Right, row_major>(&memory[2], AT6, WIDE), o6);
+            o6 = subgroupMatrixMultiplyAccumulate(p1, subgroupMatrixLoad<Right, row_major>(&memory[3], AT6, WIDE), o6);
+            o7 = subgroupMatrixMultiplyAccumulate(p0, subgroupMatrixLoad<Right, row_major>(&memory[2], AT7, WIDE), o7);
+            o7 = subgroupMatrixMultiplyAccumulate(p1, subgroupMatrixLoad<Right, row_major>(&memory[3], AT7, WIDE), o7);
         }
     }
-    let f = 1.0 / (total + subgroupShuffleXor(total, 1u));
+    let factor = 1.0 / (total + subgroupShuffleXor(total, 1u));
     let t = first + subgroup * 16u + row;
-    let out = (t * p.heads + id.x) * HEAD_DIM + side * 8u;
-    for (var d = 0u; d < 2u * WIDE; d++) {
-        workgroupBarrier();
-        subgroupMatrixStore<row_major>(&memory[own], 0u, sums[d], 5u);
-        workgroupBarrier();
-        if t < p.rows {
-            for (var n = 0u; n < 8u; n++) {
-                let v = f * bitcast<f32>(memory[own][row * 5u + side * 2u + n / 4u][n % 4u]);
-                y[out + d * 16u + n] = epilogue(v, out + d * 16u + n);
-            }
-        }
+    let at = (t * p.heads + id.x) * HEAD_DIM + side * 16u;
+    workgroupBarrier();
+    subgroupMatrixStore<row_major>(&scores[subgroup], 0u, o0, 9u);
+    subgroupMatrixStore<row_major>(&scores[subgroup], 4u, o1, 9u);
+    leave(subgroup, place, factor, t < p.rows, at + 0u);
+    subgroupMatrixStore<row_major>(&scores[subgroup], 0u, o2, 9u);
+    subgroupMatrixStore<row_major>(&scores[subgroup], 4u, o3, 9u);
+    leave(subgroup, place, factor, t < p.rows, at + 32u);
+    if HEAD_DIM > 64u {
+        subgroupMatrixStore<row_major>(&scores[subgroup], 0u, o4, 9u);
+        subgroupMatrixStore<row_major>(&scores[subgroup], 4u, o5, 9u);
+        leave(subgroup, place, factor, t < p.rows, at + 64u);
+    }
+    if HEAD_DIM > 96u {
+        subgroupMatrixStore<row_major>(&scores[subgroup], 0u, o6, 9u);
+        subgroupMatrixStore<row_major>(&scores[subgroup], 4u, o7, 9u);
+        leave(subgroup, place, factor, t < p.rows, at + 96u);
     }
 }

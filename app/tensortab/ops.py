@@ -15,6 +15,7 @@ from .sampling import sample
 
 MATVEC_ROWS = 4  # up to so many rows a matvec kernel is used, beyond a matmul
 MATRIX_ROWS = 64  # from so many rows on attention_matrix is used
+MATRIX_WORKGROUPS = 100  # below, attention_matrix is cut into smaller workgroups
 SPLITS = 8  # parts of a long context in attention_split
 
 
@@ -496,8 +497,9 @@ def _attention(hw: Hardware, node: Any) -> list[Dispatch]:
         stem = "attention_matrix"
     stem = picked("attention", stem, ATTENTIONS)
     if stem == "attention_matrix":
-        spec = {"INTERLEAVED": node.arg["interleaved"], "HEAD_DIM": f"{dim}u"}
-        return [Dispatch(stem, bind, params, (heads, -(-count // 64), 1), spec, **read)]
+        subgroups = 4 if heads * -(-count // 64) >= MATRIX_WORKGROUPS else 2
+        spec = {"INTERLEAVED": node.arg["interleaved"], "HEAD_DIM": f"{dim}u", "SUBGROUPS": f"{subgroups}u"}
+        return [Dispatch(stem, bind, params, (heads, -(-count // (16 * subgroups)), 1), spec, **read)]
     if stem == "attention_serial":
         spec.pop("WG", None)
         return [Dispatch(stem, bind, params, hw.grid(-(-count * heads // 4)), spec, **read)]

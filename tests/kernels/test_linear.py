@@ -40,8 +40,8 @@ def weight(rng: np.random.Generator, format: str, rows: int, k: int) -> np.ndarr
 
 
 def check(
-    backend: NativeDevice, rng: np.random.Generator, stem: str, format: str, rows: int, n: int, k: int, y_offset: int = 0,
-    residual: bool = False, **spec: str | int | bool,
+    backend: NativeDevice, rng: np.random.Generator, stem: str, format: str, rows: int, n: int, k: int,
+    y_offset: int = 0, residual: bool = False, **spec: str | int | bool,
 ) -> None:  # fmt: skip
     """One case of a kernel of `linear`. The output has y_offset + n + 5 columns: the others stay as they are."""
     if not supports(backend, spec, source(stem)):

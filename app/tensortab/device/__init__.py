@@ -54,7 +54,7 @@ def matrix(info: dict) -> bool:
     """Whether kernels may use subgroup matrices. A device lists the feature only where its matrices are the ones of
     kernels/*_matrix.wgsl, which also need more than the default workgroup memory."""
     listed = "chromium-experimental-subgroup-matrix" in info["features"]
-    return listed and f16(info) and info["limits"]["maxComputeWorkgroupStorageSize"] >= 43008
+    return listed and f16(info) and info["limits"]["maxComputeWorkgroupStorageSize"] >= 36864
 
 
 def lanes(info: dict) -> int:
