@@ -36,10 +36,6 @@ class Hardware:
     storage: int = 16384  # bytes of workgroup memory
     matrix: bool = False  # 16 x 16 x 16 subgroup matrices, f16 with f32 sums, in subgroups of 32
 
-    @property
-    def type(self) -> str:
-        return "f16" if self.f16 else "f32"
-
     def workgroup(self, invocations: int) -> dict[str, str]:
         """The spec of a kernel with barriers on a processor, where they cost by the invocation: few of them."""
         return {"WG": f"{invocations}u"} if self.tier == "software" else {}
@@ -223,7 +219,8 @@ def blocks(weight: Any) -> int:
 def linear_stem(hw: Hardware, count: int) -> str:
     """The kernel of `linear` for `count` rows of x. Only a matvec can take a norm in."""
     if count > MATVEC_ROWS:
-        stem = "matmul_serial" if hw.tier == "software" else "matmul_matrix" if hw.matrix else "matmul"
+        fast = "matmul_matrix" if hw.matrix else "matmul_half" if hw.f16 else "matmul"
+        stem = "matmul_serial" if hw.tier == "software" else fast
     else:
         stem = {"software": "matvec_serial", "default": "matvec", "subgroups": "matvec_int8"}[hw.tier]
     return picked("linear", stem, LINEAR_TILE)
@@ -232,8 +229,9 @@ def linear_stem(hw: Hardware, count: int) -> str:
 # outputs a workgroup (half as many if gated) and rows of x a workgroup, of each kernel of `linear`
 LINEAR_TILE = {
     "matvec_serial": (64, 1), "matvec": (8, 1), "matvec_subgroup": (8, 1), "matvec_int8": (0, 1), "matmul": (64, 64),
-    "matmul_serial": (64, 4), "matmul_matrix": (128, 128), "matmul_matrix_small": (32, 32),
+    "matmul_half": (64, 64), "matmul_serial": (64, 4), "matmul_matrix": (128, 128), "matmul_matrix_small": (32, 32),
 }  # fmt: skip
+HALVES = ("matmul_half", "matmul_matrix", "matmul_matrix_small", "attention_matrix")  # kernels that multiply in f16
 FEW = 32  # workgroups: below, matmul_matrix_small does better than matmul_matrix
 
 
@@ -258,8 +256,6 @@ def linear(hw: Hardware, node: Any, norm: Any = None, gated: bool = False) -> li
         spec: dict[str, Any] = {"FORMAT": w.dtype.name}
         if stem == "matvec_int8" and not w.dtype.quantised:
             stem = "matvec_subgroup"
-        if stem == "matmul":
-            spec["T"] = hw.type
         source, gain = (norm.src[0], norm.src[1]) if norm else (x, x)
         bind = [source, w, node]
         if stem.startswith("matvec"):

@@ -61,6 +61,12 @@ def test_a_gate_of_many_rows_is_elementwise():
     assert stems(f32(9, 64).linear(weight(256, 64)).silu_gate()) == ["matmul", "elementwise"]
 
 
+def test_a_gate_of_many_rows_runs_inside_a_product_in_f16():
+    hw = Hardware("default", True, 1 << 27)
+    (dispatch,) = schedule([f32(9, 64).linear(weight(256, 64)).silu_gate()], hw)[0]
+    assert (dispatch.stem, dispatch.grid, dispatch.spec["GATED"]) == ("matmul_half", (4, 1, 1), True)
+
+
 def test_matrices_take_many_rows_in_tiles_that_go_round_and_a_gate():
     x = f32(300, 64)
     assert stems(x.linear(weight(4096, 64)), hw=MATRIX) == ["matmul_matrix"]

@@ -54,7 +54,7 @@ def supports(backend: NativeDevice, spec: Mapping[str, Any], code: str = "") -> 
     too slow with SwiftShader."""
     if emulates(backend, code):
         return backend.info["architecture"] != "swiftshader"
-    wanted = ["shader-f16"] * (spec.get("T") == "f16") + ["subgroups"] * ("enable subgroups;" in code)
+    wanted = ["shader-f16"] * ("enable f16;" in code) + ["subgroups"] * ("enable subgroups;" in code)
     return all(feature in backend.info["features"] for feature in wanted)
 
 

@@ -20,11 +20,9 @@ SWITCH = re.compile(r"^const (\w+): bool = ", re.M)
 
 
 def specs(stem: str) -> list[dict[str, str | bool]]:
-    """All combinations of the kernel's switches and types, in one format; and each format once."""
+    """All combinations of the kernel's switches, in one format; and each format once."""
     code = source(stem)
     axes: dict[str, list] = {name: [False, True] for name in SWITCH.findall(code)}
-    if re.search(r"^alias T = ", code, re.M):
-        axes["T"] = ["f32", "f16"]
     base = [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
     found = INCLUDED.search(code)
     if not found:
