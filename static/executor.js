@@ -32,10 +32,11 @@ export async function createExecutor() {
   }
 }
 
-// Are its subgroup matrices those of the kernels: 16 x 16 x 16, f16 with f32 sums, in subgroups of 32?
+// Are its subgroup matrices those of the kernels: 16 x 16 x 16, f16 with f32 sums, in subgroups of 32? NVIDIA's always
+// are of 32, whatever sizes its driver allows for.
 function matrices({ info }) {
-  return info.subgroupMinSize === 32 && info.subgroupMaxSize === 32 &&
-    navigator.gpu.wgslLanguageFeatures.has("subgroup_id") &&
+  const fixed = info.vendor === "nvidia" || (info.subgroupMinSize === 32 && info.subgroupMaxSize === 32);
+  return fixed && navigator.gpu.wgslLanguageFeatures.has("subgroup_id") &&
     [...(info.subgroupMatrixConfigs ?? [])].some(({ M, N, K, componentType, resultComponentType }) =>
       M === 16 && N === 16 && K === 16 && componentType === "f16" && resultComponentType === "f32");
 }
