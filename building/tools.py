@@ -1,4 +1,4 @@
-"""What the build takes from the registries, each file pinned by hash in wheels/*.txt or static/package-lock.json."""
+"""What the build takes from the registries, each file pinned by hash in wheels/*.txt or a package-lock.json."""
 
 import functools
 import os
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from .steps import CACHE, ROOT, VENV, BuildError, anew, digest, once, run, step
 
-STATIC, LOCKS, NPM = ROOT / "static", ROOT / "wheels", CACHE / "npm"
+STATIC, BENCH, LOCKS, NPM = ROOT / "static", ROOT / "bench", ROOT / "wheels", CACHE / "npm"
 BIN = VENV / ("Scripts" if os.name == "nt" else "bin")
 PYTHON = BIN / ("python.exe" if os.name == "nt" else "python")
 MODEL = "SmolLM2-135M-Instruct"
@@ -57,18 +57,18 @@ def node() -> tuple[Path, Path]:
     return BIN / f"node{suffix}", BIN / f"npm{suffix}"
 
 
-def npm_packages() -> None:
-    """static/package-lock.json -> .cache/npm/node_modules (npm verifies the integrity hashes)."""
-    inputs = [STATIC / "package.json", STATIC / "package-lock.json"]
+def npm_packages(source: Path = STATIC, target: Path = NPM) -> None:
+    """source/package-lock.json -> target/node_modules (npm verifies the integrity hashes)."""
+    inputs = [source / "package.json", source / "package-lock.json"]
 
     def make() -> None:
-        anew(NPM)
+        anew(target)
         for file in inputs:
-            shutil.copy(file, NPM)
+            shutil.copy(file, target)
         path = os.pathsep.join([str(node()[0].parent), os.environ.get("PATH", "")])
-        run(node()[1], "ci", "--ignore-scripts", "--no-audit", "--no-fund", cwd=NPM, env={"PATH": path})
+        run(node()[1], "ci", "--ignore-scripts", "--no-audit", "--no-fund", cwd=target, env={"PATH": path})
 
-    once(NPM / "stamp", digest(*inputs), "npm packages: static/package-lock.json", make)
+    once(target / "stamp", digest(*inputs), f"npm packages: {source.name}/package-lock.json", make)
 
 
 def page_wheels() -> list[Path]:
@@ -108,24 +108,25 @@ def lock() -> None:
     venv.create(tool, with_pip=True)
     with step(f"locks, by {UV} and npm"):
         run(tool / BIN.name / PYTHON.name, "-m", "pip", "install", "-q", UV)
-        for group in ("build", "node", "test", "page", "model"):
+        for group in ("build", "node", "test", "page", "model", "bench"):
             python = "3.14" if group == "page" else "3.11"
             options = ["--universal", "--python-version", python, "--generate-hashes", "--no-header", "--no-annotate"]
             options += ["--no-deps"] if group == "model" else []
-            source = f"{ROOT / 'pyproject.toml'}:{group}"
+            table = f"{ROOT / 'pyproject.toml'}:{group}"
             run(
                 tool / BIN.name / "uv",
                 "pip",
                 "compile",
                 "-q",
                 "--group",
-                source,
+                table,
                 *options,
                 "-o",
                 LOCKS / f"{group}.txt",
             )
-        folder = anew(CACHE / "npm-lock")
-        shutil.copy(STATIC / "package.json", folder)
         options = ["--package-lock-only", "--ignore-scripts", "--omit-lockfile-registry-resolved"]
-        run(node()[1], "install", *options, cwd=folder)
-        shutil.copy(folder / "package-lock.json", STATIC)
+        for source in (STATIC, BENCH):
+            folder = anew(CACHE / "npm-lock")
+            shutil.copy(source / "package.json", folder)
+            run(node()[1], "install", *options, cwd=folder)
+            shutil.copy(folder / "package-lock.json", source)

@@ -1,24 +1,13 @@
 enable subgroups;
-// Attention of one new token, which also takes its key and value into the cache:
-//   kcache[g, pos, :] = rope(k[g], pos), vcache[g, pos, :] = v[g, :], and
-//   y[h, :] = sum over s <= pos of softmax_s(rope(q[h], pos) . kcache[g, s] * scale) vcache[g, s, :],
-// pos = state[0], g = h / (heads / kv_heads). One workgroup a (slice, h); key and value are in workgroup memory for all
-// of them, so that nobody waits for the cache.
-// SPLIT: the positions are cut into `splits` slices of at least AT_LEAST, and y is the parts of attention_split.wgsl
-// instead: [heads, splits, HEAD_DIM + 2] f32, put together by attention_merge.wgsl.
-// LANES invocations share a position, each with every LANES-th eight elements of it; sums, numerators and denominators
-// of online softmax meet at the end: by shuffles among the SPAN that are certainly in one subgroup, then in workgroup
-// memory. The next position is under way while one is computed.
+// Attention of one new token, which also takes its key and value into the cache: attend_step.wgsl, one workgroup a
+// (slice, h).
 // qkv: [(heads + 2 kv_heads) * HEAD_DIM] f32; rope_table: rope.wgsl; kcache, vcache: [kv_heads, context, HEAD_DIM / 8]
-// of eight f16; y: [heads * HEAD_DIM] f32.
+// of eight f16; y: [heads * HEAD_DIM] f32, or parts.
 // grid: (splits or 1, heads, 1). ref: ops.py kv_update and attention. pick: one row, subgroups, head_dim % 8 == 0.
 // include: rope.wgsl
 const HEAD_DIM: u32 = 64u;   // spec: a multiple of 8, at most 256
-const LANES: u32 = 8u;       // spec: 1u to 16u, divides HEAD_DIM / 8 and SPAN
-const SPAN: u32 = 32u;       // spec: 4u to 32u, invocations that are certainly in one subgroup
+const LANES: u32 = 32u;      // spec: 4u to 32u, invocations that are certainly in one subgroup
 const WG: u32 = 256u;        // spec: invocations a workgroup
-const SPLIT: bool = false;   // spec: the parts of slices
-const AT_LEAST: u32 = 64u;   // spec: positions a slice has at least
 
 struct Params { heads: u32, kv_heads: u32, context: u32, splits: u32, scale: f32 }
 @group(0) @binding(0) var<storage, read> qkv: array<f32>;
@@ -29,160 +18,10 @@ struct Params { heads: u32, kv_heads: u32, context: u32, splits: u32, scale: f32
 @group(0) @binding(5) var<storage, read_write> y: array<f32>;
 @group(0) @binding(6) var<uniform> p: Params;
 
-fn epilogue(v: f32, i: u32) -> f32 { return v; } // fuse
-
-const EIGHTS = HEAD_DIM / 8u;
-const EACH = EIGHTS / LANES; // eights of an invocation
-const TEAMS = WG / LANES;
-const LOWEST: f32 = -3.4e38;
-
-var<workgroup> query: array<f32, HEAD_DIM>;
-var<workgroup> new_key: array<u32, HEAD_DIM / 2u>;
-var<workgroup> new_value: array<u32, HEAD_DIM / 2u>;
-var<workgroup> sums: array<vec4<f32>, WG / SPAN * HEAD_DIM / 4u>;
-var<workgroup> tops: array<vec2<f32>, WG / SPAN>; // largest score, sum of exp(score - largest)
-
-fn pack(a: f32, b: f32) -> u32 { return pack2x16float(clamp(vec2(a, b), vec2(-65504.0), vec2(65504.0))); }
-fn four(a: u32, b: u32) -> vec4<f32> { return vec4(unpack2x16float(a), unpack2x16float(b)); }
-
-fn sum_of_position(v: f32) -> f32 {
-  var s = v;
-  if LANES > 1u { s += subgroupShuffleXor(s, 1u); }
-  if LANES > 2u { s += subgroupShuffleXor(s, 2u); }
-  if LANES > 4u { s += subgroupShuffleXor(s, 4u); }
-  if LANES > 8u { s += subgroupShuffleXor(s, 8u); }
-  return s;
-}
-
-fn sum_of_teams(v: vec4<f32>) -> vec4<f32> {
-  var s = v;
-  if LANES < 2u && SPAN > 1u { s += subgroupShuffleXor(s, 1u); }
-  if LANES < 4u && SPAN > 2u { s += subgroupShuffleXor(s, 2u); }
-  if LANES < 8u && SPAN > 4u { s += subgroupShuffleXor(s, 4u); }
-  if LANES < 16u && SPAN > 8u { s += subgroupShuffleXor(s, 8u); }
-  if SPAN > 16u { s += subgroupShuffleXor(s, 16u); }
-  return s;
-}
-
-fn top_of_teams(v: f32) -> f32 {
-  var m = v;
-  if LANES < 2u && SPAN > 1u { m = max(m, subgroupShuffleXor(m, 1u)); }
-  if LANES < 4u && SPAN > 2u { m = max(m, subgroupShuffleXor(m, 2u)); }
-  if LANES < 8u && SPAN > 4u { m = max(m, subgroupShuffleXor(m, 4u)); }
-  if LANES < 16u && SPAN > 8u { m = max(m, subgroupShuffleXor(m, 8u)); }
-  if SPAN > 16u { m = max(m, subgroupShuffleXor(m, 16u)); }
-  return m;
-}
+// include: attend_step.wgsl
 
 @compute @workgroup_size(WG)
 fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) lid: u32) {
-  let pos = state[0];
-  let h = id.y;
-  let g = h / (p.heads / p.kv_heads);
-  let rows = g * p.context;
-  let count = min(pos + 1u, p.context);
-  let length = select(count, max((count + p.splits - 1u) / p.splits, AT_LEAST), SPLIT);
-  let first = id.x * length;
-  let end = min(first + length, count);
-  let lane = lid % LANES;
-
-  // what the cache has of the first position may come in while key and query are turned
-  var at = (rows + min(first + lid / LANES, p.context - 1u)) * EIGHTS + lane;
-  var k = array<vec4<u32>, EACH>();
-  var v = array<vec4<u32>, EACH>();
-  for (var n = 0u; n < EACH; n++) {
-    k[n] = kcache[at + n * LANES];
-    v[n] = vcache[at + n * LANES];
-  }
-  for (var i = lid; i < 2u * HEAD_DIM; i += WG) {
-    if i < HEAD_DIM {
-      query[i] = rotate(h * HEAD_DIM, i, pos, HEAD_DIM) * p.scale;
-    } else if i < HEAD_DIM + HEAD_DIM / 2u {
-      let e = 2u * (i - HEAD_DIM);
-      let base = (p.heads + g) * HEAD_DIM;
-      new_key[e / 2u] = pack(rotate(base, e, pos, HEAD_DIM), rotate(base, e + 1u, pos, HEAD_DIM));
-    } else {
-      let word = i - HEAD_DIM - HEAD_DIM / 2u;
-      let e = (p.heads + p.kv_heads + g) * HEAD_DIM + 2u * word;
-      new_value[word] = pack(qkv[e], qkv[e + 1u]);
-    }
-  }
-  workgroupBarrier();
-  if id.x == 0u && h % (p.heads / p.kv_heads) == 0u && lid < EIGHTS && pos < p.context {
-    let i = 4u * lid;
-    kcache[(rows + pos) * EIGHTS + lid] = vec4(new_key[i], new_key[i + 1u], new_key[i + 2u], new_key[i + 3u]);
-    vcache[(rows + pos) * EIGHTS + lid] = vec4(new_value[i], new_value[i + 1u], new_value[i + 2u], new_value[i + 3u]);
-  }
-
-  var q = array<vec4<f32>, 2u * EACH>();
-  for (var n = 0u; n < 2u * EACH; n++) {
-    let e = (n / 2u * LANES + lane) * 8u + n % 2u * 4u;
-    q[n] = vec4(query[e], query[e + 1u], query[e + 2u], query[e + 3u]);
-  }
-  var sum = array<vec4<f32>, 2u * EACH>();
-  var top = LOWEST;
-  var total = 0.0;
-  for (var start = first; start < end; start += TEAMS) { // the same number of turns for all, so that shuffles are allowed
-    let s = start + lid / LANES;
-    if s == pos {
-      for (var n = 0u; n < EACH; n++) {
-        let i = (n * LANES + lane) * 4u;
-        k[n] = vec4(new_key[i], new_key[i + 1u], new_key[i + 2u], new_key[i + 3u]);
-        v[n] = vec4(new_value[i], new_value[i + 1u], new_value[i + 2u], new_value[i + 3u]);
-      }
-    }
-    var dots = 0.0;
-    for (var n = 0u; n < EACH; n++) {
-      dots += dot(four(k[n].x, k[n].y), q[2u * n]) + dot(four(k[n].z, k[n].w), q[2u * n + 1u]);
-    }
-    at = (rows + min(s + TEAMS, p.context - 1u)) * EIGHTS + lane;
-    let values = v;
-    for (var n = 0u; n < EACH; n++) {
-      k[n] = kcache[at + n * LANES];
-      v[n] = vcache[at + n * LANES];
-    }
-    let score = sum_of_position(dots);
-    if s < end {
-      let now = max(top, score);
-      let shrink = exp(top - now);
-      let weight = exp(score - now);
-      top = now;
-      total = total * shrink + weight;
-      for (var n = 0u; n < EACH; n++) {
-        sum[2u * n] = sum[2u * n] * shrink + weight * four(values[n].x, values[n].y);
-        sum[2u * n + 1u] = sum[2u * n + 1u] * shrink + weight * four(values[n].z, values[n].w);
-      }
-    }
-  }
-
-  let highest = top_of_teams(top);
-  let shrink = exp(top - highest);
-  let part = sum_of_teams(vec4(total * shrink)).x;
-  for (var n = 0u; n < 2u * EACH; n++) {
-    let s = sum_of_teams(sum[n] * shrink);
-    if lid % SPAN < LANES { sums[lid / SPAN * (HEAD_DIM / 4u) + (n / 2u * LANES + lane) * 2u + n % 2u] = s; }
-  }
-  if lid % SPAN == 0u { tops[lid / SPAN] = vec2(highest, part); }
-  workgroupBarrier();
-  for (var e = lid; e < HEAD_DIM; e += WG) {
-    var best = LOWEST;
-    for (var n = 0u; n < WG / SPAN; n++) { best = max(best, tops[n].x); }
-    var numerator = 0.0;
-    var denominator = 0.0;
-    for (var n = 0u; n < WG / SPAN; n++) {
-      let w = exp(tops[n].x - best);
-      denominator += w * tops[n].y;
-      numerator += w * sums[n * (HEAD_DIM / 4u) + e / 4u][e % 4u];
-    }
-    if SPLIT {
-      let base = (h * p.splits + id.x) * (HEAD_DIM + 2u);
-      y[base + e] = numerator;
-      if e == 0u {
-        y[base + HEAD_DIM] = best;
-        y[base + HEAD_DIM + 1u] = denominator;
-      }
-    } else {
-      y[h * HEAD_DIM + e] = epilogue(numerator / denominator, h * HEAD_DIM + e);
-    }
-  }
+  let g = id.y / (p.heads / p.kv_heads);
+  attend_step(id.y, id.x, lid, id.y * HEAD_DIM, (p.heads + g) * HEAD_DIM, (p.heads + p.kv_heads + g) * HEAD_DIM);
 }

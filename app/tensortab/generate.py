@@ -5,7 +5,7 @@ import random
 import struct
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any
@@ -232,7 +232,7 @@ class Generator:
             return self.aborts != aborts
 
         async with self._busy:
-            await self._prefill(prompt, aborted)
+            last_chunk = await self._prefill(prompt, aborted)
             self._write_settings(prompt, sampling, len(prompt) + limit)
             tokens = self._decode(prompt[-1], len(prompt), limit, sampling.stop_ids, top_logprobs, aborted)
             try:
@@ -240,9 +240,12 @@ class Generator:
                     yield token
             finally:
                 await tokens.aclose()
+                if last_chunk is not None:
+                    await last_chunk
 
-    async def _prefill(self, prompt: list[int], aborted: Callable[[], bool]) -> None:
-        """Brings all but the last token of the prompt into the cache, reusing what is there already."""
+    async def _prefill(self, prompt: list[int], aborted: Callable[[], bool]) -> Awaitable[bytes] | None:
+        """Brings all but the last token of the prompt into the cache, reusing what is there already. Each chunk is
+        waited for, so that stopping is quick, but the last: the first token waits for it, so it is given back."""
         position = 0
         for old, new in zip(self.cached, prompt[:-1], strict=False):
             if old != new:
@@ -251,15 +254,20 @@ class Generator:
         self.reused = position
         del self.cached[position:]
         self._write(self.tokens, 0, struct.pack(f"<{len(prompt)}I", *prompt))
+        replay: Awaitable[bytes] | None = None
         while (left := len(prompt) - 1 - position) > 0 and not aborted():
             above = next((n for n in self.chunks if n >= left), 2 * left + 1)
             rows = above if above <= 2 * left else max((n for n in self.chunks if n <= left), default=above)
             self._write(self.state, 0, struct.pack("<4I", position, 0, 0, 0))
             program = await self._program(str(rows))
-            await program.replay(1, self.state, 0, 4)  # wait, so that stopping a long prompt is quick
+            replay = program.replay(1, self.state, 0, 4)
+            if left > rows or program.watched:
+                await replay
+                replay = None
             position += min(rows, left)
             self.cached = prompt[:position]
         self._write(self.state, 0, struct.pack("<4I", len(prompt) - 1, 0, 0, 0))
+        return replay
 
     def _write(self, tensor: Tensor, offset: int, data: bytes) -> None:
         assert tensor.buffer is not None

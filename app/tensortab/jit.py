@@ -60,11 +60,16 @@ class Program:
 
     def replay(self, steps: int = 1, read: Tensor | None = None, offset: int = 0, size: int = 0) -> Awaitable[bytes]:
         """Submits `steps` repetitions; the awaitable gives `size` bytes of the tensor `read` afterwards."""
-        if self._steps or self._timed:
+        if self.watched:
             return self._watched(steps, read, offset, size)
         if read is None or read.buffer is None:
             return self.device.replay(self.handle, steps)
         return self.device.replay(self.handle, steps, read.buffer.id, offset, size)
+
+    @property
+    def watched(self) -> bool:
+        """Whether a replay is done step by step while it is awaited (CHECK=1, PROFILE=1), and not when it is called."""
+        return bool(self._steps) or self._timed
 
     async def measure(self, replays: int, position: int = 0) -> list[dict[str, Any]]:
         """Times so many replays (feature timestamp-query); what they do, they do. Gives profile(position)."""

@@ -16,7 +16,7 @@ from .sampling import sample
 MATVEC_ROWS = 4  # up to so many rows a matvec kernel is used, beyond a matmul
 MATRIX_ROWS = 64  # from so many rows on attention_matrix is used
 MATRIX_WORKGROUPS = 100  # below, attention_matrix is cut into smaller workgroups
-SPLITS = 8  # parts of a long context in attention_split
+SPLITS = 16  # parts of a long context in attention_split and attention_step
 
 
 class ShapeError(ValueError):
@@ -239,7 +239,7 @@ def _matvec_int8_spec(hw: Hardware, n: int, k: int) -> dict[str, int]:
     """Shapes that were quickest on an H100 (bench/notes.md): several outputs a team where there are enough teams."""
     lanes = min(hw.lanes, 32)
     spec = {"K": k, "LANES": lanes, "WG": min(hw.invocations, 512 if k > 4096 else 256)}
-    spec["OUTPUTS"] = 2 if n >= 4096 and lanes == 32 else 1
+    spec["OUTPUTS"] = 2 if (n >= 4096 or k > 4096) and lanes == 32 else 1
     return spec | {"TILE": (hw.storage - 1024) // 80}
 
 
@@ -443,32 +443,61 @@ def _attention_definition(np: Any, arg: dict, qkv: Any, state: Any, rope_table: 
     return out
 
 
-ATTENTIONS = ("attention", "attention_split", "attention_serial", "attention_step", "attention_matrix")
+ATTENTIONS = (
+    "attention", "attention_split", "attention_serial", "attention_step", "attention_step_linear", "attention_matrix",
+)  # fmt: skip
+STEP_WEIGHTS = 128 << 10  # bytes of weights a head, up to which attention_step_linear is quicker
 
 
 def takes_update(hw: Hardware, node: Any) -> bool:
     """Whether the kernel of an attention can do the kv_update before it, too."""
     _, _, dim, _ = _heads(node.arg, node.src[3])
+    stem = picked("attention", "attention_step", ATTENTIONS)
     fits = hw.tier == "subgroups" and node.src[0].shape[0] == 1 and dim % 8 == 0
-    return fits and picked("attention", "attention_step", ATTENTIONS) == "attention_step"
+    return fits and stem.startswith("attention_step")
 
 
-def attention_step(hw: Hardware, node: Any) -> list[Dispatch]:
-    """Attention of one row and the kv_update before it."""
+def takes_linear(hw: Hardware, node: Any) -> bool:
+    """Whether the kernel of an attention that does its kv_update can do the norm and the linear before that, too."""
+    product = node.src[0]
+    if product.op != "linear" or len(product.src) != 2 or product.src[0].op != "rms_norm" or node.arg["long"]:
+        return False
+    weight = product.src[1]
+    _, _, dim, _ = _heads(node.arg, node.src[3])
+    items = 3 * dim * weight.shape[1] // 32
+    storage = 4 * items + 80 * weight.shape[1] // 32 + 256 // hw.lanes * dim * 4 + 2048
+    few = weight.dtype.quantised and weight.dtype.file_size(32 * items) <= STEP_WEIGHTS and storage <= hw.storage
+    stem = picked("attention", "attention_step_linear" if few else "attention_step", ATTENTIONS)
+    return stem == "attention_step_linear"
+
+
+def attention_step(hw: Hardware, node: Any, norm: Any = None) -> list[Dispatch]:
+    """Attention of one row and the kv_update before it; with `norm`, also the linear before that and the rms_norm."""
     qkv, state, rope_table, kcache, vcache = node.src
     heads, kv_heads, dim, context = _heads(node.arg, kcache)
-    lanes, splits = math.gcd(dim // 8, 16, hw.lanes), SPLITS if node.arg["long"] else 1
-    size = 256 if splits > 1 else 512
-    while size > hw.invocations or size // hw.lanes * dim * 4 > hw.storage - 2048:
+    abreast, splits = math.gcd(dim // 8, 16, hw.lanes), SPLITS if node.arg["long"] else 1
+    if abreast > 1 and abreast == dim // 8:
+        abreast //= 2  # two eights an invocation
+    size = min(256, hw.invocations)
+    while size // hw.lanes * dim * 4 > hw.storage - 2048:
         size //= 2
-    spec = {"INTERLEAVED": node.arg["interleaved"], "HEAD_DIM": dim, "LANES": lanes, "SPAN": min(hw.lanes, 32)}
+    spec = {"INTERLEAVED": node.arg["interleaved"], "HEAD_DIM": dim, "ABREAST": abreast, "LANES": min(hw.lanes, 32)}
     spec |= {"WG": size, "SPLIT": splits > 1}
     params = {"heads": heads, "kv_heads": kv_heads, "context": context, "splits": splits, "scale": dim**-0.5}
-    touched = dict.fromkeys((3, 4), 2 * kv_heads * dim) | {2: 8 * dim}
+    position = (4 * kv_heads * dim, 4 * heads * dim)
+    new, table = 2 * kv_heads * dim, 8 * dim  # bytes of the cache that are written, and of the table that are read
+    if norm:
+        weight = qkv.src[1]
+        spec |= {"FORMAT": weight.dtype.name, "K": weight.shape[1]}
+        params |= {"blocks": blocks(weight), "eps": norm.arg["eps"]}
+        bind = [*norm.src, weight, state, rope_table, kcache, vcache, node]
+        touched = {4: table, 5: new, 6: new}
+        stem = "attention_step_linear"
+        return [Dispatch(stem, bind, params, (1, heads, 1), spec, bake=True, touched=touched, a_position=position)]
     target = node.node("temp", shape=(1, heads, splits, dim + 2)) if splits > 1 else node
-    bind = [qkv, state, rope_table, kcache, vcache, target]
-    step = Dispatch("attention_step", bind, params, (splits, heads, 1), spec, bake=True, touched=touched)
-    step.a_position = (4 * kv_heads * dim, 4 * heads * dim)
+    bind, touched = [qkv, state, rope_table, kcache, vcache, target], {2: table, 3: new, 4: new}
+    grid = (splits, heads, 1)
+    step = Dispatch("attention_step", bind, params, grid, spec, bake=True, touched=touched, a_position=position)
     return [step, *_attention_merge(target, node, heads, dim)] if splits > 1 else [step]
 
 

@@ -1,11 +1,12 @@
 """Graph -> dispatches in order. Elementwise chains run in the store of the kernel before them, RMS norms inside
-the matvec after them, SwiGLU gates inside the linear before them, and cache updates inside the attention after them."""
+the matvec after them, SwiGLU gates inside the linear before them, and cache updates, for small models with the matvec
+before them, inside the attention after them."""
 
 import math
 
 from .debug import level
 from .dtype import f32
-from .ops import OPS, Dispatch, Hardware, attention_step, linear, linear_stem, rows, takes_update
+from .ops import OPS, Dispatch, Hardware, attention_step, linear, linear_stem, rows, takes_linear, takes_update
 from .tensor import Tensor, contiguous_strides
 
 MAX_STORAGE = 8  # storage buffers a kernel, WebGPU's default limit
@@ -137,13 +138,19 @@ def _folded_norms(graph: _Graph, hw: Hardware) -> set[int]:
 
 
 def _folded_updates(graph: _Graph, hw: Hardware) -> set[int]:
-    """Cache updates whose only reader is an attention that can do them."""
-    return {
-        id(node)
-        for node in graph.order
-        if graph.fuse and node.op == "kv_update" and id(node) not in graph.kept
-        if all(user.op == "attention" and takes_update(hw, user) for user in graph.users[id(node)])
-    }
+    """Cache updates whose only reader is an attention that can do them, and the linear before where it can do that."""
+    folded = set()
+    for node in graph.order:
+        if not graph.fuse or node.op != "attention" or not takes_update(hw, node):
+            continue
+        update, product = node.src[3], node.src[0]
+        if update.op != "kv_update" or graph.users[id(update)] != [node] or id(update) in graph.kept:
+            continue
+        folded.add(id(update))
+        alone = all(user in (update, node) for user in graph.users[id(product)]) and id(product) not in graph.kept
+        if alone and takes_linear(hw, node):
+            folded.add(id(product))
+    return folded
 
 
 def _host(graph: _Graph, group: list[Tensor], root: dict[int, int]) -> Tensor | None:
@@ -173,8 +180,10 @@ def _lower(graph: _Graph, hw: Hardware, node: Tensor, folded: set[int]) -> list[
         for d in dispatches:
             d.bind[-1] = node
     elif node.op == "attention" and id(node.src[3]) in folded:
-        dispatches = attention_step(hw, node)
-        nodes = [node.src[3], node]
+        product = node.src[0]
+        norm = product.src[0] if id(product) in folded else None
+        dispatches = attention_step(hw, node, norm)
+        nodes = [n for n in (norm, product if norm else None, node.src[3], node) if n is not None]
     else:
         lower = OPS[node.op].lower
         assert lower is not None, node.op

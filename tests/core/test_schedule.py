@@ -3,10 +3,12 @@
 import numpy as np
 import pytest
 from tensortab import DTYPES, Tensor, debug
+from tensortab.dtype import u32
 from tensortab.ops import Hardware
 from tensortab.schedule import schedule
 
 HW = Hardware("default", False, 1 << 27)
+GPU = Hardware("subgroups", True, 1 << 30, lanes=32, storage=32768)
 MATRIX = Hardware("subgroups", True, 1 << 27, lanes=32, matrix=True)
 
 
@@ -81,6 +83,38 @@ def test_weights_of_two_formats_write_one_output():
     dispatches, _ = schedule([f32(1, 256).linear(first, second)], HW)
     assert [d.params["y_offset"] for d in dispatches] == [0, 32]
     assert dispatches[0].bind[-1] is dispatches[1].bind[-1]
+
+
+def layer(hw: Hardware, hidden: int, head_dim: int, long: bool = False, rows: int = 1) -> list[str]:
+    """The kernels of norm, q/k/v and attention of 4 heads over 2."""
+    heads, kv_heads = 4, 2
+    qkv = f32(rows, hidden).rms_norm(f32(hidden), 1e-5).linear(weight((heads + 2 * kv_heads) * head_dim, hidden))
+    cache = [Tensor.of(name, (kv_heads, 64, head_dim // 2), u32) for name in "kv"]
+    state, rope = Tensor.of("state", (8,), u32), f32(65, head_dim // 2, 2)
+    arg = {"heads": heads, "interleaved": True}
+    keys = Tensor.apply("kv_update", qkv, state, rope, *cache, **arg)
+    y = Tensor.apply("attention", qkv, state, rope, keys, cache[1], **arg, long=long)
+    dispatches = schedule([y], hw)[0]
+    assert all(d.bake for d in dispatches if d.stem.startswith("attention_step"))
+    return [d.stem for d in dispatches]
+
+
+def test_a_cache_update_runs_inside_the_attention_of_one_row():
+    assert layer(GPU, 4096, 128) == ["matvec_int8", "attention_step"]
+    assert layer(GPU, 4096, 128, long=True) == ["matvec_int8", "attention_step", "attention_merge"]
+    assert layer(HW, 4096, 128) == ["matvec", "kv_update", "attention"]
+    assert layer(GPU, 4096, 128, rows=2) == ["matvec_int8", "kv_update", "attention"]
+    with debug(FUSE=0):
+        assert "kv_update" in layer(GPU, 4096, 128)
+    with debug(PICK="attention:attention"):
+        assert layer(GPU, 4096, 128) == ["matvec_int8", "kv_update", "attention"]
+
+
+def test_small_models_make_query_key_and_value_inside_the_attention():
+    assert layer(GPU, 576, 64) == ["attention_step_linear"]
+    assert layer(GPU, 576, 64, long=True) == ["matvec_int8", "attention_step", "attention_merge"]
+    little = Hardware("subgroups", True, 1 << 30, lanes=32, storage=16384)
+    assert layer(little, 576, 64) == ["matvec_int8", "attention_step"], "its workgroup memory is too small"
 
 
 def test_kernels_get_dense_operands():

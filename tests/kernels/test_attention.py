@@ -12,7 +12,9 @@ from tensortab.device import lanes
 from tensortab.device.native import NativeDevice
 from tensortab.kernels import source
 
-from tests.kernels.harness import run, supports
+from tests.kernels.harness import planes, run, supports
+from tests.kernels.test_formats import dequantized
+from tests.kernels.test_linear import weight
 from tests.kernels.tolerances import assert_close
 
 THETA = 10000.0
@@ -154,7 +156,12 @@ def test_attention_step(backend: NativeDevice, rng: np.random.Generator, interle
         qkv = inputs["qkv"].reshape(1, -1, head_dim)
         key, value = rope(qkv[:, heads : heads + kv_heads], np.array([pos]), interleaved), qkv[:, heads + kv_heads :]
         span = min(32, lanes(backend.info))
-        spec = {"INTERLEAVED": interleaved, "HEAD_DIM": head_dim, "LANES": math.gcd(head_dim // 8, span), "SPAN": span}
+        spec = {
+            "INTERLEAVED": interleaved,
+            "HEAD_DIM": head_dim,
+            "ABREAST": math.gcd(head_dim // 8, span),
+            "LANES": span,
+        }
         spec |= {"WG": 64, "SPLIT": splits > 1, "AT_LEAST": "16u"}
         params = {name: params[name] for name in ("heads", "kv_heads", "context")}
         params |= {"splits": splits, "scale": head_dim**-0.5}
@@ -172,6 +179,39 @@ def test_attention_step(backend: NativeDevice, rng: np.random.Generator, interle
             assert (np.abs(got - new) <= np.abs(new) * 2**-11 + 3e-5).all(), name
             others = np.arange(context) != pos
             assert (done[name][:, others] == before[name][:, others]).all(), name
+
+
+@pytest.mark.parametrize("format", ["q4_1", "q4_k"])
+@pytest.mark.parametrize(("head_dim", "k", "wg"), [(64, 256, 64), (16, 512, 32)])
+def test_attention_step_linear(
+    backend: NativeDevice, rng: np.random.Generator, format: str, head_dim: int, k: int, wg: int
+) -> None:
+    """The same as rms_norm, linear and attention_step one after the other."""
+    if not supports(backend, {}, source("attention_step_linear")):
+        pytest.skip("needs subgroups, which this backend lacks")
+    heads, kv_heads, context, pos = 4, 2, 130, 100
+    inputs, params, _ = case(rng, 1, heads, kv_heads, head_dim, context, pos)
+    del inputs["qkv"]
+    before = {name: inputs.pop(name) for name in ("kcache", "vcache")}
+    blocks = weight(rng, format, (heads + 2 * kv_heads) * head_dim, k)
+    x, g = rng.standard_normal((1, k)).astype(np.float32), rng.normal(1, 0.2, k).astype(np.float32)
+    w = dequantized(format, blocks).reshape(-1, k).astype(np.float64)
+    qkv = x.astype(np.float64) * g / np.sqrt((x.astype(np.float64) ** 2).mean() + 0.01) @ w.T
+    span = min(32, lanes(backend.info))
+    spec = {"HEAD_DIM": head_dim, "ABREAST": math.gcd(head_dim // 8, span), "LANES": span, "WG": wg}
+    params = {name: params[name] for name in ("heads", "kv_heads", "context")} | {"splits": 1, "scale": head_dim**-0.5}
+    shape, grid = (1, heads * head_dim), (1, heads, 1)
+    apart = run(
+        backend, "attention_step", spec, inputs | {"qkv": qkv.astype(np.float32)}, before | {"y": shape}, params, grid
+    )
+    inputs |= {"x": x, "g": g, "w": planes(format, blocks)}
+    params |= {"blocks": len(blocks), "eps": 0.01}
+    spec |= {"K": k, "FORMAT": format}
+    done = run(backend, "attention_step_linear", spec, inputs, before | {"y": shape}, params, grid)
+    assert_close(done["y"], apart["y"].astype(np.float64), np.abs(apart["y"]).max() * 10, "int16")
+    for name in before:
+        new, want = (d[name].view(np.float16).astype(np.float64)[:, pos] for d in (done, apart))
+        assert np.abs(new - want).max() <= np.abs(want).max() * 2**-9, name
 
 
 @pytest.mark.parametrize("kernel", ["attention", "attention_split"])

@@ -1,0 +1,159 @@
+// Runs every engine in turn, several times, with the same model, prompt and number of tokens; shows the medians as a
+// table and gives everything as JSON, on the page and by POST to /result if asked.
+// Knobs: ?runs=3&tokens=128&prompt=128&engines=tensortab,transformers.js&shapes=Phi-3-mini&machine=...&post
+
+// An engine's module has load(options) -> { about, generate(ids, count), free() }; generate gives { ids, first, last }:
+// the milliseconds from its call to the first and to the last token, and the tokens where they can be had.
+const ENGINES = {
+  "tensortab": { module: "tensortab" },
+  "transformers.js": { module: "transformers" },
+  "wllama-webgpu": { module: "wllama", gpu: true },
+  "wllama-wasm": { module: "wllama", gpu: false },
+};
+const MEASURES = ["load_s", "prompt_ms", "tokens_per_second"];
+
+const asked = new URLSearchParams(location.search);
+const number = (name, otherwise) => Number(asked.get(name) ?? otherwise);
+const runs = number("runs", 3), tokens = number("tokens", 128), promptTokens = number("prompt", 128);
+const names = asked.get("engines")?.split(",") ?? Object.keys(ENGINES);
+const shapes = asked.get("shapes")?.split(",") ?? [];
+const WARM_MS = 1500; // a GPU's clock takes about a second of work to rise
+
+const status = (text) => { document.querySelector("#status").textContent = text; };
+const round = (value) => Number(value.toPrecision(4));
+const json = async (path) => (await fetch(path)).json();
+
+// While Chrome's GPU process starts there may be no adapter yet.
+async function adapter() {
+  for (let n = 0; n < 20; n++) {
+    const found = await navigator.gpu?.requestAdapter({ powerPreference: "high-performance" });
+    if (found) return found;
+    await new Promise((done) => setTimeout(done, 250));
+  }
+  throw new Error("This browser has no WebGPU adapter.");
+}
+
+// Calls work(engine, seconds of loading) with an engine that exists only meanwhile.
+async function alone(name, options, work) {
+  const frame = document.createElement("iframe");
+  frame.hidden = true;
+  frame.src = `engine.html?module=${ENGINES[name].module}`;
+  document.body.append(frame);
+  try {
+    await new Promise((done) => { frame.onload = done; });
+    const started = performance.now();
+    const engine = await (await frame.contentWindow.engine).load({ ...ENGINES[name], ...options });
+    const seconds = (performance.now() - started) / 1000;
+    const value = await work(engine, seconds);
+    await engine.free();
+    return value;
+  } finally {
+    frame.remove();
+    await new Promise((done) => setTimeout(done, 500)); // what it had on the GPU goes
+  }
+}
+
+// How many tokens are the reference's. Where its own two best logits are closer than 0.05, either is right, and what
+// follows the other is not compared.
+function compare(ids, { name, transformers: { ids: reference, top2 } }) {
+  const n = ids.findIndex((id, n) => id !== reference[n]);
+  if (n < 0) return { prompt: name, same: ids.length, of: ids.length, right: true };
+  const [, best, second, next] = top2[n];
+  return { prompt: name, same: n, of: ids.length, right: ids[n] === second && best - next < 0.05, ids };
+}
+
+// What an engine says of the reference's prompts.
+async function check(engine, prompts) {
+  const rows = [];
+  for (const prompt of prompts) {
+    const { ids } = await engine.generate(prompt.ids, Math.min(tokens, prompt.transformers.ids.length));
+    if (ids) rows.push(compare(ids, prompt));
+  }
+  return rows;
+}
+
+function summary(rows) {
+  const all = {};
+  for (const measure of MEASURES) {
+    const values = rows.map((row) => row[measure]).sort((a, b) => a - b);
+    const middle = values.length >> 1;
+    const median = values.length % 2 ? values[middle] : (values[middle - 1] + values[middle]) / 2;
+    all[measure] = { median: round(median), min: values[0], max: values.at(-1) };
+  }
+  return all;
+}
+
+function show(engines) {
+  const head = "<tr><th>engine<th>load, s<th>prompt, ms<th>decode, tokens/s<th>";
+  const rows = Object.entries(engines).map(([name, { summary, error, check }]) => {
+    const cells = MEASURES.map((m) => summary ? `${summary[m].median} (${summary[m].min} to ${summary[m].max})` : "");
+    const same = (check ?? []).reduce((sum, row) => sum + row.same, 0), of = (check ?? []).reduce((sum, row) => sum + row.of, 0);
+    return `<tr><td>${[name, ...cells].join("<td>")}<td>${error ?? (of ? `${same} of ${of} tokens are the reference's` : "")}`;
+  });
+  document.querySelector("#table").innerHTML = head + rows.join("");
+}
+
+async function main() {
+  const gpu = await adapter();
+  const { vendor, architecture, device, description } = gpu.info;
+  const features = ["shader-f16", "subgroups", "timestamp-query"].filter((name) => gpu.features.has(name));
+  const site = await json("site.json");
+  const options = { f16: features.includes("shader-f16"), versions: site.versions };
+  const { prompts } = await json("reference.json");
+  const long = prompts.find((prompt) => prompt.name === "long").ids;
+  const ids = Array.from({ length: promptTokens }, (_, n) => long[n % long.length]);
+  const checked = prompts.filter((prompt) => prompt.ids.length <= promptTokens);
+  const engines = Object.fromEntries(names.map((name) => [name, { runs: [] }]));
+  const result = {
+    date: new Date().toISOString().slice(0, 10),
+    machine: asked.get("machine") ?? `${navigator.platform}, ${navigator.hardwareConcurrency} threads`,
+    adapter: { vendor, architecture, device, description, fallback: gpu.info.isFallbackAdapter ?? false, features },
+    userAgent: navigator.userAgent,
+    crossOriginIsolated,
+    ...site,
+    settings: { runs, tokens, prompt: promptTokens },
+    engines,
+  };
+  for (let run = 0; run < runs; run++) {
+    for (const name of names.filter((name) => !engines[name].error)) {
+      const row = engines[name];
+      status(`Run ${run + 1} of ${runs}: ${name}`);
+      try {
+        await alone(name, options, async (engine, seconds) => {
+          row.about = engine.about;
+          if (!run) {
+            row.check = await check(engine, name === "tensortab" ? checked : checked.slice(0, 1));
+            const wrong = name === "tensortab" && row.check.find((one) => !one.right);
+            if (wrong) throw new Error(`Not timed: token ${wrong.same} after "${wrong.prompt}" is not the reference's.`);
+          }
+          const begun = performance.now();
+          do await engine.generate(ids, tokens); while (performance.now() - begun < WARM_MS);
+          const { first, last } = await engine.generate(ids, tokens);
+          const speed = 1000 * (tokens - 1) / (last - first);
+          row.runs.push({ load_s: round(seconds), prompt_ms: round(first), tokens_per_second: round(speed) });
+          if (run === runs - 1) row.profile = await engine.profile?.(ids);
+        });
+        row.summary = summary(row.runs);
+      } catch (error) {
+        row.error = String(error?.message ?? error);
+      }
+      show(engines);
+    }
+  }
+  for (const name of shapes) {
+    status(`Random weights in the shapes of ${name}`);
+    result.shapes ??= {};
+    try {
+      result.shapes[name] = await alone("tensortab", options, (engine) => engine.shapes(name));
+    } catch (error) {
+      result.shapes[name] = { error: String(error?.message ?? error) };
+    }
+  }
+  return result;
+}
+
+const result = await main().catch((error) => ({ error: String(error?.message ?? error) }));
+const text = JSON.stringify(result, null, 1);
+status("Done");
+document.querySelector("#json").textContent = text;
+if (asked.has("post")) await fetch("/result", { method: "POST", body: text });
