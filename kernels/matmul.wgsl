@@ -1,28 +1,26 @@
-// linear: y[t, j] = x[t, :] . W[w_row + j, :] for many rows of x.
+// linear: y[t, j] = x[t, :] . W[j, :] for many rows of x.
 // x: [rows, k] f32, w: planes of FORMAT -> y[t * y_stride + y_offset + j] for j < n. k % 32 == 0.
 // A workgroup computes a tile of 64 rows by 64 columns in steps of 32 of k: half of its invocations bring a row of x
 // each to workgroup memory, the other half dequantise 32 weights each; then each adds up 8 by 4 outputs.
 // A tile is stored as 8 times 64 vectors, vector 64 q + r holding columns 4q..4q+3 of row r: without bank conflicts.
-// T is the type of the tiles and of the products of 4 numbers; sums are f32.
-// grid: G = ceil(n / 64) as (min(G, 65535), ceil(G / 65535), ceil(rows / 64)). pick: rows > 4.
-alias T = f32;                  // spec: f32 | f16
+// grid: G = ceil(n / 64) as (min(G, 65535), ceil(G / 65535), ceil(rows / 64)). pick: rows > 4, without f16.
 
-struct Params { rows: u32, n: u32, k: u32, blocks: u32, y_stride: u32, y_offset: u32, eps: f32, w_row: u32 }
+struct Params { rows: u32, n: u32, k: u32, blocks: u32, y_stride: u32, y_offset: u32, eps: f32 }
 @group(0) @binding(0) var<storage, read> x: array<vec4<f32>>;
 @group(0) @binding(1) var<storage, read> w: array<vec4<u32>>;
 @group(0) @binding(2) var<storage, read_write> y: array<f32>;
 @group(0) @binding(3) var<uniform> p: Params;
 
-var<workgroup> xs: array<vec4<T>, 512>;
-var<workgroup> ws: array<vec4<T>, 512>;
+var<workgroup> xs: array<vec4<f32>, 512>;
+var<workgroup> ws: array<vec4<f32>, 512>;
 
 fn epilogue(v: f32, i: u32) -> f32 { return v; } // fuse
 // include: formats/inner.wgsl
 // include: formats/f32.wgsl // spec: FORMAT
 
-struct Columns { a: vec4<T>, b: vec4<T>, c: vec4<T>, d: vec4<T> }
-fn products(v: vec4<T>, columns: Columns) -> vec4<f32> {
-    return vec4<f32>(f32(dot(v, columns.a)), f32(dot(v, columns.b)), f32(dot(v, columns.c)), f32(dot(v, columns.d)));
+struct Columns { a: vec4<f32>, b: vec4<f32>, c: vec4<f32>, d: vec4<f32> }
+fn products(v: vec4<f32>, columns: Columns) -> vec4<f32> {
+    return vec4<f32>(dot(v, columns.a), dot(v, columns.b), dot(v, columns.c), dot(v, columns.d));
 }
 
 fn store(v: f32, t: u32, j: u32) {
@@ -48,25 +46,25 @@ fn main(@builtin(local_invocation_index) lid: u32, @builtin(workgroup_id) wg: ve
     let first_j = (wg.y * grid.x + wg.x) * 64u;
     let groups = p.k / 32u;
     let r = lid % 64u;
-    let row = select(min(first_t + r, p.rows - 1u), p.w_row + min(first_j + r, p.n - 1u), lid >= 64u) * groups;
+    let row = select(min(first_t + r, p.rows - 1u), min(first_j + r, p.n - 1u), lid >= 64u) * groups;
     let at = lid / 16u; // rows at, at + 8, ..., columns column, column + 16, ... of the tile
     let column = lid % 16u;
     var sums = array<vec4<f32>, 8>();
     for (var i = 0u; i < groups; i++) {
         if lid < 64u {
             for (var q = 0u; q < 8u; q++) {
-                xs[q * 64u + r] = vec4<T>(x[(row + i) * 8u + q]);
+                xs[q * 64u + r] = x[(row + i) * 8u + q];
             }
         } else {
             let weights = weights32(row + i);
-            ws[r] = vec4<T>(weights[0]);
-            ws[64u + r] = vec4<T>(weights[1]);
-            ws[128u + r] = vec4<T>(weights[2]);
-            ws[192u + r] = vec4<T>(weights[3]);
-            ws[256u + r] = vec4<T>(weights[4]);
-            ws[320u + r] = vec4<T>(weights[5]);
-            ws[384u + r] = vec4<T>(weights[6]);
-            ws[448u + r] = vec4<T>(weights[7]);
+            ws[r] = weights[0];
+            ws[64u + r] = weights[1];
+            ws[128u + r] = weights[2];
+            ws[192u + r] = weights[3];
+            ws[256u + r] = weights[4];
+            ws[320u + r] = weights[5];
+            ws[384u + r] = weights[6];
+            ws[448u + r] = weights[7];
         }
         workgroupBarrier();
         for (var q = 0u; q < 512u; q += 64u) {

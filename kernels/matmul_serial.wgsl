@@ -1,11 +1,11 @@
-// linear: y[t, j] = x[t, :] . W[w_row + j, :] for many rows of x.
+// linear: y[t, j] = x[t, :] . W[j, :] for many rows of x.
 // x: [rows, k] f32, w: planes of FORMAT -> y[t * y_stride + y_offset + j] for j < n. k % 32 == 0.
 // An invocation computes 8 output columns for 4 rows of x: loads are what costs on a processor, and each group of x is
 // loaded once for 8 columns, each group of weights loaded and dequantised once for 4 rows. No barriers.
 // grid: G = ceil(n / (8 * WG)) as (min(G, 65535), ceil(G / 65535), ceil(rows / 4)). pick: software adapters, rows > 4.
 const WG: u32 = 8u;             // spec: invocations a workgroup
 
-struct Params { rows: u32, n: u32, k: u32, blocks: u32, y_stride: u32, y_offset: u32, eps: f32, w_row: u32 }
+struct Params { rows: u32, n: u32, k: u32, blocks: u32, y_stride: u32, y_offset: u32, eps: f32 }
 @group(0) @binding(0) var<storage, read> x: array<vec4<f32>>;
 @group(0) @binding(1) var<storage, read> w: array<vec4<u32>>;
 @group(0) @binding(2) var<storage, read_write> y: array<f32>;
@@ -45,8 +45,8 @@ fn main(@builtin(local_invocation_index) lid: u32, @builtin(workgroup_id) wg: ve
     let groups = p.k / 32u;
     let last = vec4<u32>(p.n - 1u);
     let four = j + vec4<u32>(0u, 1u, 2u, 3u);
-    var a = (p.w_row + min(four, last)) * groups;
-    var b = (p.w_row + min(four + 4u, last)) * groups;
+    var a = min(four, last) * groups;
+    var b = min(four + 4u, last) * groups;
     var at = min(t + vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(p.rows - 1u)) * groups * 8u;
     var sums = array<vec4<f32>, 8>();
     for (var i = 0u; i < groups; i++) {

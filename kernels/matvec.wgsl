@@ -1,4 +1,4 @@
-// linear: y[t, j] = x[t, :] . W[w_row + j, :]
+// linear: y[t, j] = x[t, :] . W[j, :]
 //   NORM: with x[t, :] * g / sqrt(mean(x[t, :]^2) + eps) in the place of x[t, :], the sum of squares taken in the same
 //   pass and the root applied at the end.
 //   GATED: silu(gate) * up, where gate is row j and up row n + j of W.
@@ -12,7 +12,7 @@ const LANES: u32 = 32u;         // spec: invocations sharing rows, divides WG
 const NORM: bool = false;       // spec: x is RMS-normed with gain g
 const GATED: bool = false;      // spec: silu(gate) * up
 
-struct Params { rows: u32, n: u32, k: u32, blocks: u32, y_stride: u32, y_offset: u32, eps: f32, w_row: u32 }
+struct Params { rows: u32, n: u32, k: u32, blocks: u32, y_stride: u32, y_offset: u32, eps: f32 }
 @group(0) @binding(0) var<storage, read> x: array<vec4<f32>>;
 @group(0) @binding(1) var<storage, read> g: array<vec4<f32>>;
 @group(0) @binding(2) var<storage, read> w: array<vec4<u32>>;

@@ -9,7 +9,7 @@ fn partial_sums(t: u32, first: u32, lane: u32, lanes: u32) -> Part {
     let last = vec4<u32>(p.n - 1u);
     let plain = min(first + vec4<u32>(0u, 1u, 2u, 3u), last);
     let gated = min(first + vec4<u32>(0u, 1u, 0u, 1u), last) + vec4<u32>(0u, 0u, p.n, p.n);
-    let rows = (p.w_row + select(plain, gated, GATED)) * groups;
+    let rows = select(plain, gated, GATED) * groups;
     var part = Part();
     for (var i = lane; i < groups; i += lanes) {
         let at = (t * groups + i) * 8u;

@@ -1,4 +1,4 @@
-// linear: y[t, j] = x[t, :] . W[w_row + j, :]
+// linear: y[t, j] = x[t, :] . W[j, :]
 //   NORM: with x[t, :] * g / sqrt(mean(x[t, :]^2) + eps) in the place of x[t, :]. (rms_norm before it is faster here:
 //   each invocation would load g, too.)
 //   GATED: silu(gate) * up, where gate is row j and up row n + j of W.
@@ -11,7 +11,7 @@ const WG: u32 = 8u;             // spec: invocations a workgroup
 const NORM: bool = false;       // spec: x is RMS-normed with gain g
 const GATED: bool = false;      // spec: silu(gate) * up
 
-struct Params { rows: u32, n: u32, k: u32, blocks: u32, y_stride: u32, y_offset: u32, eps: f32, w_row: u32 }
+struct Params { rows: u32, n: u32, k: u32, blocks: u32, y_stride: u32, y_offset: u32, eps: f32 }
 @group(0) @binding(0) var<storage, read> x: array<vec4<f32>>;
 @group(0) @binding(1) var<storage, read> g: array<vec4<f32>>;
 @group(0) @binding(2) var<storage, read> w: array<vec4<u32>>;
@@ -45,8 +45,8 @@ fn main(@builtin(local_invocation_index) lid: u32, @builtin(workgroup_id) wg: ve
     let groups = p.k / 32u;
     let four = j + vec4<u32>(0u, 1u, 2u, 3u);
     let last = vec4<u32>(p.n - 1u);
-    let a = (p.w_row + min(four, last)) * groups;
-    let b = (p.w_row + select(min(four + 4u, last), min(four, last) + p.n, GATED)) * groups;
+    let a = min(four, last) * groups;
+    let b = select(min(four + 4u, last), min(four, last) + p.n, GATED) * groups;
     var sum_a = vec4<f32>();
     var sum_b = vec4<f32>();
     var squares = vec4<f32>();

@@ -2,7 +2,8 @@
 // knows no op. load() checks a plan and makes every GPU object it needs, once; replay() is one short loop over its
 // steps. The native twin is app/tensortab/device/native.py. Every error has a `code` of app/tensortab/errors.py.
 
-const FEATURES = ["shader-f16", "subgroups", "timestamp-query"];
+const MATRIX = "chromium-experimental-subgroup-matrix";
+const FEATURES = ["shader-f16", "subgroups", "timestamp-query", MATRIX];
 const LIMITS = [
   "maxBufferSize", "maxStorageBufferBindingSize", "maxStorageBuffersPerShaderStage", "maxComputeWorkgroupStorageSize",
   "maxComputeInvocationsPerWorkgroup", "maxComputeWorkgroupSizeX",
@@ -22,13 +23,22 @@ export class Failure extends Error {
 
 export async function createExecutor() {
   const adapter = await requestAdapter();
-  const requiredFeatures = FEATURES.filter((name) => adapter.features.has(name));
+  const requiredFeatures = FEATURES.filter((name) => adapter.features.has(name) && (name !== MATRIX || matrices(adapter)));
   const requiredLimits = Object.fromEntries(LIMITS.map((name) => [name, adapter.limits[name]]));
   try {
     return new Executor(adapter, await adapter.requestDevice({ requiredFeatures, requiredLimits }));
   } catch (error) {
     throw new Failure("no_adapter", `The GPU gave no device: ${error.message}. Reload the page.`);
   }
+}
+
+// Are its subgroup matrices those of the kernels: 16 x 16 x 16, f16 with f32 sums, in subgroups of 32? NVIDIA's always
+// are of 32, whatever sizes its driver allows for.
+function matrices({ info }) {
+  const fixed = info.vendor === "nvidia" || (info.subgroupMinSize === 32 && info.subgroupMaxSize === 32);
+  return fixed && navigator.gpu.wgslLanguageFeatures.has("subgroup_id") &&
+    [...(info.subgroupMatrixConfigs ?? [])].some(({ M, N, K, componentType, resultComponentType }) =>
+      M === 16 && N === 16 && K === 16 && componentType === "f16" && resultComponentType === "f32");
 }
 
 // Chrome answers null while its GPU process starts or restarts, and a request may hang after a loss.

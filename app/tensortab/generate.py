@@ -20,7 +20,8 @@ from .sampling import TOP_LOGPROBS
 from .tensor import Tensor
 from .weights import Weights, as_f32
 
-CHUNKS = {"software": (8, 32), "default": (16, 128, 512), "subgroups": (16, 128, 512)}  # tokens a prefill plan
+# tokens a prefill plan: 32 are a tile of matmul_matrix_small
+CHUNKS = {"software": (8, 32), "default": (16, 128, 512), "subgroups": (16, 128, 512), "matrix": (32, 128, 512)}
 CONTEXT = 4096  # tokens, unless the model's own is shorter
 # from this position on attention is split over the context: measured on an H100, bench/notes.md
 LONG = {"software": 128, "default": 128, "subgroups": 512}
@@ -98,7 +99,7 @@ class Generator:
         self.model = architecture.Model(config, self.weights)
         heads, kv_heads = config["num_attention_heads"], config["num_key_value_heads"]
         self.head_dim = head_dim = config.get("head_dim") or config["hidden_size"] // heads
-        self.chunks = CHUNKS[self.hw.tier]
+        self.chunks = CHUNKS["matrix" if self.hw.matrix else self.hw.tier]
         self.long = LONG[self.hw.tier]
         if context is not None and context < 32:
             raise Error("bad_request", f"context is {context}: give at least 32 tokens.")

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from .debug import knob, level
-from .device import Device, choose, f16, lanes, tier
+from .device import Device, choose, f16, lanes, matrix, tier
 from .ops import Hardware
 from .plan import build
 from .schedule import schedule
@@ -23,6 +23,7 @@ def hardware(info: dict) -> Hardware:
         lanes=lanes(info),
         invocations=limits["maxComputeInvocationsPerWorkgroup"],
         storage=limits["maxComputeWorkgroupStorageSize"],
+        matrix=matrix(info) and tier(info) == "subgroups",
     )
 
 

@@ -2,7 +2,7 @@
 
 A kernel file is WGSL; only three marked kinds of lines are ever replaced:
 
-    alias T = f32;                                       // spec: f32 | f16     the right-hand side
+    const GATED: bool = false;                           // spec: true | false  the right-hand side
     // include: formats/f32.wgsl                         // spec: FORMAT        the text of a file
     fn epilogue(v: f32, i: u32) -> f32 { return v; }     // fuse                generated elementwise code
 
@@ -16,7 +16,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-_SPEC = re.compile(r"^(?:alias|const) (\w+)(?:: \w+)? = (.+?);\s*// spec: .*$", re.M)
+_SPEC = re.compile(r"^const (\w+)(?:: \w+)? = (.+?);\s*// spec: .*$", re.M)
 _INCLUDE = re.compile(r"^// include: (?:(\w+)/)?(\w+)\.wgsl(?:\s*// spec: (\w+))?\s*$", re.M)
 _BINDING = re.compile(r"@binding\((\d+)\)\s+var<(\w+)(?:,\s*(\w+))?>\s+(\w+)\s*:")
 _UNIFORM = re.compile(r"^@group\(0\) @binding\(\d+\) var<uniform> p: Params;$", re.M)
@@ -83,8 +83,6 @@ def kernel(
     code = _SPEC.sub(specialise, code)
     if left:
         raise ValueError(f"{stem}.wgsl has no spec line for {sorted(left)}")
-    if re.search(r"^alias T = f16;", code, re.M):
-        code = "enable f16;\n" + code
     fields = re.search(r"struct Params \{(.*?)\}", code, re.S)
     params = re.findall(r"(\w+)\s*:\s*(\w+)", re.sub(r"//.*", "", fields.group(1))) if fields else []
     if baked:

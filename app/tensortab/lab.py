@@ -19,7 +19,7 @@ from .device import Device, f16, tier
 from .errors import Error
 from .generate import Generator, Sampling
 from .jit import Program, hardware
-from .ops import Hardware
+from .ops import HALVES, Hardware
 from .tensor import Tensor
 
 SUBMIT_SECONDS = 0.03  # of work in a submission that is timed: browsers' clocks count in up to 1 ms
@@ -64,7 +64,9 @@ async def measure(
     await report("multiply")
     result["tflops"] = {}
     for name in ("f32", "f16") if f16(info) else ("f32",):
-        hw = replace(hardware(info), f16=name == "f16")
+        hw = hardware(info)
+        if name == "f32":
+            hw = replace(hw, f16=False, matrix=False)
         result["matmul_n"], result["tflops"][name] = await _tflops(device, hw)
     await report("dispatch")
     result["dispatch_us"] = 1e6 * await _dispatch_seconds(device)
@@ -239,7 +241,7 @@ async def _kernels(generator: Generator, result: dict[str, Any]) -> dict[str, An
         made["us"] /= made["count"]
     own = [k["flops"] / k["us"] / 1e6 for k in ordered if k["count"] * k["us"] > total / 50]  # the others are noise
     for made in ordered:
-        peak = max(result["tflops"]["f16" if "T=f16" in made["kernel"] else "f32"], *own)
+        peak = max(result["tflops"]["f16" if made["kernel"].partition(".")[0] in HALVES else "f32"], *own)
         made["floor_us"] = max(made["bytes"] / result["read_gb_s"] / 1e3, made["flops"] / peak / 1e6)
         made["share"] = made["floor_us"] / made["us"] if made["us"] else 0.0
     clock = math.gcd(*program.times) / 1000

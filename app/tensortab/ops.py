@@ -14,6 +14,8 @@ from .dtype import DType, f32, u32
 from .sampling import sample
 
 MATVEC_ROWS = 4  # up to so many rows a matvec kernel is used, beyond a matmul
+MATRIX_ROWS = 64  # from so many rows on attention_matrix is used
+MATRIX_WORKGROUPS = 100  # below, attention_matrix is cut into smaller workgroups
 SPLITS = 16  # parts of a long context in attention_split and attention_step
 
 
@@ -32,10 +34,7 @@ class Hardware:
     lanes: int = 0  # neighbouring invocations that are certainly in one subgroup
     invocations: int = 256  # of a workgroup, at most
     storage: int = 16384  # bytes of workgroup memory
-
-    @property
-    def type(self) -> str:
-        return "f16" if self.f16 else "f32"
+    matrix: bool = False  # 16 x 16 x 16 subgroup matrices, f16 with f32 sums, in subgroups of 32
 
     def workgroup(self, invocations: int) -> dict[str, str]:
         """The spec of a kernel with barriers on a processor, where they cost by the invocation: few of them."""
@@ -218,9 +217,10 @@ def blocks(weight: Any) -> int:
 
 
 def linear_stem(hw: Hardware, count: int) -> str:
-    """The kernel of `linear` for `count` rows of x. Only a matvec can take a norm or a gate in."""
+    """The kernel of `linear` for `count` rows of x. Only a matvec can take a norm in."""
     if count > MATVEC_ROWS:
-        stem = "matmul_serial" if hw.tier == "software" else "matmul"
+        fast = "matmul_matrix" if hw.matrix else "matmul_half" if hw.f16 else "matmul"
+        stem = "matmul_serial" if hw.tier == "software" else fast
     else:
         stem = {"software": "matvec_serial", "default": "matvec", "subgroups": "matvec_int8"}[hw.tier]
     return picked("linear", stem, LINEAR_TILE)
@@ -229,8 +229,10 @@ def linear_stem(hw: Hardware, count: int) -> str:
 # outputs a workgroup (half as many if gated) and rows of x a workgroup, of each kernel of `linear`
 LINEAR_TILE = {
     "matvec_serial": (64, 1), "matvec": (8, 1), "matvec_subgroup": (8, 1), "matvec_int8": (0, 1), "matmul": (64, 64),
-    "matmul_serial": (64, 4),
+    "matmul_half": (64, 64), "matmul_serial": (64, 4), "matmul_matrix": (128, 128), "matmul_matrix_small": (32, 32),
 }  # fmt: skip
+HALVES = ("matmul_half", "matmul_matrix", "matmul_matrix_small", "attention_matrix")  # kernels that multiply in f16
+FEW = 32  # workgroups: below, matmul_matrix_small does better than matmul_matrix
 
 
 def _matvec_int8_spec(hw: Hardware, n: int, k: int) -> dict[str, int]:
@@ -245,29 +247,29 @@ def linear(hw: Hardware, node: Any, norm: Any = None, gated: bool = False) -> li
     """`norm`: the rms_norm node that is x, computed inside; `gated`: the silu_gate after it, too."""
     x, *weights = node.src
     count, width = rows(x), node.shape[-1] // (2 if gated else 1)
-    stem = linear_stem(hw, count)
     dispatches, offset = [], 0
     for w in weights:
+        stem = linear_stem(hw, count)
         n = w.shape[0] // (2 if gated else 1)
         params = {"rows": count, "n": n, "k": w.shape[1], "blocks": blocks(w), "y_stride": width, "y_offset": offset}
         params |= {"eps": norm.arg["eps"] if norm else 0.0}
         spec: dict[str, Any] = {"FORMAT": w.dtype.name}
         if stem == "matvec_int8" and not w.dtype.quantised:
             stem = "matvec_subgroup"
-        if stem == "matmul":
-            spec["T"] = hw.type
         source, gain = (norm.src[0], norm.src[1]) if norm else (x, x)
         bind = [source, w, node]
         if stem.startswith("matvec"):
             bind.insert(1, gain)
             spec |= {"NORM": norm is not None, "GATED": gated}
+        elif gated:
+            spec["GATED"] = True
         tile, tile_rows = LINEAR_TILE[stem]
+        if stem == "matmul_matrix" and -(-w.shape[0] // tile) * -(-count // tile_rows) < FEW:
+            stem, (tile, tile_rows) = "matmul_matrix_small", LINEAR_TILE["matmul_matrix_small"]
         outputs = tile // 2 if gated else tile
         if stem == "matvec_int8":
             spec |= _matvec_int8_spec(hw, n, w.shape[1])
             outputs = spec["OUTPUTS"] * spec["WG"] // spec["LANES"]
-        else:
-            params["w_row"] = 0
         grid = hw.grid(-(-n // outputs))
         grid = (grid[0], grid[1], -(-count // tile_rows))
         dispatches.append(Dispatch(stem, bind, params, grid, spec, bake=stem == "matvec_int8"))
@@ -441,7 +443,9 @@ def _attention_definition(np: Any, arg: dict, qkv: Any, state: Any, rope_table: 
     return out
 
 
-ATTENTIONS = ("attention", "attention_split", "attention_serial", "attention_step", "attention_step_linear")
+ATTENTIONS = (
+    "attention", "attention_split", "attention_serial", "attention_step", "attention_step_linear", "attention_matrix",
+)  # fmt: skip
 STEP_WEIGHTS = 128 << 10  # bytes of weights a head, up to which attention_step_linear is quicker
 
 
@@ -514,7 +518,13 @@ def _attention(hw: Hardware, node: Any) -> list[Dispatch]:
     touched = dict.fromkeys((3, 4), 2 * count * kv_heads * dim) | {2: 8 * count * dim}
     read: dict[str, Any] = {"touched": touched, "a_position": (4 * kv_heads * dim, 4 * count * heads * dim)}
     stem = "attention_serial" if dim % 8 else "attention_split" if count == 1 and node.arg["long"] else "attention"
+    if hw.matrix and count >= MATRIX_ROWS and dim in (64, 96, 128):
+        stem = "attention_matrix"
     stem = picked("attention", stem, ATTENTIONS)
+    if stem == "attention_matrix":
+        subgroups = 4 if heads * -(-count // 64) >= MATRIX_WORKGROUPS else 2
+        spec = {"INTERLEAVED": node.arg["interleaved"], "HEAD_DIM": f"{dim}u", "SUBGROUPS": f"{subgroups}u"}
+        return [Dispatch(stem, bind, params, (heads, -(-count // (16 * subgroups)), 1), spec, **read)]
     if stem == "attention_serial":
         spec.pop("WG", None)
         return [Dispatch(stem, bind, params, hw.grid(-(-count * heads // 4)), spec, **read)]

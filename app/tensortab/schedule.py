@@ -1,5 +1,5 @@
 """Graph -> dispatches in order. Elementwise chains run in the store of the kernel before them, RMS norms inside
-the matvec after them, SwiGLU gates inside the matvec before them, and cache updates, for small models with the matvec
+the matvec after them, SwiGLU gates inside the linear before them, and cache updates, for small models with the matvec
 before them, inside the attention after them."""
 
 import math
@@ -73,7 +73,7 @@ class _Graph:
             if node.op == "silu_gate":
                 (x,) = src
                 alone = x.op == "linear" and len(x.src) == 2 and users[id(node.src[0])] == 1
-                if alone and self.fuse and _takes_more(self.hw, x):
+                if alone and self.fuse and _takes_gate(self.hw, x):
                     self.gated[id(changed)] = x
                 else:
                     half = x.shape[-1] // 2
@@ -115,9 +115,12 @@ def schedule(outputs: list[Tensor], hw: Hardware) -> tuple[list[Dispatch], list[
     return dispatches, graph.outputs
 
 
-def _takes_more(hw: Hardware, x: Tensor) -> bool:
-    """Whether a `linear` of so many rows is a matvec, which can take a norm and a gate in."""
+def _takes_norm(hw: Hardware, x: Tensor) -> bool:
     return linear_stem(hw, rows(x)).startswith("matvec")
+
+
+def _takes_gate(hw: Hardware, x: Tensor) -> bool:
+    return linear_stem(hw, rows(x)) not in ("matmul", "matmul_serial")
 
 
 def _folded_norms(graph: _Graph, hw: Hardware) -> set[int]:
@@ -129,7 +132,7 @@ def _folded_norms(graph: _Graph, hw: Hardware) -> set[int]:
         and hw.tier != "software"
         and node.op == "rms_norm"
         and id(node) not in graph.kept
-        and _takes_more(hw, node)
+        and _takes_norm(hw, node)
         if all(user.op == "linear" and user.src[0] is node for user in graph.users[id(node)])
     }
 

@@ -9,10 +9,11 @@ from tensortab.schedule import schedule
 
 HW = Hardware("default", False, 1 << 27)
 GPU = Hardware("subgroups", True, 1 << 30, lanes=32, storage=32768)
+MATRIX = Hardware("subgroups", True, 1 << 27, lanes=32, matrix=True)
 
 
-def stems(*outputs: Tensor) -> list[str]:
-    return [d.stem for d in schedule(list(outputs), HW)[0]]
+def stems(*outputs: Tensor, hw: Hardware = HW) -> list[str]:
+    return [d.stem for d in schedule(list(outputs), hw)[0]]
 
 
 def f32(*shape: int) -> Tensor:
@@ -60,6 +61,21 @@ def test_a_gate_runs_inside_the_matvec_before_it():
 
 def test_a_gate_of_many_rows_is_elementwise():
     assert stems(f32(9, 64).linear(weight(256, 64)).silu_gate()) == ["matmul", "elementwise"]
+
+
+def test_a_gate_of_many_rows_runs_inside_a_product_in_f16():
+    hw = Hardware("default", True, 1 << 27)
+    (dispatch,) = schedule([f32(9, 64).linear(weight(256, 64)).silu_gate()], hw)[0]
+    assert (dispatch.stem, dispatch.grid, dispatch.spec["GATED"]) == ("matmul_half", (4, 1, 1), True)
+
+
+def test_matrices_take_many_rows_in_tiles_that_go_round_and_a_gate():
+    x = f32(300, 64)
+    assert stems(x.linear(weight(4096, 64)), hw=MATRIX) == ["matmul_matrix"]
+    assert stems(x.linear(weight(64, 64), weight(4096, 64)), hw=MATRIX) == ["matmul_matrix_small", "matmul_matrix"]
+    for rows, stem, grid in ((9, "matmul_matrix_small", (8, 1, 1)), (300, "matmul_matrix", (64, 1, 3))):
+        (dispatch,) = schedule([f32(rows, 64).linear(weight(256 if rows == 9 else 8192, 64)).silu_gate()], MATRIX)[0]
+        assert (dispatch.stem, dispatch.grid, dispatch.spec["GATED"]) == (stem, grid, True)
 
 
 def test_weights_of_two_formats_write_one_output():

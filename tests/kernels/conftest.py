@@ -1,7 +1,8 @@
 """Both WGSL compilers in one process: Dawn (Tint) on SwiftShader and wgpu-native (Naga) on lavapipe.
 
 The Vulkan loader reads VK_DRIVER_FILES when a library makes its instance, so each gets its own driver. A value set
-by the user is kept for both (to try the kernels on a real GPU or another driver).
+by the user is kept for both (to try the kernels on a real GPU or another driver). TOGGLES=a,b gives Dawn toggles:
+allow_unsafe_apis,vulkan_enable_f16_on_nvidia for the subgroup matrices of a real GPU, which are emulated otherwise.
 """
 
 import os
@@ -31,6 +32,10 @@ def device(name: str) -> NativeDevice:
                 pytest.skip(f"no Vulkan driver for {name}: none of {DRIVERS[name]}")
             os.environ["VK_DRIVER_FILES"] = found[0]
         os.environ.setdefault("XDG_RUNTIME_DIR", "/tmp")
+        if name == "dawn" and os.environ.get("TOGGLES"):
+            from wgpudawn.backends.dawn import extras
+
+            extras.set_instance_extras(enable_toggles=os.environ["TOGGLES"].split(","))
         try:
             _devices[name] = NativeDevice(name)
         finally:

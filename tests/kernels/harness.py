@@ -9,6 +9,7 @@ share its pipeline, which the device caches.
 
 import asyncio
 import base64
+import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,6 +17,8 @@ import numpy as np
 from tensortab.device.native import NativeDevice
 from tensortab.dtype import DTYPES
 from tensortab.kernels import Kernel, kernel
+
+from tests.kernels.matrices import ENABLE, FEATURE, emulated
 
 NAN = 0x7FC0FFEE
 SENTINEL = 0x7FC0DEAD
@@ -41,9 +44,17 @@ def planes(format: str, blocks: np.ndarray) -> np.ndarray:
     return np.concatenate(parts)
 
 
+def emulates(backend: NativeDevice, code: str) -> bool:
+    """Whether a kernel has subgroup matrices, and the backend none: then plain WGSL takes their place."""
+    return ENABLE in code and FEATURE not in backend.info["features"]
+
+
 def supports(backend: NativeDevice, spec: Mapping[str, Any], code: str = "") -> bool:
-    """Whether the backend has the features that a spec or a kernel's text asks for."""
-    wanted = ["shader-f16"] * (spec.get("T") == "f16") + ["subgroups"] * ("enable subgroups;" in code)
+    """Whether the backend has the features that a spec or a kernel's text asks for. Matrices can be emulated, which is
+    too slow with SwiftShader."""
+    if emulates(backend, code):
+        return backend.info["architecture"] != "swiftshader"
+    wanted = ["shader-f16"] * ("enable f16;" in code) + ["subgroups"] * ("enable subgroups;" in code)
     return all(feature in backend.info["features"] for feature in wanted)
 
 
@@ -65,6 +76,8 @@ def run(
     (for kernels that work in place). `extra` are the epilogue's buffers e0, e1, ...
     """
     k = kernel(stem, epilogue=epilogue, extra=len(extra), **spec)
+    if emulates(backend, k.code):
+        k = dataclasses.replace(k, label=k.label + ".emulated", code=emulated(k.code))
     start = dict(inputs) | {f"e{n}": array for n, array in enumerate(extra)}
     shapes = {}
     for name, what in outputs.items():

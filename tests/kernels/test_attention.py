@@ -84,6 +84,10 @@ def attention(
         return run(backend, kernel, spec, inputs, {"y": shape}, params, (heads, rows, 1))
     if kernel == "attention_serial":
         return run(backend, kernel, spec, inputs, {"y": shape}, params, (-(-rows * heads // 4), 1, 1))
+    if kernel == "attention_matrix":
+        spec = {"HEAD_DIM": f"{head_dim}u", "SUBGROUPS": "2u", **spec}
+        grid = (heads, -(-rows // (16 * int(spec["SUBGROUPS"].strip("u")))), 1)
+        return run(backend, kernel, spec, inputs, {"y": shape}, params, grid)
     parts = {"parts": (rows, heads, splits, head_dim + 2)}
     grid = (splits, heads, rows)
     slices = run(backend, kernel, spec, inputs, parts, params | {"splits": splits}, grid)
@@ -106,6 +110,32 @@ def test_attention(backend: NativeDevice, rng: np.random.Generator, kernel: str,
         y = attention(backend, kernel, inputs, params, spec)
         # the angle's rounding grows with the position: cos and sin of 300 rad err by 300 * 2^-24 in any f32 product
         assert_close(y, expected, np.abs(v[:, : pos + rows]).max() * 4)
+
+
+MATRIX = [
+    ((70, 3, 1, 64, 320, 61), True, "4u"), ((34, 2, 1, 64, 320, 250), False, "2u"),
+    ((1, 2, 2, 96, 130, 0), False, "2u"), ((33, 2, 1, 96, 200, 127), False, "2u"),
+    ((40, 2, 2, 128, 64, 24), True, "4u"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("shape", "interleaved", "subgroups"), MATRIX)
+def test_attention_matrix(
+    backend: NativeDevice, rng: np.random.Generator, shape: tuple, interleaved: bool, subgroups: str
+) -> None:
+    if not supports(backend, {}, source("attention_matrix")):
+        pytest.skip("needs subgroup matrices, and emulating them takes too long here")
+    rows, heads, _, head_dim, context, pos = shape
+    for growth in (1.0, 8.0):  # keys that grow along the context move the maxima, and the sums with them
+        inputs, params, (k, v) = case(rng, *shape)
+        k *= np.linspace(1.0, growth, context)[None, :, None]
+        k = k.astype(np.float16)
+        inputs["kcache"] = k.view(np.uint32)
+        q = inputs["qkv"][:, : heads * head_dim].reshape(rows, heads, head_dim)
+        expected = reference(rope(q, pos + np.arange(rows), interleaved), k.astype(np.float64), v, pos)
+        spec = {"INTERLEAVED": interleaved, "SUBGROUPS": subgroups}
+        y = attention(backend, "attention_matrix", inputs, params, spec)
+        assert_close(y, expected, np.abs(v[:, : pos + rows]).max() * 4, "f16")
 
 
 STEPS = [(9, 3, 64, 320, 0), (9, 3, 64, 320, 300), (4, 4, 80, 160, 127), (6, 2, 96, 130, 128), (3, 1, 128, 64, 1),

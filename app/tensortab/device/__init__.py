@@ -50,6 +50,13 @@ def f16(info: dict) -> bool:
     return "shader-f16" in info["features"] and not info["fallback"]
 
 
+def matrix(info: dict) -> bool:
+    """Whether kernels may use subgroup matrices. A device lists the feature only where its matrices are the ones of
+    kernels/*_matrix.wgsl, which also need more than the default workgroup memory."""
+    listed = "chromium-experimental-subgroup-matrix" in info["features"]
+    return listed and f16(info) and info["limits"]["maxComputeWorkgroupStorageSize"] >= 36864
+
+
 def lanes(info: dict) -> int:
     """Neighbouring invocations that are certainly in one subgroup; 0 without subgroups. Where drivers are told apart by
     more than their smallest size: these vendors' subgroups are of 32."""

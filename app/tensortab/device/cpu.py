@@ -5,7 +5,7 @@ from collections.abc import Awaitable
 from typing import Any
 
 from ..dtype import DTYPES, DType
-from ..ops import OPS
+from ..ops import HALVES, OPS
 
 TOLERANCE = {"f32": 2e-3, "f16": 2e-2, "u32": 0}  # CHECK=1, relative to the largest value of a tensor
 
@@ -192,7 +192,8 @@ async def check(device: Any, plan: dict, named: dict[str, Any], handle: int) -> 
             pair = [a[offset : offset + size].view(view) for a in (await contents(buffer), before[buffer])]
             compared.append((pair[0], pair[1]))
     for have, wanted in compared:
-        kind = "u32" if have.dtype.kind == "u" else "f16" if have.dtype == np.float16 or "T=f16" in label else "f32"
+        half = have.dtype == np.float16 or label.partition(".")[0] in HALVES
+        kind = "u32" if have.dtype.kind == "u" else "f16" if half else "f32"
         scale = max(1e-6, float(np.abs(wanted.astype(np.float64)).max()))
         if not (np.abs(have.astype(np.float64) - wanted).max() <= TOLERANCE[kind] * scale):
             first = f"{have.reshape(-1)[:5]} not {wanted.reshape(-1)[:5]}"

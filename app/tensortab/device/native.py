@@ -11,13 +11,23 @@ from typing import Any
 
 from ..errors import Error
 
-FEATURES = ("shader-f16", "subgroups", "timestamp-query")
+MATRIX = "chromium-experimental-subgroup-matrix"
+FEATURES = ("shader-f16", "subgroups", "timestamp-query", MATRIX)
 LIMITS = (
     "max-buffer-size", "max-storage-buffer-binding-size", "max-compute-workgroup-storage-size",
     "max-compute-invocations-per-workgroup", "max-compute-workgroup-size-x", "max-storage-buffers-per-shader-stage",
 )  # fmt: skip
 POOL, POOL_BYTES = 4, 65536  # staging buffers made in advance: so many replays may be in flight
 SOFTWARE = ("swiftshader", "llvmpipe", "lavapipe", "microsoft basic")
+
+
+def matrices(adapter: Any) -> bool:
+    """Whether its subgroup matrices are those of the kernels: 16 x 16 x 16, f16 with f32 sums, subgroups of 32."""
+    from wgpudawn.backends.dawn.extras import get_adapter_properties
+
+    wanted = {"component_type": "f16", "result_component_type": "f32", "m": 16, "n": 16, "k": 16}
+    wanted |= {"min_subgroup_size": 32, "max_subgroup_size": 32}
+    return wanted in (get_adapter_properties(adapter).get("subgroup_matrix_configs") or [])
 
 
 def _camel(name: str) -> str:
@@ -39,7 +49,7 @@ class NativeDevice:
         else:
             why = "; ".join(problems)
             raise Error("no_adapter", f"No native WebGPU device ({why}). Install a Vulkan driver, or set DEVICE=cpu.")
-        features = [f for f in FEATURES if f in adapter.features]
+        features = [f for f in FEATURES if f in adapter.features and (f != MATRIX or matrices(adapter))]
         if "subgroup" in adapter.features:  # wgpu-native's own name; Naga has no `enable subgroups;` yet
             features = [f for f in features if f != "subgroups"]
         self.device = adapter.request_device_sync(

@@ -1,0 +1,116 @@
+enable f16;
+enable subgroups;
+enable chromium_experimental_subgroup_matrix;
+// linear as in matmul_matrix.wgsl (parameters, bindings, GATED), in tiles of 32 rows by 32 rows of W (GATED: 16 of gate
+// and 16 of up), in steps of 128 of k: each of four subgroups takes 32 of them, and adds up 2 by 2 matrices.
+// Strips 4i + s are rows of x, 8 + 4i + s rows of W, 16i to 16i + 15 of each, s being the subgroup.
+// grid: G = ceil(n / 32), GATED: ceil(n / 16), as (min(G, 65535), ceil(G / 65535), ceil(rows / 32)).
+// ref: ops.py linear. pick: rows > 4, where 16 x 16 x 16 matrices are and matmul_matrix had too few workgroups.
+const GATED: bool = false;      // spec: silu(gate) * up
+
+struct Params { rows: u32, n: u32, k: u32, blocks: u32, y_stride: u32, y_offset: u32, eps: f32 }
+@group(0) @binding(0) var<storage, read> x: array<vec4<f32>>;
+@group(0) @binding(1) var<storage, read> w: array<vec4<u32>>;
+@group(0) @binding(2) var<storage, read_write> y: array<f32>;
+@group(0) @binding(3) var<uniform> p: Params;
+
+const WIDE: u32 = select(32u, 16u, GATED);  // columns of y
+var<workgroup> memory: array<array<vec4<u32>, 82>, 16>;
+
+fn epilogue(v: f32, i: u32) -> f32 { return v; } // fuse
+// include: matrix.wgsl
+// include: formats/inner.wgsl
+// include: formats/f32.wgsl // spec: FORMAT
+
+// Row r of a workgroup's rows of W, within bounds.
+fn row_of(first: u32, r: u32) -> u32 {
+    if GATED {
+        return min(first + r % 16u, p.n - 1u) + select(0u, p.n, r >= 16u);
+    }
+    return min(first + r, p.n - 1u);
+}
+
+// Of row r and column c of the tile: the sum of the subgroups' sums.
+fn sum(r: u32, c: u32) -> f32 {
+    let strip = r / 16u * 8u + c / 16u * 4u;
+    let at = r % 16u * 5u + c % 16u / 4u;
+    return bitcast<f32>(memory[strip][at][c % 4u]) + bitcast<f32>(memory[strip + 1u][at][c % 4u])
+        + bitcast<f32>(memory[strip + 2u][at][c % 4u]) + bitcast<f32>(memory[strip + 3u][at][c % 4u]);
+}
+
+@compute @workgroup_size(128)
+fn main(@builtin(local_invocation_index) lid: u32, @builtin(workgroup_id) wg: vec3<u32>,
+        @builtin(num_workgroups) grid: vec3<u32>, @builtin(subgroup_id) subgroup: u32) {
+    let first_t = wg.z * 32u;
+    let first_j = (wg.y * grid.x + wg.x) * WIDE;
+    let groups = p.k / 32u;
+    let slab = lid % 4u;
+    let c = lid / 4u % 4u;          // brings these two vectors of a group of x, for rows row, row + 8, ...
+    let row = lid / 16u;
+    let x0 = min(first_t + row, p.rows - 1u) * groups;
+    let x1 = min(first_t + row + 8u, p.rows - 1u) * groups;
+    let x2 = min(first_t + row + 16u, p.rows - 1u) * groups;
+    let x3 = min(first_t + row + 24u, p.rows - 1u) * groups;
+    let x_at = row * 5u + c;
+    let w_row = row_of(first_j, lid / 4u) * groups; // and a group of one row of W
+    let w_strip = 8u + lid / 64u * 4u + slab;
+    let w_at = lid / 4u % 16u * 5u;
+    var s00 = Sums();
+    var s01 = Sums();
+    var s10 = Sums();
+    var s11 = Sums();
+    for (var k = 0u; k < groups; k += 4u) {
+        let group = min(k + slab, groups - 1u);
+        let g = group * 8u + c;
+        memory[slab][x_at] = eight(x[x0 * 8u + g], x[x0 * 8u + g + 4u]);
+        memory[slab][x_at + 40u] = eight(x[x1 * 8u + g], x[x1 * 8u + g + 4u]);
+        memory[slab + 4u][x_at] = eight(x[x2 * 8u + g], x[x2 * 8u + g + 4u]);
+        memory[slab + 4u][x_at + 40u] = eight(x[x3 * 8u + g], x[x3 * 8u + g + 4u]);
+        let v = weights32(w_row + group);
+        let some = k + slab < groups;
+        memory[w_strip][w_at] = select(vec4<u32>(), eight(v[0], v[4]), some);
+        memory[w_strip][w_at + 1u] = select(vec4<u32>(), eight(v[1], v[5]), some);
+        memory[w_strip][w_at + 2u] = select(vec4<u32>(), eight(v[2], v[6]), some);
+        memory[w_strip][w_at + 3u] = select(vec4<u32>(), eight(v[3], v[7]), some);
+        workgroupBarrier();
+        {
+            let b0 = subgroupMatrixLoad<Right, col_major>(&memory[subgroup + 8u], 0u, 5u);
+            let b1 = subgroupMatrixLoad<Right, col_major>(&memory[subgroup + 12u], 0u, 5u);
+            let a0 = subgroupMatrixLoad<Left, row_major>(&memory[subgroup], 0u, 5u);
+            s00 = subgroupMatrixMultiplyAccumulate(a0, b0, s00);
+            s01 = subgroupMatrixMultiplyAccumulate(a0, b1, s01);
+            let a1 = subgroupMatrixLoad<Left, row_major>(&memory[subgroup + 4u], 0u, 5u);
+            s10 = subgroupMatrixMultiplyAccumulate(a1, b0, s10);
+            s11 = subgroupMatrixMultiplyAccumulate(a1, b1, s11);
+        }
+        {
+            let b0 = subgroupMatrixLoad<Right, col_major>(&memory[subgroup + 8u], 2u, 5u);
+            let b1 = subgroupMatrixLoad<Right, col_major>(&memory[subgroup + 12u], 2u, 5u);
+            let a0 = subgroupMatrixLoad<Left, row_major>(&memory[subgroup], 2u, 5u);
+            s00 = subgroupMatrixMultiplyAccumulate(a0, b0, s00);
+            s01 = subgroupMatrixMultiplyAccumulate(a0, b1, s01);
+            let a1 = subgroupMatrixLoad<Left, row_major>(&memory[subgroup + 4u], 2u, 5u);
+            s10 = subgroupMatrixMultiplyAccumulate(a1, b0, s10);
+            s11 = subgroupMatrixMultiplyAccumulate(a1, b1, s11);
+        }
+        workgroupBarrier();
+    }
+    subgroupMatrixStore<row_major>(&memory[subgroup], 0u, s00, 5u);
+    subgroupMatrixStore<row_major>(&memory[subgroup + 4u], 0u, s01, 5u);
+    subgroupMatrixStore<row_major>(&memory[subgroup + 8u], 0u, s10, 5u);
+    subgroupMatrixStore<row_major>(&memory[subgroup + 12u], 0u, s11, 5u);
+    workgroupBarrier();
+    for (var e = lid; e < 32u * WIDE; e += 128u) {
+        let r = e / WIDE;
+        let t = first_t + r;
+        let j = first_j + e % WIDE;
+        if t < p.rows && j < p.n {
+            var v = sum(r, e % WIDE);
+            if GATED {
+                v = v / (1.0 + exp(-v)) * sum(r, e % WIDE + 16u);
+            }
+            let at = t * p.y_stride + p.y_offset + j;
+            y[at] = epilogue(v, at);
+        }
+    }
+}
