@@ -159,7 +159,7 @@ def test_attention_step(backend: NativeDevice, rng: np.random.Generator, interle
         spec = {
             "INTERLEAVED": interleaved,
             "HEAD_DIM": head_dim,
-            "ABREAST": math.gcd(head_dim // 8, span),
+            "ABREAST": math.gcd(head_dim // 8, 16, span),
             "LANES": span,
         }
         spec |= {"WG": 64, "SPLIT": splits > 1, "AT_LEAST": "16u"}
@@ -198,7 +198,7 @@ def test_attention_step_linear(
     w = dequantized(format, blocks).reshape(-1, k).astype(np.float64)
     qkv = x.astype(np.float64) * g / np.sqrt((x.astype(np.float64) ** 2).mean() + 0.01) @ w.T
     span = min(32, lanes(backend.info))
-    spec = {"HEAD_DIM": head_dim, "ABREAST": math.gcd(head_dim // 8, span), "LANES": span, "WG": wg}
+    spec = {"HEAD_DIM": head_dim, "ABREAST": math.gcd(head_dim // 8, 16, span), "LANES": span, "WG": wg}
     params = {name: params[name] for name in ("heads", "kv_heads", "context")} | {"splits": 1, "scale": head_dim**-0.5}
     shape, grid = (1, heads * head_dim), (1, heads, 1)
     apart = run(
