@@ -11,11 +11,11 @@ from .engine import Engine
 FIRST = """
 import json
 pipe = await tt.pipeline("text-generation")
-from tensortab.generate import LONG, Sampling
+from tensortab.generate import Sampling
 device = pipe.generator.device
 before = device.counters()["created"], len(pipe.generator._programs)
 made = []
-for count in (20, LONG):
+for count in (20, pipe.generator.long):
     async for _ in pipe.generator.generate(list(range(100, 100 + count)), Sampling(), 3):
         made.append((device.counters()["created"] - before[0], len(pipe.generator._programs) - before[1]))
 pipe.free()
