@@ -148,7 +148,9 @@ def test_workgroup_sizes(
     check(backend, rng, stem, "q4_1", 2, n=70, k=608, **spec)
 
 
-@pytest.mark.parametrize("spec", [{"OUTPUTS": 2}, {"OUTPUTS": 2, "GATED": True, "NORM": True}, {"TILE": 7}, {"WG": 256}])
+@pytest.mark.parametrize(
+    "spec", [{"OUTPUTS": 2}, {"OUTPUTS": 2, "GATED": True, "NORM": True}, {"TILE": 7}, {"WG": 256}]
+)
 def test_matvec_int8_specs(backend: NativeDevice, rng: np.random.Generator, spec: dict[str, int]) -> None:
     """Several outputs of a team, x in several tiles, and large workgroups."""
     for n, k in ((1, 64), (37, 608), (66, 1536)):
