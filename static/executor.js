@@ -36,7 +36,7 @@ export async function createExecutor() {
 // are of 32, whatever sizes its driver allows for.
 function matrices({ info }) {
   const fixed = info.vendor === "nvidia" || (info.subgroupMinSize === 32 && info.subgroupMaxSize === 32);
-  return fixed && navigator.gpu.wgslLanguageFeatures.has("subgroup_id") &&
+  return fixed && navigator.gpu.wgslLanguageFeatures?.has("subgroup_id") &&
     [...(info.subgroupMatrixConfigs ?? [])].some(({ M, N, K, componentType, resultComponentType }) =>
       M === 16 && N === 16 && K === 16 && componentType === "f16" && resultComponentType === "f32");
 }
@@ -77,6 +77,7 @@ class Executor {
     this.info = {
       vendor, architecture, device: model, description,
       subgroupMinSize: subgroupMinSize ?? 4, // the least that WebGPU allows
+      dot4: Boolean(navigator.gpu.wgslLanguageFeatures?.has("packed_4x8_integer_dot_product")),
       fallback: software || Boolean(isFallbackAdapter ?? adapter.isFallbackAdapter),
       features: FEATURES.filter((name) => device.features.has(name)),
       limits: {},

@@ -8,6 +8,7 @@ PARTS = {
     "lm_head": "Word scores", "embed_tokens": "Word scores",
     "input_layernorm": "Norm before attention", "post_attention_layernorm": "Norm before feed-forward",
     "norm": "Last norm", "attention": "Attention", "attention_split": "Attention", "attention_serial": "Attention",
+    "attention_step": "Attention", "attention_step_linear": "Attention, whole",
     "attention_merge": "Attention, merged", "kv_update": "Keys and values, kept", "elementwise": "Sums and products",
     "sample_max": "Choice: best word", "sample_histogram": "Choice: histogram", "sample_select": "Choice: candidates",
     "sample_draw": "Choice: draw",

@@ -229,7 +229,8 @@ async def _kernels(generator: Generator, result: dict[str, Any]) -> dict[str, An
     kernels: dict[tuple, dict[str, Any]] = {}
     for step, row in zip(program.plan["steps"], rows, strict=True):
         label = row["kernel"].split("+")[0]
-        part = _part(program.plan, step) or label.split(".")[0]
+        stem = label.split(".")[0]
+        part = stem if stem.startswith("attention") else _part(program.plan, step) or stem
         work = {"bytes": row["bytes"], "flops": row["flops"]}
         made = {"kernel": label, "part": part, "count": 0, "us": 0.0, **work}
         made = kernels.setdefault((label, part, *work.values()), made)

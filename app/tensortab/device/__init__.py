@@ -9,7 +9,9 @@ from ..debug import knob
 class Device(Protocol):
     """Buffers are named by integers, sizes are bytes. `data` is bytes-like, or in the tab also a JavaScript array."""
 
-    info: dict  # vendor, architecture, device, description, fallback, features: list, limits: dict (WebGPU names)
+    # vendor, architecture, device, description, fallback, features: list, limits: dict (WebGPU names), subgroupMinSize,
+    # dot4: whether WGSL has dot4I8Packed
+    info: dict
 
     def create_buffer(self, size: int, label: str) -> int: ...
     def destroy_buffer(self, buffer: int) -> None: ...
@@ -42,7 +44,7 @@ def tier(info: dict) -> str:
         return forced
     if info["fallback"]:
         return "software"
-    return "subgroups" if "subgroups" in info["features"] else "default"
+    return "subgroups" if "subgroups" in info["features"] and info["dot4"] else "default"
 
 
 def f16(info: dict) -> bool:

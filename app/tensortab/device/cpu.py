@@ -16,6 +16,7 @@ class CPUDevice:
             "vendor": "numpy", "architecture": "cpu", "device": "", "description": "NumPy on the CPU", "fallback": True,
             "features": ["timestamp-query"], "limits": {"maxBufferSize": 2**40, "maxStorageBufferBindingSize": 2**40,
             "maxComputeInvocationsPerWorkgroup": 256, "maxComputeWorkgroupStorageSize": 16384},
+            "subgroupMinSize": 4, "dot4": False,
         }  # fmt: skip
         self._buffers: dict[int, Any] = {}
         self._plans: dict[int, tuple[dict, list[int], list[int]]] = {}

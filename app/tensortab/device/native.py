@@ -60,6 +60,7 @@ class NativeDevice:
         self.info: dict[str, Any] = {
             **text,
             "fallback": software,
+            "dot4": True,
             "subgroupMinSize": int(adapter.info.get("stackgroup_min_size", 4)),
             "features": features,
             "limits": {_camel(k): v for k, v in self.device.limits.items()},
