@@ -27,7 +27,7 @@ class Model:
     def weight(self, name: str) -> np.ndarray:
         info = self.checkpoint.tensor(f"{name}.weight")
         raw = asyncio.run(info.source.bytes(info.offset, info.nbytes))
-        return dequantize(raw, info.dtype).reshape(info.shape)
+        return dequantize(raw, info.dtype).reshape(info.shape).astype(np.float64)  # f32 products differ by processor
 
     def norm(self, x: np.ndarray, name: str) -> np.ndarray:
         return x / np.sqrt((x * x).mean(-1, keepdims=True) + self.config["rms_norm_eps"]) * self.weight(name)
