@@ -221,7 +221,7 @@ class Engine:
         if self._release is not None:
             self.abort(self._load_id)
         self._let_go()
-        self._loading, self._files = None, ()
+        self._loading, self._files, self._load_id = None, (), None
         self._set("idle")
 
     def retry(self) -> None:

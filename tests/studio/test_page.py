@@ -445,6 +445,16 @@ def test_a_crash_keeps_the_queue_and_loads_an_own_file_again(page: Page) -> None
     assert page.text("#engine-state") == "mine.gguf"
 
 
+def test_a_load_right_after_a_cancelled_one_has_the_lock(page: Page) -> None:
+    page.open()
+    page.wait("document.querySelector('[data-act=load-default]')")
+    page.click("[data-act=load-default]")
+    page.wait("document.querySelector('[data-act=cancel-load]')")
+    for button in ("cancel-load", "load-default"):
+        page.click(f"[data-act={button}]")
+    page.wait("document.documentElement.dataset.engine === 'ready'")
+
+
 def test_only_a_model_that_works_is_remembered(page: Page) -> None:
     page.open()
     page.fake(pace=100)
