@@ -1,5 +1,5 @@
 enable f16;
-// linear: y[t, j] = x[t, :] . W[j, :] for many rows of x, in f16: sums of 32 products, then f32.
+// linear: y[t, j] = x[t, :] . W[j, :] for many rows of x, in f16: sums of 16 products, then f32.
 //   GATED: silu(gate) * up, where gate is row j and up row n + j of W.
 // x: [rows, k] f32, w: planes of FORMAT -> y[t * y_stride + y_offset + j] for j < n. k % 32 == 0.
 // A workgroup computes a tile of 64 rows by 64 rows of W (GATED: 32 of gate and 32 of up, 16 by 16 in turn) in steps of
@@ -104,7 +104,7 @@ fn main(@builtin(local_invocation_index) lid: u32, @builtin(workgroup_id) wg: ve
         ws[s + 384u + (r ^ 6u)] = vec4<f16>(v[6] * some);
         ws[s + 448u + (r ^ 7u)] = vec4<f16>(v[7] * some);
         workgroupBarrier();
-        for (var start = 0u; start < 1024u; start += 512u) {
+        for (var start = 0u; start < 1024u; start += 256u) {
             var h0 = Pairs();
             var h1 = Pairs();
             var h2 = Pairs();
@@ -113,9 +113,10 @@ fn main(@builtin(local_invocation_index) lid: u32, @builtin(workgroup_id) wg: ve
             var h5 = Pairs();
             var h6 = Pairs();
             var h7 = Pairs();
-            for (var n = 0u; n < 8u; n++) {
-                let c = start + n * 64u + (column ^ n);
-                let t = start + n * 64u + (at ^ n);
+            for (var n = 0u; n < 4u; n++) {
+                let turned = start / 64u % 8u + n;
+                let c = start + n * 64u + (column ^ turned);
+                let t = start + n * 64u + (at ^ turned);
                 let columns = Columns(ws[c], ws[c + 16u], ws[c + 32u], ws[c + 48u]);
                 h0 = added(h0, xs[t], columns);
                 h1 = added(h1, xs[t + 8u], columns);
