@@ -7,7 +7,7 @@ enable subgroups;
 // LANES neighbouring invocations share OUTPUTS outputs and take groups of 32 columns in turn; the weights of the next
 // group are under way meanwhile, those of the first while x is brought to workgroup memory, TILE groups at a time.
 // grid: G = ceil(n / (OUTPUTS * WG / LANES)) as (min(G, 65535), ceil(G / 65535), rows). pick: rows <= 4, a block format,
-// subgroups of at least 8 invocations.
+// the tier "subgroups" (device/__init__.py).
 const K: u32 = 64u;             // spec: k
 const WG: u32 = 256u;           // spec: invocations a workgroup
 const OUTPUTS: u32 = 1u;        // spec: outputs of LANES invocations
