@@ -67,8 +67,7 @@ def test_with_a_model(adapter: Device) -> None:
         assert result[f"{key}_a_token"] == pytest.approx(total, rel=1e-2)
     for kernel in kernels:
         assert kernel["bytes"] > 0 and kernel["us"] > 0
-        share = kernel["floor_us"] / kernel["us"] if kernel["us"] else 0
-        assert kernel["share"] == pytest.approx(share, rel=2e-3)
+        assert kernel["share"] == pytest.approx(kernel["floor_us"] / kernel["us"], rel=2e-3)
         assert kernel["floor_us"] >= 0.99 * kernel["bytes"] / result["read_gb_s"] / 1e3
     parts = {kernel["part"] for kernel in kernels}
     assert {"self_attn.q_proj", "mlp.gate_proj", "mlp.down_proj", "kv_update"} <= parts
