@@ -1,6 +1,6 @@
 // y[r] = the lowest c with x[r, c] = max(x[r, :]), one workgroup a row. NaN is never chosen (a row of NaN gives 0).
 // x: [rows, cols] f32 -> y: [rows] u32; any cols >= 1.
-// grid: rows, folded in y: (min(rows, 65535), ceil(rows / 65535), 1). ref: ops.py argmax. pick: always.
+// grid: rows, folded in y: (min(rows, 65535), ceil(rows / 65535), 1). ref: ops argmax. pick: always.
 const WG: u32 = 128u; // spec: a power of two, 4u to 256u
 
 struct Params { rows: u32, cols: u32 }

@@ -7,7 +7,7 @@ enable chromium_experimental_subgroup_matrix;
 // their matrices through workgroup memory, where two invocations have a row; the sums of v stay in matrices, and take
 // that way only where a row's maximum grows by more than GROWTH: exp(GROWTH) is well within f16.
 // head_dim: 64, 96 or 128; matrices beyond it are named too, but not used. Bindings and shapes: attention.wgsl.
-// grid: (heads, ceil(rows / (16 * SUBGROUPS)), 1), later rows first, as they take longer. ref: ops.py attention.
+// grid: (heads, ceil(rows / (16 * SUBGROUPS)), 1), later rows first, as they take longer. ref: ops attention.
 // pick: many rows, where 16 x 16 x 16 matrices are.
 const HEAD_DIM: u32 = 64u;      // spec: 64u | 96u | 128u
 const SUBGROUPS: u32 = 4u;      // spec: 2u | 4u, 2 where that fills the GPU better

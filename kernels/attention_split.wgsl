@@ -3,7 +3,7 @@
 // sum. parts: [rows, heads, splits, head_dim + 2] f32: the sum of exp(score - m) v, then m, then the sum of exp(score -
 // m). A slice without positions writes only the latter two: the lowest number and 0. attention_merge.wgsl puts the
 // slices together. Bindings otherwise as attention.wgsl. head_dim: a multiple of 8, at most 256.
-// grid: (splits, heads, rows). ref: ops.py attention. pick: one row at a position from LONG on (generate.py).
+// grid: (splits, heads, rows). ref: ops attention. pick: one row at a position from LONG on (generate.py).
 // include: rope.wgsl
 // include: attend.wgsl
 const AT_LEAST: u32 = 64u; // spec: positions a slice has at least

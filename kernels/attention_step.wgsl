@@ -3,7 +3,7 @@ enable subgroups;
 // (slice, h).
 // qkv: [(heads + 2 kv_heads) * HEAD_DIM] f32; rope_table: rope.wgsl; kcache, vcache: [kv_heads, context, HEAD_DIM / 8]
 // of eight f16; y: [heads * HEAD_DIM] f32, or parts.
-// grid: (splits or 1, heads, 1). ref: ops.py kv_update and attention. pick: one row, subgroups, head_dim % 8 == 0.
+// grid: (splits or 1, heads, 1). ref: ops kv_update and attention. pick: one row, subgroups, head_dim % 8 == 0.
 // include: rope.wgsl
 const HEAD_DIM: u32 = 64u;   // spec: a multiple of 8, at most 256
 const LANES: u32 = 32u;      // spec: 4u to 32u, invocations that are certainly in one subgroup

@@ -3,7 +3,7 @@ enable subgroups;
 // the head's own workgroup; for small models, whose dispatches cost more than the keys and values made anew in each head.
 // The items (row, group of 32 columns) go around the invocations, all their weights under way at once.
 // x: [K] f32, g: [K] f32 gain, w: planes of FORMAT, [(heads + 2 kv_heads) * HEAD_DIM, K]; the others as attention_step.
-// grid: (1, heads, 1). ref: ops.py rms_norm, linear, kv_update and attention. pick: as attention_step, with a short context
+// grid: (1, heads, 1). ref: ops rms_norm, linear, kv_update and attention. pick: as attention_step, with a short context
 // and few weights.
 // include: rope.wgsl
 const HEAD_DIM: u32 = 64u;   // spec: a multiple of 8, at most 256

@@ -5,7 +5,7 @@
 // context are not stored. Values beyond f16's range are stored as its largest.
 // grid: ceil(rows * kv_heads * head_dim / 2 / WG) workgroups, folded in y: (min(n, 65535), ceil(n / 65535), 1). One
 // invocation a word.
-// ref: ops.py kv_update. pick: always.
+// ref: ops kv_update. pick: always.
 // include: rope.wgsl
 const WG: u32 = 64u; // spec: 4u to 256u
 

@@ -7,7 +7,7 @@ enable f16;
 // A tile is stored as 16 times 64 vectors, vector 64 q + (r ^ q % 8) holding columns 4q..4q+3 of row r: neighbours
 // neither write nor read a bank together.
 // grid: G = ceil(n / 64), GATED: ceil(n / 32), as (min(G, 65535), ceil(G / 65535), ceil(rows / 64)).
-// ref: ops.py linear. pick: rows > 4, where f16 is but no matrices are.
+// ref: ops linear. pick: rows > 4, where f16 is but no matrices are.
 const GATED: bool = false;      // spec: silu(gate) * up
 
 struct Params { rows: u32, n: u32, k: u32, blocks: u32, y_stride: u32, y_offset: u32, eps: f32 }

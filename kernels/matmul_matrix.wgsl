@@ -9,7 +9,7 @@ enable chromium_experimental_subgroup_matrix;
 // Strips 0..7 are rows of x, 8..15 rows of W. In each 32 of k the order is 0..3, 16..19, 4..7, ..., of both: neighbours
 // read neighbouring vectors of x.
 // grid: G = ceil(n / 128), GATED: ceil(n / 64), as (min(G, 65535), ceil(G / 65535), ceil(rows / 128)).
-// ref: ops.py linear. pick: rows > 4, where 16 x 16 x 16 matrices are, if there are enough of these tiles to go round.
+// ref: ops linear. pick: rows > 4, where 16 x 16 x 16 matrices are, if there are enough of these tiles to go round.
 const GATED: bool = false;      // spec: silu(gate) * up
 
 struct Params { rows: u32, n: u32, k: u32, blocks: u32, y_stride: u32, y_offset: u32, eps: f32 }

@@ -5,7 +5,7 @@ enable chromium_experimental_subgroup_matrix;
 // and 16 of up), in steps of 128 of k: each of four subgroups takes 32 of them, and adds up 2 by 2 matrices.
 // Strips 4i + s are rows of x, 8 + 4i + s rows of W, 16i to 16i + 15 of each, s being the subgroup.
 // grid: G = ceil(n / 32), GATED: ceil(n / 16), as (min(G, 65535), ceil(G / 65535), ceil(rows / 32)).
-// ref: ops.py linear. pick: rows > 4, where 16 x 16 x 16 matrices are and matmul_matrix had too few workgroups.
+// ref: ops linear. pick: rows > 4, where 16 x 16 x 16 matrices are and matmul_matrix had too few workgroups.
 const GATED: bool = false;      // spec: silu(gate) * up
 
 struct Params { rows: u32, n: u32, k: u32, blocks: u32, y_stride: u32, y_offset: u32, eps: f32 }

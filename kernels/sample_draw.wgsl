@@ -7,7 +7,7 @@
 // adapter exactly.
 // logits: [vocab] f32; parts, cand: sample_select.wgsl; penalties: [vocab] f32; tokens: [context + 1] u32; state:
 // 8 u32.
-// grid: (1, 1, 1). ref: ops.py sample. pick: always.
+// grid: (1, 1, 1). ref: ops sample. pick: always.
 // include: sample.wgsl
 
 struct Params { vocab: u32 }

@@ -7,7 +7,7 @@
 // state).
 // logits: [vocab] f32; parts: sample_max.wgsl with LOGPROBS = true; tokens, state: sample_draw.wgsl; logprobs: [context
 // + 1, 21] pairs.
-// grid: (1, 1, 1). ref: ops.py sample. pick: after sample_draw, where log probabilities are wanted. vocab <= 256 *
+// grid: (1, 1, 1). ref: ops sample. pick: after sample_draw, where log probabilities are wanted. vocab <= 256 *
 // 1024.
 // include: sample.wgsl
 

@@ -4,7 +4,7 @@
 // parts[slice]: probability of its certain tokens (that pass min-p), and its number of candidates, which lie in bins
 // [1]..[2] and [3].
 // cand: [2, slices, SLICE] u32: in the first half the keys of each slice's candidates, in order of their tokens.
-// grid: (slices, 1, 1). ref: ops.py sample. pick: always.
+// grid: (slices, 1, 1). ref: ops sample. pick: always.
 // include: sample.wgsl
 
 struct Params { vocab: u32 }

@@ -1,7 +1,7 @@
 // y[r, c] = exp(x[r, c] - max(x[r, :])) / sum_c exp(x[r, c] - max(x[r, :])), one workgroup a row, two reads of x.
 // x, y: [rows, cols] f32; any cols. -inf gives 0; a row of nothing but -inf, or with +inf or NaN, gives NaN or is
 // undefined.
-// grid: rows, folded in y: (min(rows, 65535), ceil(rows / 65535), 1). ref: ops.py softmax. pick: always.
+// grid: rows, folded in y: (min(rows, 65535), ceil(rows / 65535), 1). ref: ops softmax. pick: always.
 const WG: u32 = 128u; // spec: a power of two, 4u to 256u
 
 struct Params { rows: u32, cols: u32 }

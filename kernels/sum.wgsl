@@ -1,6 +1,6 @@
 // y[r] = sum(x[r, :]), one workgroup a row. Does little but read, four words at a time: the Lab measures memory with it.
 // x: [rows, cols] f32, cols a multiple of 4 -> y: [rows] f32.
-// grid: rows, folded in y: (min(rows, 65535), ceil(rows / 65535), 1). ref: ops.py sum. pick: always; software
+// grid: rows, folded in y: (min(rows, 65535), ceil(rows / 65535), 1). ref: ops sum. pick: always; software
 // adapters take WG = 4u, since a barrier costs there by the invocation.
 const WG: u32 = 256u; // spec: a power of two, 4u to 256u
 

@@ -44,7 +44,7 @@ class Buffer:
 class Tensor:
     """A node of the graph. `Tensor([[1, 2], [3, 4]])` makes one of numbers, `Tensor.of(...)` of raw bytes.
 
-    op: a row of ops.py, or "buffer" (has values), "temp" (a kernel's scratch space), "view" (strides over a source).
+    op: a row of ops/, or "buffer" (has values), "temp" (a kernel's scratch space), "view" (strides over a source).
     """
 
     __slots__ = ("arg", "buffer", "dtype", "op", "shape", "src")
@@ -68,7 +68,7 @@ class Tensor:
 
     @staticmethod
     def apply(op: str, *src: "Tensor", **arg: Any) -> "Tensor":
-        """A node of ops.py; its shape rule raises ShapeError with the op and the shapes."""
+        """A node of ops/; its shape rule raises ShapeError with the op and the shapes."""
         shape, dtype = OPS[op].shape(arg, *src)
         return Tensor.node(op, *src, shape=shape, dtype=dtype, **arg)
 

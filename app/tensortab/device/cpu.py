@@ -1,4 +1,4 @@
-"""Plans in numpy: what every operation means, by the definitions of ops.py. Slow, and right."""
+"""Plans in numpy: what every operation means, by the definitions of ops/. Slow, and right."""
 
 import math
 from collections.abc import Awaitable

@@ -1,0 +1,101 @@
+"""What a row of the table of operations is made of, and what choosing kernels depends on."""
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..debug import knob
+from ..dtype import DType
+
+
+class ShapeError(ValueError):
+    """Shapes or dtypes that an operation cannot take."""
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """What the choice of kernels depends on."""
+
+    tier: str  # "software" (adapters that run on the processor), "default", "subgroups"
+    f16: bool
+    max_binding: int
+    workgroups: int = 65535
+    lanes: int = 0  # neighbouring invocations that are certainly in one subgroup
+    invocations: int = 256  # of a workgroup, at most
+    storage: int = 16384  # bytes of workgroup memory
+    matrix: bool = False  # 16 x 16 x 16 subgroup matrices, f16 with f32 sums, in subgroups of 32
+
+    def workgroup(self, invocations: int) -> dict[str, str]:
+        """The spec of a kernel with barriers on a processor, where they cost by the invocation: few of them."""
+        return {"WG": f"{invocations}u"} if self.tier == "software" else {}
+
+    def grid(self, workgroups: int) -> tuple[int, int, int]:
+        """A one-dimensional count folded into y where it exceeds the limit."""
+        rows = -(-workgroups // self.workgroups)
+        return (-(-workgroups // rows), rows, 1)
+
+
+@dataclass
+class Dispatch:
+    """One kernel with its operands in binding order (outputs included) and parameters."""
+
+    stem: str
+    bind: list[Any]
+    params: dict[str, int | float]
+    grid: tuple[int, int, int]
+    spec: dict[str, Any] = field(default_factory=dict)
+    nodes: list[Any] = field(default_factory=list)  # what it computes, the result last
+    epilogue: str = ""
+    extra: list[Any] = field(default_factory=list)  # operands of the epilogue
+    bake: bool = False  # parameters are constants of the kernel, which then has no uniform
+    touched: dict[int, int] = field(default_factory=dict)  # bytes of an operand, where not all of it is read or written
+    a_position: tuple[int, int] = (0, 0)  # bytes and flops more for each position in the cache
+
+
+@dataclass(frozen=True)
+class Op:
+    shape: Callable[..., tuple[tuple[int, ...], DType]]
+    numpy: Callable[..., Any]
+    lower: Callable[..., list[Dispatch]] | None = None  # (hardware, node) -> dispatches; None: elementwise
+    expr: str = ""  # elementwise: WGSL of {a} and {b}
+    fuse: bool = False  # an elementwise chain may run in this kernel's store
+    inplace: int | None = None  # the result is source number `inplace`, changed
+    flops: Callable[[Any], int] = lambda node: 0
+    writes: tuple[int, ...] = ()  # further sources that are changed
+
+
+OPS: dict[str, Op] = {}
+
+
+def broadcast(op: str, *shapes: Sequence[int]) -> tuple[int, ...]:
+    """The common shape, as in NumPy; ShapeError if there is none."""
+    rank = max(map(len, shapes))
+    padded = [(1,) * (rank - len(s)) + tuple(s) for s in shapes]
+    out = []
+    for sizes in zip(*padded, strict=True):
+        wide = {n for n in sizes if n != 1}
+        if len(wide) > 1:
+            raise ShapeError(f"{op}: shapes {[list(s) for s in shapes]} do not broadcast")
+        out.append(wide.pop() if wide else 1)
+    return tuple(out)
+
+
+def check(condition: bool, op: str, *tensors: Any) -> None:
+    if not condition:
+        raise ShapeError(f"{op}: does not take {', '.join(f'{t.dtype}{list(t.shape)}' for t in tensors)}")
+
+
+def rows(tensor: Any) -> int:
+    """The product of all axes but the last."""
+    return math.prod(tensor.shape[:-1])
+
+
+def picked(op: str, stem: str, kernels: Iterable[str]) -> str:
+    """The kernel for an op, unless PICK=op:kernel says another one of its kernels."""
+    name, _, forced = knob("PICK").partition(":")
+    if name != op:
+        return stem
+    if forced not in kernels:
+        raise ValueError(f"PICK={op}:{forced}: the kernels of {op} are {', '.join(kernels)}")
+    return forced

@@ -1,0 +1,44 @@
+"""Elementwise operations: a formula in WGSL and one in numpy. They have no kernel of their own (schedule.py)."""
+
+from collections.abc import Callable
+from typing import Any
+
+from ..dtype import f32
+from .base import OPS, Op, broadcast, check
+
+
+def _elementwise(name: str, expr: str, numpy: Callable) -> None:
+    def shape(arg: dict, *src: Any) -> tuple:
+        check(all(s.dtype is f32 for s in src), name, *src)
+        return broadcast(name, *(s.shape for s in src)), f32
+
+    def define(np: Any, arg: dict, *values: Any) -> Any:
+        if "value" in arg:
+            values = (*values, np.float32(arg["value"]))
+        return numpy(np, *(reversed(values) if arg.get("swap") else values))
+
+    OPS[name] = Op(shape, define, expr=expr, fuse=True)
+
+
+_elementwise("copy", "{a}", lambda np, a: np.array(a))
+_elementwise("add", "{a} + {b}", lambda np, a, b: a + b)
+_elementwise("sub", "{a} - {b}", lambda np, a, b: a - b)
+_elementwise("mul", "{a} * {b}", lambda np, a, b: a * b)
+_elementwise("div", "{a} / {b}", lambda np, a, b: a / b)
+_elementwise("maximum", "max({a}, {b})", lambda np, a, b: np.maximum(a, b))
+_elementwise("minimum", "min({a}, {b})", lambda np, a, b: np.minimum(a, b))
+_elementwise("penalise", "select({a} * {b}, {a} / {b}, {a} > 0.0)", lambda np, a, b: np.where(a > 0, a / b, a * b))
+_elementwise("neg", "-{a}", lambda np, a: -a)
+_elementwise("exp", "exp({a})", lambda np, a: np.exp(a))
+_elementwise("log", "log({a})", lambda np, a: np.log(a))
+_elementwise("sqrt", "sqrt({a})", lambda np, a: np.sqrt(a))
+# WGSL's tanh may overflow for large arguments
+_elementwise("tanh", "tanh(clamp({a}, -15.0, 15.0))", lambda np, a: np.tanh(a))
+_elementwise("relu", "max({a}, 0.0)", lambda np, a: np.maximum(a, 0))
+_elementwise("sigmoid", "1.0 / (1.0 + exp(-{a}))", lambda np, a: 1 / (1 + np.exp(-a)))
+_elementwise("silu", "{a} / (1.0 + exp(-{a}))", lambda np, a: a / (1 + np.exp(-a)))
+_elementwise(
+    "gelu",
+    "0.5 * {a} * (1.0 + tanh(clamp(0.7978845608 * ({a} + 0.044715 * {a} * {a} * {a}), -15.0, 15.0)))",
+    lambda np, a: 0.5 * a * (1 + np.tanh(0.7978845608 * (a + 0.044715 * a**3))),
+)

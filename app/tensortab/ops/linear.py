@@ -1,0 +1,133 @@
+"""Products: x with a weight of any format (`linear`, and the gate after it), and of two tensors (`matmul`)."""
+
+import math
+from typing import Any
+
+from ..dtype import f32
+from .base import OPS, Dispatch, Hardware, Op, ShapeError, broadcast, check, picked, rows
+
+MATVEC_ROWS = 4  # up to so many rows a matvec kernel is used, beyond a matmul
+
+
+def _linear_shape(arg: dict, x: Any, *weights: Any) -> tuple:
+    for w in weights:
+        check(x.dtype is f32 and len(w.shape) == 2 and w.shape[1] == x.shape[-1], "linear", x, w)
+        check(w.shape[1] % max(32, w.dtype.block) == 0, "linear (columns in whole blocks of 32)", x, w)
+    return (*x.shape[:-1], sum(w.shape[0] for w in weights)), f32
+
+
+def blocks(weight: Any) -> int:
+    """Blocks of a weight's GPU buffer, where its planes begin."""
+    return math.prod(weight.shape) // weight.dtype.block
+
+
+def linear_stem(hw: Hardware, count: int) -> str:
+    """The kernel of `linear` for `count` rows of x. Only a matvec can take a norm in."""
+    if count > MATVEC_ROWS:
+        fast = "matmul_matrix" if hw.matrix else "matmul_half" if hw.f16 else "matmul"
+        stem = "matmul_serial" if hw.tier == "software" else fast
+    else:
+        stem = {"software": "matvec_serial", "default": "matvec", "subgroups": "matvec_int8"}[hw.tier]
+    return picked("linear", stem, LINEAR_TILE)
+
+
+# outputs a workgroup (half as many if gated) and rows of x a workgroup, of each kernel of `linear`
+LINEAR_TILE = {
+    "matvec_serial": (64, 1), "matvec": (8, 1), "matvec_subgroup": (8, 1), "matvec_int8": (0, 1), "matmul": (64, 64),
+    "matmul_half": (64, 64), "matmul_serial": (64, 4), "matmul_matrix": (128, 128), "matmul_matrix_small": (32, 32),
+}  # fmt: skip
+HALVES = ("matmul_half", "matmul_matrix", "matmul_matrix_small", "attention_matrix")  # kernels that multiply in f16
+FEW = 32  # workgroups: below, matmul_matrix_small does better than matmul_matrix
+
+
+def _matvec_int8_spec(hw: Hardware, n: int, k: int) -> dict[str, int]:
+    """Shapes that were quickest on an H100 (bench/notes.md): several outputs a team where there are enough teams."""
+    lanes = min(hw.lanes, 32)
+    spec = {"K": k, "LANES": lanes, "WG": min(hw.invocations, 512 if k > 4096 else 256)}
+    spec["OUTPUTS"] = 2 if (n >= 4096 or k > 4096) and lanes == 32 else 1
+    return spec | {"TILE": (hw.storage - 1024) // 80}
+
+
+def linear(hw: Hardware, node: Any, norm: Any = None, gated: bool = False) -> list[Dispatch]:
+    """`norm`: the rms_norm node that is x, computed inside; `gated`: the silu_gate after it, too."""
+    x, *weights = node.src
+    count, width = rows(x), node.shape[-1] // (2 if gated else 1)
+    dispatches, offset = [], 0
+    for w in weights:
+        stem = linear_stem(hw, count)
+        n = w.shape[0] // (2 if gated else 1)
+        params = {"rows": count, "n": n, "k": w.shape[1], "blocks": blocks(w), "y_stride": width, "y_offset": offset}
+        params |= {"eps": norm.arg["eps"] if norm else 0.0}
+        spec: dict[str, Any] = {"FORMAT": w.dtype.name}
+        if stem == "matvec_int8" and not w.dtype.quantised:
+            stem = "matvec_subgroup"
+        source, gain = (norm.src[0], norm.src[1]) if norm else (x, x)
+        bind = [source, w, node]
+        if stem.startswith("matvec"):
+            bind.insert(1, gain)
+            spec |= {"NORM": norm is not None, "GATED": gated}
+        elif gated:
+            spec["GATED"] = True
+        tile, tile_rows = LINEAR_TILE[stem]
+        if stem == "matmul_matrix" and -(-w.shape[0] // tile) * -(-count // tile_rows) < FEW:
+            stem, (tile, tile_rows) = "matmul_matrix_small", LINEAR_TILE["matmul_matrix_small"]
+        outputs = tile // 2 if gated else tile
+        if stem == "matvec_int8":
+            spec |= _matvec_int8_spec(hw, n, w.shape[1])
+            outputs = spec["OUTPUTS"] * spec["WG"] // spec["LANES"]
+        grid = hw.grid(-(-n // outputs))
+        grid = (grid[0], grid[1], -(-count // tile_rows))
+        dispatches.append(Dispatch(stem, bind, params, grid, spec, bake=stem == "matvec_int8"))
+        offset += n
+    return dispatches
+
+
+OPS["linear"] = Op(
+    _linear_shape,
+    lambda np, arg, x, *weights: np.concatenate([x @ w.T for w in weights], -1),
+    linear,
+    fuse=True,
+    flops=lambda node: 2 * math.prod(node.shape) * node.src[0].shape[-1],
+)
+
+
+def _silu_gate_shape(arg: dict, x: Any) -> tuple:
+    check(x.dtype is f32 and x.shape[-1] % 2 == 0, "silu_gate", x)
+    return (*x.shape[:-1], x.shape[-1] // 2), f32
+
+
+def _silu_gate_definition(np: Any, arg: dict, x: Any) -> Any:
+    gate, up = np.split(x, 2, -1)
+    return gate / (1 + np.exp(-gate)) * up
+
+
+OPS["silu_gate"] = Op(_silu_gate_shape, _silu_gate_definition)  # schedule.py writes it as views and elementwise
+
+
+def _matmul_shape(arg: dict, a: Any, b: Any) -> tuple:
+    check(a.dtype is f32 and b.dtype is f32 and min(len(a.shape), len(b.shape)) > 1, "matmul", a, b)
+    check(a.shape[-1] == b.shape[-2], "matmul", a, b)
+    return (*broadcast("matmul", a.shape[:-2], b.shape[:-2]), a.shape[-2], b.shape[-1]), f32
+
+
+def _matmul(hw: Hardware, node: Any) -> list[Dispatch]:
+    a, b = node.src
+    batch = math.prod(node.shape[:-2])
+    for t in (a, b):
+        if math.prod(t.shape[:-2]) not in (1, batch):
+            raise ShapeError("matmul: expand the batch axes of both sides first")
+    (m, k), n = a.shape[-2:], b.shape[-1]
+    params = {"m": m, "n": n, "k": k, "batch": batch}
+    params |= {
+        f"{x}_batch": math.prod(t.shape[-2:]) if math.prod(t.shape[:-2]) > 1 else 0 for x, t in (("a", a), ("b", b))
+    }
+    return [Dispatch("matmul_batched", [a, b, node], params, (-(-n // 32), -(-m // 32), batch))]
+
+
+OPS["matmul"] = Op(
+    _matmul_shape,
+    lambda np, arg, a, b: a @ b,
+    _matmul,
+    fuse=True,
+    flops=lambda node: 2 * math.prod(node.shape) * node.src[0].shape[-1],
+)

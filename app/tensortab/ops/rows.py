@@ -1,0 +1,65 @@
+"""Operations along the last axis: norms, softmax, argmax, sum."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+from ..dtype import f32, u32
+from .base import OPS, Dispatch, Hardware, Op, check, rows
+
+
+def _rms_norm_shape(arg: dict, x: Any, weight: Any) -> tuple:
+    check(x.dtype is f32 and weight.dtype is f32 and weight.shape == x.shape[-1:], "rms_norm", x, weight)
+    return x.shape, f32
+
+
+def _rms_norm(hw: Hardware, node: Any) -> list[Dispatch]:
+    x, weight = node.src
+    params = {"rows": rows(x), "cols": x.shape[-1], "eps": node.arg["eps"]}
+    return [Dispatch("rms_norm", [x, weight, node], params, hw.grid(rows(x)), hw.workgroup(4))]
+
+
+OPS["rms_norm"] = Op(
+    _rms_norm_shape,
+    lambda np, arg, x, w: x / np.sqrt((x * x).mean(-1, keepdims=True) + np.float32(arg["eps"])) * w,
+    _rms_norm,
+    fuse=True,
+    flops=lambda node: 4 * math.prod(node.shape),
+)
+
+
+def _rows_shape(name: str, reduce: bool) -> Callable:
+    def shape(arg: dict, x: Any) -> tuple:
+        check(x.dtype is f32 and len(x.shape) > 0 and x.shape[-1] > 0, name, x)
+        return (x.shape[:-1], u32) if reduce else (x.shape, f32)
+
+    return shape
+
+
+def softmax(np: Any, arg: dict, x: Any) -> Any:
+    e = np.exp(x - x.max(-1, keepdims=True))
+    return e / e.sum(-1, keepdims=True)
+
+
+def _row_kernel(stem: str) -> Callable:
+    def lower(hw: Hardware, node: Any) -> list[Dispatch]:
+        (x,) = node.src
+        return [Dispatch(stem, [x, node], {"rows": rows(x), "cols": x.shape[-1]}, hw.grid(rows(x)), hw.workgroup(4))]
+
+    return lower
+
+
+OPS["softmax"] = Op(_rows_shape("softmax", False), softmax, _row_kernel("softmax"), fuse=True)
+OPS["argmax"] = Op(
+    _rows_shape("argmax", True),
+    lambda np, arg, x: x.argmax(-1).astype(np.uint32),
+    _row_kernel("argmax"),
+)
+
+
+def _sum_shape(arg: dict, x: Any) -> tuple:
+    check(x.dtype is f32 and len(x.shape) > 0 and x.shape[-1] % 4 == 0, "sum (columns in fours)", x)
+    return x.shape[:-1], f32
+
+
+OPS["sum"] = Op(_sum_shape, lambda np, arg, x: x.sum(-1), _row_kernel("sum"), flops=lambda n: math.prod(n.src[0].shape))

@@ -1,0 +1,65 @@
+"""What is done with weights as they are stored: unpacked, looked up, and put there from a file's bytes."""
+
+import math
+from typing import Any
+
+from ..dtype import f32, u32
+from .base import OPS, Dispatch, Hardware, Op, check
+from .linear import blocks
+
+
+def _dequantize(hw: Hardware, node: Any) -> list[Dispatch]:
+    (w,) = node.src
+    groups = math.prod(w.shape) // 32
+    params = {"groups": groups, "blocks": blocks(w)}
+    return [Dispatch("dequantize", [w, node], params, hw.grid(-(-groups // 64)), {"FORMAT": w.dtype.name})]
+
+
+OPS["dequantize"] = Op(lambda arg, w: (w.shape, f32), lambda np, arg, w: w, _dequantize, fuse=True)
+
+
+def _embedding_shape(arg: dict, tokens: Any, state: Any, *weights: Any) -> tuple:
+    check(tokens.dtype is u32 and state.dtype is u32 and len({w.shape[1] for w in weights}) == 1, "embedding", *weights)
+    return (arg["rows"], weights[0].shape[1]), f32
+
+
+def _embedding(hw: Hardware, node: Any) -> list[Dispatch]:
+    tokens, state, *weights = node.src
+    dispatches, row = [], 0
+    for w in weights:
+        params = {"rows": node.shape[0], "k": w.shape[1], "blocks": blocks(w), "row_start": row}
+        row += w.shape[0]
+        params["row_end"] = row
+        grid = hw.grid(-(-node.shape[0] * w.shape[1] // 32 // 64))
+        dispatches.append(Dispatch("embedding", [tokens, state, w, node], params, grid, {"FORMAT": w.dtype.name}))
+        dispatches[-1].touched = {0: 4 * node.shape[0], 2: w.dtype.file_size(node.shape[0] * w.shape[1])}
+    return dispatches
+
+
+def _embedding_definition(np: Any, arg: dict, tokens: Any, state: Any, *weights: Any) -> Any:
+    pos = int(state[0])
+    return np.concatenate(weights, 0)[tokens[pos : pos + arg["rows"]]]
+
+
+OPS["embedding"] = Op(_embedding_shape, _embedding_definition, _embedding)
+
+
+def _repack_definition(np: Any, arg: dict, source: Any, target: Any) -> Any:
+    blocks = source.view(np.uint8).reshape(-1)[arg["offset"] :]
+    rows = np.lib.stride_tricks.as_strided(blocks, (arg["count"], arg["size"]), (arg["block"], 1))
+    plane = rows.reshape(-1)
+    target.view(np.uint8)[arg["start"] : arg["start"] + len(plane)] = plane
+    return target
+
+
+def _repack(hw: Hardware, node: Any) -> list[Dispatch]:
+    arg = node.arg
+    words = -(-arg["count"] * arg["size"] // 4)
+    params = {"src_bytes": arg["block"], "src_offset": arg["offset"], "plane_bytes": arg["size"]}
+    params |= {"count": words, "dst_word": arg["start"] // 4}
+    return [Dispatch("repack", list(node.src), params, hw.grid(-(-words // 64)))]
+
+
+# `size` bytes of each of `count` blocks (`block` bytes each, the first ones at byte `offset` of the source) -> a plane
+# of a weight (dtype.py), beginning at byte `start` of the target
+OPS["repack"] = Op(lambda arg, source, target: (target.shape, target.dtype), _repack_definition, _repack, inplace=1)
