@@ -131,7 +131,8 @@ def test_attention_matrix(
         k *= np.linspace(1.0, growth, context)[None, :, None]
         k = k.astype(np.float16)
         inputs["kcache"] = k.view(np.uint32)
-        q = rope(inputs["qkv"][:, : heads * head_dim].reshape(rows, heads, head_dim), pos + np.arange(rows), interleaved)
+        q = inputs["qkv"][:, : heads * head_dim].reshape(rows, heads, head_dim)
+        q = rope(q, pos + np.arange(rows), interleaved)
         # the kernel multiplies q in f16, scaled: large scores would pass its rounding on to y many times over
         q = (q / math.sqrt(head_dim)).astype(np.float16).astype(np.float64) * math.sqrt(head_dim)
         expected = reference(q, k.astype(np.float64), v, pos)
