@@ -1,7 +1,15 @@
 """Layers. They take Weights and the names of a checkpoint; calling one builds a part of the graph."""
 
+from collections.abc import Callable
+
 from .tensor import Tensor
 from .weights import Weights
+
+# by the names of configurations (hidden_act, activation_function)
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "gelu": Tensor.gelu, "gelu_new": Tensor.gelu_new, "gelu_pytorch_tanh": Tensor.gelu_new,
+    "quick_gelu": Tensor.quick_gelu, "relu": Tensor.relu, "silu": Tensor.silu, "swish": Tensor.silu,
+}  # fmt: skip
 
 
 class Linear:
@@ -25,6 +33,17 @@ class Embedding:
 
     def __call__(self, tokens: Tensor, state: Tensor, rows: int) -> Tensor:
         return Tensor.apply("embedding", tokens, state, *self.weights, rows=rows)
+
+
+class LayerNorm:
+    """(x - mean) / sqrt(variance + eps) * weight + bias (arXiv:1607.06450)."""
+
+    def __init__(self, weights: Weights, name: str, eps: float) -> None:
+        self.weight, self.bias = weights.vector(f"{name}.weight"), weights.vector(f"{name}.bias")
+        self.eps = eps
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return x.layer_norm(self.weight, self.bias, self.eps)
 
 
 class RMSNorm:

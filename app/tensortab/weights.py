@@ -53,6 +53,7 @@ class Weights:
         self._vectors: list[Tensor] = []
         self._narrow: list[tuple[Tensor, list[TensorInfo]]] = []  # vectors that a file has in 16 bits
         self._made: dict[tuple[str, ...], list[Tensor]] = {}
+        self._once: list[tuple[Tensor, list[Tensor]]] = []  # expressions, and what only they are computed of
 
     def __contains__(self, name: str) -> bool:
         return name in self.checkpoint.tensors
@@ -115,6 +116,35 @@ class Weights:
             element += info.size
         return vector
 
+    def tensor(self, name: str) -> Tensor:
+        """A tensor of any shape, as f32."""
+        info = self.checkpoint.tensor(name)
+        if info.dtype is not f32 and info.size % 32 == 0:
+            return self.once(lambda w: w, name)
+        vector = self.vector(name)
+        vector.shape = info.shape
+        return vector
+
+    def once(self, function: Callable[..., Tensor], *names: str) -> Tensor:
+        """function(tensors of these names, as f32), computed when everything is loaded; then they are freed."""
+        sources = [self._source(self.checkpoint.tensor(name)) for name in names]
+        expression = function(*(s if s.dtype is f32 else s.dequantize() for s in sources))
+        result = Tensor.of(names[0], expression.shape)
+        self._once.append((expression.into(result), sources))
+        self._vectors.append(result)
+        return result
+
+    def _source(self, info: TensorInfo) -> Tensor:
+        """A tensor as the file has it; in f32 where that is not to be unpacked in groups of 32."""
+        if info.size % 32 and info.dtype is not f32:
+            vector = self.vector(info.name)
+            self._vectors.remove(vector)
+            vector.shape = info.shape
+            return vector
+        source = Tensor.of(info.name, info.shape, info.dtype)
+        self._pieces.append(_Piece(source, info, 0, info.nbytes, 0))
+        return source
+
     @property
     def nbytes(self) -> int:
         """Bytes on the GPU."""
@@ -162,16 +192,34 @@ class Weights:
                 done += sum(piece.nbytes for piece in span)
             await repacked
             on_progress(done, total)
+            await self._compute(device)
         finally:
             for _, read in reads:
                 read.cancel()
             await asyncio.gather(repacked, *(read for _, read in reads), return_exceptions=True)
             staging.buffer.free()
 
+    async def _compute(self, device: Device) -> None:
+        if self._once:
+            program = await Program(device, [expression for expression, _ in self._once]).load()
+            await program.replay()
+            program.unload()
+        self._free_sources()
+
+    def _free_sources(self) -> None:
+        for _, sources in self._once:
+            _free(sources)
+        self._once.clear()
+
     def free(self) -> None:
-        for tensor in self._tensors():
-            if tensor.buffer is not None:
-                tensor.buffer.free()
+        self._free_sources()
+        _free(self._tensors())
+
+
+def _free(tensors: list[Tensor]) -> None:
+    for tensor in tensors:
+        if tensor.buffer is not None:
+            tensor.buffer.free()
 
 
 def _spans(pieces: list[_Piece]) -> Iterator[list[_Piece]]:
