@@ -1,4 +1,5 @@
-"""Tasks, by their Hugging Face names: one file each, `text-generation` in text_generation.py (and chat.py, a part of it)."""
+"""Tasks, by their Hugging Face names: one file each, `text-generation` in text_generation.py, of which chat.py is a
+part."""
 
 from collections.abc import Callable
 from importlib import import_module
