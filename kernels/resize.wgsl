@@ -2,8 +2,8 @@
 // bits. A filter of the support S looks S * max(1, size / out_size) samples far from (o + 1/2) * size / out_size; its
 // weights add up to 1.
 // x: [.., size, step] u32 of 4 bytes each -> y: [.., out_size, step], count of them. size, out_size < 32768.
-// The place of an output is kept as a whole number and a fraction, so that f32 is as good as Pillow's f64 but where a
-// sum lies within 1e-4 of two values' middle.
+// The place of an output is kept as a whole number and a fraction: f32 gives Pillow's bytes but where a sum lies right
+// between two of them (about 1 in 100 between sizes with common factors), which Pillow's rounding of weights decides.
 // grid: ceil(count / 64), folded in y. ref: ops resize. pick: always, once for each axis.
 const FILTER: u32 = 3u; // spec: Pillow's number: 0u nearest, 2u bilinear, 3u bicubic
 

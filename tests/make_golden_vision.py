@@ -209,6 +209,12 @@ def tiny() -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         out.update({f"{name}.hidden{n}": last(x[:1]) for n, x in enumerate(hidden)})
         out.update({f"{name}.{key}": value.numpy() for key, value in more.items()})
 
+    def see(name: str, processor: Any) -> torch.Tensor:
+        """What the model's processor, which is kept, makes of the first of the images."""
+        config = {key: value for key, value in processor.to_dict().items() if not key.startswith("_")}
+        described[name]["processor"] = json.loads(json.dumps(config, default=dict))
+        return torch.from_numpy(processor(Image.fromarray(images()["in0"]), return_tensors="np")["pixel_values"])
+
     def pixels(height: int, width: int) -> tuple[np.ndarray, torch.Tensor]:
         values = random.standard_normal((3, height, width, 3)).astype(np.float16)
         return values, torch.from_numpy(values.astype(np.float32)).permute(0, 3, 1, 2)
@@ -236,6 +242,8 @@ def tiny() -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     made = model(x, output_hidden_states=True)
     first = model.vit(x).last_hidden_state[:, 0]
     keep("vit", config, shapes, made.hidden_states, values, logits=made.logits, embed_image=first)
+    x = see("vit", ViTImageProcessorPil(size={"height": 32, "width": 32}))
+    out["vit.scores"] = model(x).logits.softmax(-1)[0].numpy()
 
     tokenizer = clip_tokenizer()
     texts = ["a photo of a cat.", "This is a photo of an astronaut.", "the ocean at night, " * 30]
@@ -265,6 +273,9 @@ def tiny() -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         embed_image=made.image_embeds, embed_text=made.text_embeds,
     )  # fmt: skip
     out.update({f"clip.text_hidden{n}": last(x[:1]) for n, x in enumerate(read.hidden_states)})
+    x = see("clip", CLIPImageProcessorPil(size={"shortest_edge": 48}, crop_size={"height": 48, "width": 48}))
+    out["clip.scores"] = model(ids, x).logits_per_image.softmax(-1)[0].numpy()
+    out["clip.vector"] = model(ids, x).image_embeds[0].numpy()
     described["clip"] |= {"texts": texts, "tokenizer": json.loads(tokenizer.to_str())}
     return described, out
 

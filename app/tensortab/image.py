@@ -40,7 +40,9 @@ class Image:
         if hasattr(source, "shape") and hasattr(source, "tobytes"):
             return _of_array(source)
         if sys.platform == "emscripten":
-            return await _of_bitmap(source)
+            from .device.browser import pixels
+
+            return Image(*await pixels(source))
         raise Error(
             "bad_request", f"{type(source).__name__} is not an image: give an Image, an array or a Pillow image."
         )
@@ -61,21 +63,6 @@ def _of_array(array: Any) -> Image:
     return Image(shape[1], shape[0], data)
 
 
-async def _of_bitmap(source: Any) -> Image:
-    import js
-    from pyodide.ffi import JsException
-
-    try:
-        bitmap = await js.createImageBitmap(source)
-    except JsException as error:
-        raise Error("bad_request", f"The browser cannot read this as an image ({error}): try PNG or JPEG.") from None
-    width, height = bitmap.width, bitmap.height
-    canvas = js.OffscreenCanvas.new(width, height).getContext("2d")
-    canvas.drawImage(bitmap, 0, 0)
-    bitmap.close()
-    return Image(width, height, canvas.getImageData(0, 0, width, height).data)
-
-
 class ImageProcessor:
     """Writes images into `pixel_values`, f32 [1, H, W, 3], as a folder's preprocessor_config.json says."""
 
@@ -94,12 +81,12 @@ class ImageProcessor:
         self.pixel_values = Tensor.of("pixel_values", (1, out["height"], out["width"], 3), f32)
         self._plans: dict[tuple[int, int], tuple[Tensor, Program]] = {}  # by height and width, the latest last
 
-    async def __call__(self, image: Image) -> None:
-        """Writes `image`; what is submitted from now on reads it."""
+    async def prepare(self, image: Image) -> Program:
+        """The plan whose replay writes `image`; what is submitted after it reads that."""
         place, program = await self._plan(image.height, image.width)
         assert place.buffer is not None
         self.device.write(place.buffer.on(self.device), 0, image.data)
-        await program.replay()
+        return program
 
     async def _plan(self, height: int, width: int) -> tuple[Tensor, Program]:
         key = (height, width)

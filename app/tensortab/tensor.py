@@ -280,8 +280,8 @@ class Tensor:
 
     def normalize(self) -> "Tensor":
         """x / |x| over the last axis."""
-        size = self.shape[-1]
-        return self.rms_norm(Tensor([size**-0.5] * size), 0.0)
+        squares = Tensor.apply("sum", self * self)
+        return self / squares.reshape(*squares.shape, 1).sqrt()
 
     def layer_norm(self, weight: "Tensor", bias: "Tensor", eps: float) -> "Tensor":
         """(x - mean) / sqrt(variance + eps) * weight + bias over the last axis (arXiv:1607.06450)."""

@@ -27,8 +27,8 @@ def processed(device: Device, config: dict[str, Any], image: Any) -> np.ndarray:
     async def run() -> bytes:
         processor = ImageProcessor(config, device)
         try:
-            await processor(await Image.of(image))
-            await processor(await Image.of(image))  # the same plan once more
+            for _ in range(2):  # the second time with the same plan
+                await (await processor.prepare(await Image.of(image))).replay()
             shape = processor.pixel_values.shape
             assert processor.pixel_values.buffer is not None
             data = await device.read(processor.pixel_values.buffer.id, 0, 4 * int(np.prod(shape)))
@@ -119,7 +119,7 @@ def test_plans_of_few_sizes_are_kept() -> None:
         processor = ImageProcessor({"size": 8}, device)
         live = []
         for n in [*range(1, SIZES + 4), SIZES]:
-            await processor(Image(n, 2, bytes(8 * n)))
+            await (await processor.prepare(Image(n, 2, bytes(8 * n)))).replay()
             live.append(device.counters()["buffers"])
         processor.free()
         return [*live, device.counters()["buffers"]]

@@ -11,6 +11,7 @@ LAYERS = [
     {"schedule", "plan", "device"},
     {"jit"},
     {"weights", "kv"},
+    {"image", "vision"},
     {"nn"},
     {"models"},
     {"generate"},

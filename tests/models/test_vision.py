@@ -23,7 +23,7 @@ GOLDEN = Path(__file__).parents[1] / "golden"
 ARRAYS = np.load(GOLDEN / "vision_models.npz")
 MODELS = json.loads((GOLDEN / "vision_models.json").read_text())
 CLASSIFIERS = ("efficientnet_lite", "efficientnet", "vit")
-TOLERANCE = 2e-4  # of the largest value; half of it in numpy
+TOLERANCE = 2e-4  # of the largest value
 
 
 def tensors(name: str) -> dict[str, np.ndarray]:
@@ -33,6 +33,11 @@ def tensors(name: str) -> dict[str, np.ndarray]:
         flat = (shape[0], math.prod(shape[1:])) if len(shape) > 2 else tuple(shape)
         made[key] = np.asarray(weight(key, flat)).reshape(shape)
     return made
+
+
+@pytest.fixture(params=["cpu", "dawn-subgroups", "wgpu-software", "wgpu-default"])
+def adapter(adapter: Device) -> Device:
+    return adapter
 
 
 @pytest.fixture(scope="module")

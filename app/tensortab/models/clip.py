@@ -1,7 +1,7 @@
 """CLIP (Radford et al. 2021, arXiv:2103.00020): images and texts as vectors of one space.
 
-Names follow the Hugging Face checkpoint; its q, k and v matrices are read as one. N images of H x W pixels or texts of T
-tokens, C hidden size of each tower, D size of the common space.
+Names follow the Hugging Face checkpoint; its q, k and v matrices are read as one. N images of H x W pixels or texts of
+T tokens, C hidden size of each tower, D size of the common space.
 """
 
 from typing import Any
