@@ -3,16 +3,19 @@ preprocessor_config.json says (Hugging Face's keys)."""
 
 import math
 import sys
+from array import array
+from functools import lru_cache
 from typing import Any
 
 from .device import Device
-from .dtype import f32, u32
+from .dtype import f32, i32, u32
 from .errors import Error
 from .jit import Program
-from .ops.image import FILTERS
+from .ops.image import BITS
 from .tensor import Tensor
 
 SIZES = 8  # sizes of images whose plans are kept
+FILTERS = (0, 2, 3)  # Pillow's numbers, and Hugging Face's: nearest, bilinear, bicubic
 
 
 class Image:
@@ -73,33 +76,36 @@ class ImageProcessor:
         self.resample = config.get("resample", 2)
         self.crop = None if square else _size(config.get("crop_size", 224), True)
         if not isinstance(self.resample, int) or self.resample not in FILTERS:
-            raise Error("bad_file", f"preprocessor_config.json: resample {self.resample!r} is not one of {FILTERS}")
+            raise Error("bad_file", f"preprocessor_config.json: resample {self.resample!r} is not one of {FILTERS}.")
         if self.crop is None and "height" not in self.size:
             raise Error("bad_file", "preprocessor_config.json gives images no common size (size or crop_size)")
         self.scale, self.offset = _affine(config)
         out = self.crop or self.size
         self.pixel_values = Tensor.of("pixel_values", (1, out["height"], out["width"], 3), f32)
-        self._plans: dict[tuple[int, int], tuple[Tensor, Program]] = {}  # by height and width, the latest last
+        # by height and width, the latest last: the image, the tables of its resizing, and the plan
+        self._plans: dict[tuple[int, int], tuple[list[Tensor], Program]] = {}
 
     async def prepare(self, image: Image) -> Program:
         """The plan whose replay writes `image`; what is submitted after it reads that."""
-        place, program = await self._plan(image.height, image.width)
+        (place, *_), program = await self._plan(image.height, image.width)
         assert place.buffer is not None
         self.device.write(place.buffer.on(self.device), 0, image.data)
         return program
 
-    async def _plan(self, height: int, width: int) -> tuple[Tensor, Program]:
+    async def _plan(self, height: int, width: int) -> tuple[list[Tensor], Program]:
         key = (height, width)
         if key in self._plans:
             self._plans[key] = self._plans.pop(key)
         else:
             while len(self._plans) >= SIZES:
                 self._drop(next(iter(self._plans)))
-            place = Tensor.of("image", key, u32)
-            self._plans[key] = (place, await Program(self.device, [self._graph(place)]).load())
+            stored = [Tensor.of("image", key, u32)]
+            self._plans[key] = (stored, await Program(self.device, [self._graph(stored)]).load())
         return self._plans[key]
 
-    def _graph(self, image: Tensor) -> Tensor:
+    def _graph(self, stored: list[Tensor]) -> Tensor:
+        """Of the image stored[0]; what it needs besides is appended."""
+        (image,) = stored
         height, width = image.shape
         if "shortest_edge" in self.size:
             short = min(height, width)
@@ -110,17 +116,23 @@ class ImageProcessor:
             raise Error(
                 "bad_request", f"An image of {image.shape[1]} x {image.shape[0]} pixels is too long: cut it first."
             )
+        for axis, side in ((1, width), (0, height)):  # as Pillow, before version 13 always in this order
+            if side != image.shape[axis]:
+                taps = weights(image.shape[axis], side, self.resample)
+                stored.append(Tensor.of("weights", (side, len(taps) // side), i32, taps))
+                image = image.resize(stored[-1], axis)
         _, rows, columns, _ = self.pixel_values.shape
         return Tensor.apply(
-            "pixel_values", image.resize(height, width, self.resample), self.pixel_values,
+            "pixel_values", image, self.pixel_values,
             index=0, top=(height - rows) // 2, left=(width - columns) // 2, scale=self.scale, offset=self.offset,
         )  # fmt: skip
 
     def _drop(self, key: tuple[int, int]) -> None:
-        place, program = self._plans.pop(key)
+        stored, program = self._plans.pop(key)
         program.unload()
-        if place.buffer is not None:
-            place.buffer.free()
+        for tensor in stored:
+            assert tensor.buffer is not None
+            tensor.buffer.free()
 
     def free(self) -> None:
         """Gives the GPU's memory back."""
@@ -128,6 +140,40 @@ class ImageProcessor:
             self._drop(key)
         if self.pixel_values.buffer is not None:
             self.pixel_values.buffer.free()
+
+
+@lru_cache(SIZES)
+def weights(size: int, out_size: int, resample: int) -> array:
+    """What Pillow makes `out_size` pixels of: for each the first of `size` pixels that it sees, and their weights as
+    i32, whose last BITS bits are a fraction; as many of them for each, the last ones may be 0."""
+    scale = size / out_size
+    if resample == 0:
+        return array("i", [n for o in range(out_size) for n in (int((o + 0.5) * scale), 1 << BITS)])
+    filter, support = {2: (_bilinear, 1.0), 3: (_bicubic, 2.0)}[resample]
+    stretch = max(1.0, scale)
+    taps = math.ceil(support * stretch) * 2 + 1
+    table = array("i")
+    for o in range(out_size):
+        center, reach = (o + 0.5) * scale, support * stretch
+        first, last = max(0, int(center - reach + 0.5)), min(size, int(center + reach + 0.5))
+        values = [filter(abs((s - center + 0.5) * (1 / stretch))) for s in range(first, last)]
+        total = sum(values)
+        exact = [v / total * (1 << BITS) for v in values]
+        table.append(first)
+        table.extend([int(v + 0.5) if v > 0 else int(v - 0.5) for v in exact])
+        table.extend([0] * (taps - len(exact)))
+    return table
+
+
+def _bilinear(x: float) -> float:
+    return max(0.0, 1 - x)
+
+
+def _bicubic(x: float) -> float:
+    """Keys 1981, a = -1/2."""
+    if x < 1:
+        return (1.5 * x - 2.5) * x * x + 1
+    return ((-0.5 * x + 2.5) * x - 4) * x + 2 if x < 2 else 0.0
 
 
 def _size(size: Any, square: bool) -> dict[str, int]:

@@ -332,9 +332,9 @@ class Tensor:
         """[N, T, C] -> [N, before + T + after, C], with zeros around."""
         return Tensor.apply("unfold", self, size=(1,), stride=(1,), padding=(before, after))
 
-    def resize(self, height: int, width: int, resample: int) -> "Tensor":
-        """An RGBA image, u32 [H, W], in another size, as Pillow does it: resample 0 nearest, 2 bilinear, 3 bicubic."""
-        return Tensor.apply("resize", self, size=(height, width), resample=resample)
+    def resize(self, table: "Tensor", axis: int) -> "Tensor":
+        """An RGBA image, u32 [H, W], in another size along an axis; table: image.weights()."""
+        return Tensor.apply("resize", self, table, axis=axis)
 
     def softmax(self) -> "Tensor":
         """Over the last axis."""

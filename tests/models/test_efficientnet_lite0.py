@@ -26,8 +26,7 @@ def test_photographs(dist: Path, software: Device) -> None:
             scores = softmax(GOLDEN[f"{name}.logits"].astype(np.float64))
             best = np.argsort(-scores)[:5]
             assert [entry["label"] for entry in result] == [pipe.labels[n] for n in best]
-            # a byte of the resized image may differ by one (kernels/resize.wgsl)
-            assert [entry["score"] for entry in result] == pytest.approx(list(scores[best]), rel=0.02)
+            assert [entry["score"] for entry in result] == pytest.approx(list(scores[best]), rel=1e-3)
             assert any(thing in entry["label"] for entry in result)
         await hidden(pipe)
         pipe.free()
@@ -44,6 +43,6 @@ async def hidden(pipe: Any) -> None:
         want = GOLDEN[f"chelsea.hidden{n}"]
         _, height, width, channels = block.shape
         values = np.frombuffer(await block.tobytes(), np.float32).reshape(height, width, channels)
-        assert np.abs(values[height // 2, width // 2] - want).max() <= 5e-3 * np.abs(values).max()
+        assert np.abs(values[height // 2, width // 2] - want).max() <= 2e-4 * np.abs(values).max()
     assert len(made) == 17
     run.free()

@@ -3,71 +3,36 @@
 import math
 from typing import Any
 
-from ..dtype import f32, u32
+from ..dtype import f32, i32, u32
 from .base import OPS, Dispatch, Hardware, Op, check
 
-# Pillow's numbers of filters, which Hugging Face's `resample` has, too
-FILTERS = {0: "nearest", 2: "bilinear", 3: "bicubic"}
-SUPPORT = {"bilinear": 1.0, "bicubic": 2.0}
+BITS = 22  # of the fraction of a resize's weights
 
 
-def _filter(name: str, x: float) -> float:
-    """Weight of a sample at a distance; bicubic: Keys 1981, a = -1/2."""
-    x = abs(x)
-    if name == "bilinear":
-        return max(0.0, 1 - x)
-    return (1.5 * x - 2.5) * x * x + 1 if x < 1 else ((-0.5 * x + 2.5) * x - 4) * x + 2 if x < 2 else 0.0
+def _resize_shape(arg: dict, x: Any, table: Any) -> tuple:
+    check(x.dtype is u32 and len(x.shape) == 2 and arg["axis"] in (0, 1), "resize", x, table)
+    check(table.dtype is i32 and len(table.shape) == 2 and table.shape[1] > 1, "resize", x, table)
+    return (table.shape[0], x.shape[1]) if arg["axis"] == 0 else (x.shape[0], table.shape[0]), u32
 
 
-def _resize_axis(np: Any, x: Any, axis: int, size: int, name: str) -> Any:
-    """One pass of Pillow: weights of 22 bits, sums rounded to 8 bits."""
-    scale = x.shape[axis] / size
-    moved = np.moveaxis(x, axis, 0).astype(np.int64)
-    if name == "nearest":
-        return np.moveaxis(moved[((np.arange(size) + 0.5) * scale).astype(int)], 0, axis)
-    stretch = max(1.0, scale)
-    rows = []
-    for o in range(size):
-        center, support = (o + 0.5) * scale, SUPPORT[name] * stretch
-        first, last = max(0, int(center - support + 0.5)), min(len(moved), int(center + support + 0.5))
-        weights = np.array([_filter(name, (s - center + 0.5) / stretch) for s in range(first, last)])
-        exact = np.floor(weights / weights.sum() * (1 << 22) + 0.5).astype(np.int64)
-        total = np.tensordot(exact, moved[first:last], 1) + (1 << 21)
-        rows.append(np.clip(total >> 22, 0, 255))
-    return np.moveaxis(np.stack(rows), 0, axis)
-
-
-def _resize_shape(arg: dict, x: Any) -> tuple:
-    check(x.dtype is u32 and len(x.shape) == 2 and min(*x.shape, *arg["size"]) > 0, "resize", x)
-    check(max(*x.shape, *arg["size"]) < 1 << 15, "resize (sides below 32768)", x)
-    return tuple(arg["size"]), u32
-
-
-def _resize_definition(np: Any, arg: dict, x: Any) -> Any:
+def _resize_definition(np: Any, arg: dict, x: Any, table: Any) -> Any:
     pixels = np.ascontiguousarray(x).view(np.uint8).reshape(*x.shape, 4)
-    for axis in (1, 0):
-        if pixels.shape[axis] != arg["size"][axis]:
-            pixels = _resize_axis(np, pixels, axis, arg["size"][axis], FILTERS[arg["resample"]])
-    return np.ascontiguousarray(pixels.astype(np.uint8)).view(np.uint32)[..., 0]
+    lines = np.moveaxis(pixels, arg["axis"], 0).astype(np.int64)
+    seen = np.minimum(table[:, :1] + np.arange(table.shape[1] - 1), len(lines) - 1)
+    sums = np.stack([np.tensordot(w, lines[at], 1) for w, at in zip(table[:, 1:].astype(np.int64), seen, strict=True)])
+    rounded = np.clip((sums + (1 << BITS - 1)) >> BITS, 0, 255).astype(np.uint8)
+    return np.ascontiguousarray(np.moveaxis(rounded, 0, arg["axis"])).view(np.uint32)[..., 0]
 
 
 def _resize(hw: Hardware, node: Any) -> list[Dispatch]:
-    """Along the rows, then along the columns, as Pillow (before 13: always); an axis that stays needs no pass."""
-    (x,) = node.src
-    spec = {"FILTER": f"{node.arg['resample']}u"}
-    axes = [axis for axis in (1, 0) if x.shape[axis] != node.shape[axis]] or [1]
-    source, shape, dispatches = x, list(x.shape), []
-    for axis in axes:
-        shape[axis] = node.shape[axis]
-        target = node if axis == axes[-1] else node.node("temp", shape=shape, dtype=u32)
-        count = math.prod(shape)
-        params: dict[str, int | float] = {"count": count, "size": x.shape[axis], "out_size": shape[axis]}
-        params["step"] = math.prod(shape[axis + 1 :])
-        dispatches.append(Dispatch("resize", [source, target], params, hw.grid(-(-count // 64)), spec))
-        source = target
-    return dispatches
+    x, table = node.src
+    axis, count = node.arg["axis"], math.prod(node.shape)
+    params: dict[str, int | float] = {"count": count, "size": x.shape[axis], "out_size": node.shape[axis]}
+    params |= {"step": math.prod(node.shape[axis + 1 :]), "taps": table.shape[1] - 1}
+    return [Dispatch("resize", [x, table, node], params, hw.grid(-(-count // 64)))]
 
 
+# table: for each output along the axis the first pixel that it is made of, and the weights from there on
 OPS["resize"] = Op(_resize_shape, _resize_definition, _resize)
 
 
