@@ -46,6 +46,8 @@ class Checkpoint:
     config            config.json's keys (model_type, hidden_size ...); eos_token_id is always a list of ids
     rope_interleaved  True: q and k rows are ordered so that pairs (2i, 2i+1) rotate (GGUF's llama); False: (i, i + D/2)
     tokenizer         tokenizer.json, None in a GGUF file (its tokenizer is in the metadata)
+    vocab             the text of vocab.txt, where a folder has no tokenizer.json
+    files             the folder's, for what only one task reads (`json`)
     unusable          tensors of a type we can't read: name -> that type
     """
 
@@ -57,6 +59,12 @@ class Checkpoint:
     tokenizer: dict[str, Any] | None = None
     tokenizer_config: dict[str, Any] = field(default_factory=dict)
     unusable: dict[str, str] = field(default_factory=dict)
+    vocab: str | None = None
+    files: Mapping[str, Source] = field(default_factory=dict)
+
+    async def json(self, name: str, kind: type = dict) -> Any:
+        """The object (or list) in a JSON file of the model's folder; an empty one if it has no such file."""
+        return await _read_json(self.files[name], kind) if name in self.files else kind()
 
     def tensor(self, name: str) -> TensorInfo:
         """The tensor called `name`; Error("bad_file") if it isn't there or is of a type we can't read."""
@@ -125,8 +133,11 @@ async def _open_folder(files: Mapping[str, Source]) -> Checkpoint:
         # a chat model's turn ends with tokens that often stand only here
         config["eos_token_id"] = token_ids(config) + token_ids(await _read_json(files["generation_config.json"]))
     checkpoint = await read_safetensors([files[name] for name in names], config)
+    checkpoint.files = files
     if "tokenizer.json" in files:
         checkpoint.tokenizer = await _read_json(files["tokenizer.json"])
+    elif "vocab.txt" in files:
+        checkpoint.vocab = await _read_text(files["vocab.txt"])
     if "tokenizer_config.json" in files:
         checkpoint.tokenizer_config = await _read_json(files["tokenizer_config.json"])
     if "chat_template.jinja" in files:
@@ -143,13 +154,14 @@ async def _read_text(source: Source) -> str:
         raise Error("bad_file", f"{source.name} can't be read ({error}): get it again") from error
 
 
-async def _read_json(source: Source) -> dict[str, Any]:
+async def _read_json(source: Source, kind: type = dict) -> Any:
     try:
         value = json.loads(await _read_text(source))
     except (ValueError, RecursionError) as error:
         raise Error("bad_file", f"{source.name} can't be read ({error}): get it again") from error
-    if not isinstance(value, dict):
-        raise Error("bad_file", f"{source.name} isn't a JSON object: get it again")
+    if not isinstance(value, kind):
+        wanted = "object" if kind is dict else "list"
+        raise Error("bad_file", f"{source.name} isn't a JSON {wanted}: get it again")
     return value
 
 

@@ -2,19 +2,20 @@
 
 import mmap
 import os
+from pathlib import Path
 
 from ..errors import Error
 from . import Folder, check_range
 
-MODEL_FILES = (".gguf", ".safetensors", ".json", ".jinja")
+MODEL_FILES = (".gguf", ".safetensors", ".json", ".jinja", "vocab.txt")
 
 
 class FileSource:
     """A local file. Raises Error("bad_file") if it is missing, empty or not a file."""
 
-    def __init__(self, path: str | os.PathLike[str]):
+    def __init__(self, path: str | os.PathLike[str], name: str | None = None):
         path = os.fspath(path)
-        self.name = os.path.basename(path)
+        self.name = name or os.path.basename(path)
         try:
             with open(path, "rb") as file:
                 self.size = os.fstat(file.fileno()).st_size
@@ -36,6 +37,8 @@ class FileSource:
 
 
 def open_folder(path: str | os.PathLike[str]) -> Folder:
-    """The files of a folder that may be a model's. Raises Error("bad_file")."""
-    files = (entry for entry in os.scandir(path) if entry.is_file() and entry.name.endswith(MODEL_FILES))
-    return Folder(os.fspath(path), (FileSource(entry.path) for entry in sorted(files, key=lambda entry: entry.name)))
+    """The files of a folder that may be a model's, "1_Pooling/config.json" too. Raises Error("bad_file")."""
+    folder = Path(path)
+    found = [*folder.iterdir(), *folder.glob("*/config.json")]
+    files = sorted(file for file in found if file.name.endswith(MODEL_FILES) and file.is_file())
+    return Folder(os.fspath(path), (FileSource(file, file.relative_to(folder).as_posix()) for file in files))
