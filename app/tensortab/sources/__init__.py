@@ -1,9 +1,12 @@
 """Sources of bytes: a file, a browser's File, a URL, a model in verified shards. All read ranges, never the whole."""
 
+import re
 from collections.abc import Iterable
 from typing import Any, Protocol, runtime_checkable
 
 from ..errors import Error
+
+MODULE = re.compile(r"\d+_\w+/config\.json")  # a part of a sentence model, such as 1_Pooling: the one kind of subfolder
 
 
 @runtime_checkable
@@ -23,7 +26,10 @@ class Source(Protocol):
 
 
 class Folder(dict[str, Source]):
-    """A model's folder: {file name: Source}. `name` is what messages call it."""
+    """A model's folder: {file name: Source}. `name` is what messages call it.
+
+    A file's name may have a subfolder in front where it is a MODULE: "1_Pooling/config.json".
+    """
 
     def __init__(self, name: str, files: Iterable[Source]) -> None:
         super().__init__()

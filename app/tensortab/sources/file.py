@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 from ..errors import Error
-from . import Folder, check_range
+from . import MODULE, Folder, check_range
 
 MODEL_FILES = (".gguf", ".safetensors", ".json", ".jinja", "vocab.txt")
 
@@ -13,7 +13,7 @@ MODEL_FILES = (".gguf", ".safetensors", ".json", ".jinja", "vocab.txt")
 class FileSource:
     """A local file. Raises Error("bad_file") if it is missing, empty or not a file."""
 
-    def __init__(self, path: str | os.PathLike[str], name: str | None = None):
+    def __init__(self, path: str | os.PathLike[str], name: str = ""):
         path = os.fspath(path)
         self.name = name or os.path.basename(path)
         try:
@@ -37,8 +37,10 @@ class FileSource:
 
 
 def open_folder(path: str | os.PathLike[str]) -> Folder:
-    """The files of a folder that may be a model's, "1_Pooling/config.json" too. Raises Error("bad_file")."""
+    """The files of a folder that may be a model's. Raises Error("bad_file")."""
     folder = Path(path)
-    found = [*folder.iterdir(), *folder.glob("*/config.json")]
-    files = sorted(file for file in found if file.name.endswith(MODEL_FILES) and file.is_file())
-    return Folder(os.fspath(path), (FileSource(file, file.relative_to(folder).as_posix()) for file in files))
+    files = {file.relative_to(folder).as_posix(): file for file in [*folder.glob("*"), *folder.glob("*/config.json")]}
+    names = [
+        name for name in sorted(files) if name.endswith(MODEL_FILES) and ("/" not in name or MODULE.fullmatch(name))
+    ]
+    return Folder(os.fspath(path), (FileSource(files[name], name) for name in names if files[name].is_file()))

@@ -48,12 +48,10 @@ async def open_hub(model: str, hub: str = HUB) -> Source | Folder:
         raise Error("bad_file", message) from None
 
     def source(file: str) -> Source:
-        made = UrlSource(f"{hub}/{name}/resolve/{commit}/{quote(file)}", sizes[file])
-        made.name = file
-        return made
+        return UrlSource(f"{hub}/{name}/resolve/{commit}/{quote(file)}", sizes[file])
 
-    if file is None:  # with what a sentence model says about its parts
-        return Folder(model, (source(file) for file in sizes if "/" not in file or file.endswith("/config.json")))
+    if file is None:
+        return Folder(model, (source(file) for file in sizes if "/" not in file))
     if file not in sizes:
         ggufs = ", ".join(other for other in sizes if other.endswith(".gguf")) or "no .gguf file"
         raise Error("bad_file", f"{name} has no file {file}; it has {ggufs}")
