@@ -138,6 +138,8 @@ class Tensor:
             shape = tuple(math.prod(self.shape) // known if n == -1 else n for n in shape)
         if math.prod(shape) != math.prod(self.shape):
             raise ShapeError(f"reshape: {list(self.shape)} has not as many elements as {list(shape)}")
+        if shape == self.shape:
+            return self
         dense = self if self.strides == contiguous_strides(self.shape) else self.contiguous()
         return dense._view(shape, contiguous_strides(shape))
 

@@ -41,7 +41,7 @@ def _embedding_definition(np: Any, arg: dict, tokens: Any, state: Any, *weights:
     return np.concatenate(weights, 0)[tokens[pos : pos + arg["rows"]]]
 
 
-OPS["embedding"] = Op(_embedding_shape, _embedding_definition, _embedding)
+OPS["embedding"] = Op(_embedding_shape, _embedding_definition, _embedding, fuse=True)
 
 
 def _repack_definition(np: Any, arg: dict, source: Any, target: Any) -> Any:

@@ -1,0 +1,108 @@
+"""Encoders of texts: whole texts go through a model in batches of few shapes, and the results come in their order."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+from .device import Device, choose
+from .errors import Error
+from .formats import Checkpoint, open_checkpoint
+from .jit import hardware
+from .sources.model import find
+from .tensor import Tensor
+from .tokenizer import load_tokenizer
+from .weights import Weights
+
+LENGTHS = (16, 32, 48, 64, 96, 128, 192, 256, 320, 384, 448, 512)  # tokens a row; longer ones in steps of the last
+BATCH = 4096  # tokens in a batch at most, with the padding
+Text = str | tuple[str, str]  # or a pair
+
+
+@dataclass
+class Batch:
+    """Texts of similar lengths: numbers[i] is the place of row i among all; further rows are empty."""
+
+    numbers: list[int]
+    tokens: list[list[int]]  # of each text
+    ids: Tensor  # u32 [N, T], padded on the right
+    types: Tensor
+    lengths: Tensor  # u32 [N]
+
+
+class Encoder:
+    """A model that reads texts, with its weights and its tokenizer, on a device.
+
+    max_length: tokens that it reads of a text: as many as the model has positions, or fewer where the tokenizer
+    (model_max_length), a sentence model (sentence_bert_config.json's max_seq_length) or the caller says so.
+    """
+
+    def __init__(self, name: str, checkpoint: Checkpoint, device: Device, head: str) -> None:
+        self.name, self.checkpoint, self.device = name, checkpoint, device
+        self.config = checkpoint.config
+        self.tokenizer = load_tokenizer(checkpoint)
+        self.weights = Weights(checkpoint, hardware(device.info).max_binding)
+        self.model = _architecture(self.config, head)(self.config, self.weights)
+        self.max_length: int = self.model.length
+
+    @classmethod
+    async def open(
+        cls, model: Any, head: str, device: Device | None, context: int | None, on_progress: Callable
+    ) -> "Encoder":
+        """head: the class in the model's file ("Model", "ForMaskedLM" ...); the rest as in tasks/__init__.py."""
+        device = device or await choose()
+        source = await find(model, lambda done, total: on_progress("download", done, total))
+        checkpoint = await open_checkpoint(source)
+        sentence = await checkpoint.json("sentence_bert_config.json")
+        encoder = cls(str(getattr(source, "name", model)), checkpoint, device, head)
+        limits = checkpoint.tokenizer_config.get("model_max_length"), sentence.get("max_seq_length"), context
+        for limit in limits:
+            if isinstance(limit, int | float) and 2 < limit < encoder.max_length:
+                encoder.max_length = int(limit)
+        try:
+            await encoder.weights.load(device, lambda done, total: on_progress("load", done, total))
+        except BaseException:  # stopped by the user, too
+            encoder.weights.free()
+            raise
+        return encoder
+
+    def batches(self, texts: Sequence[Text]) -> Iterator[Batch]:
+        """All texts, the longest first. Raises Error("bad_request")."""
+        pairs = [(text,) if isinstance(text, str) else text for text in texts]
+        if not all(isinstance(part, str) for pair in pairs for part in pair):
+            raise Error("bad_request", "Give a text or a list of texts.")
+        inputs = [self.tokenizer.inputs(*pair, max_length=self.max_length) for pair in pairs]
+        order = sorted(range(len(inputs)), key=lambda number: -len(inputs[number][0]))
+        while order:
+            columns = min(self.max_length, _up(len(inputs[order[0]][0])))
+            most = 1 << (max(1, BATCH // columns)).bit_length() - 1
+            numbers, order = order[:most], order[most:]
+            rows = 1 << (len(numbers) - 1).bit_length()
+            tokens, types = ([inputs[n][part] for n in numbers] for part in range(2))
+            lengths = [len(row) for row in tokens] + [0] * (rows - len(numbers))
+            yield Batch(numbers, tokens, _padded(tokens, rows, columns), _padded(types, rows, columns), _u32(lengths))
+
+    def free(self) -> None:
+        """Gives the GPU's memory back."""
+        self.weights.free()
+
+
+def _architecture(config: dict[str, Any], head: str) -> Any:
+    kind = str(config.get("model_type"))
+    try:
+        return getattr(import_module(f".models.{kind}", __package__), head)
+    except (ModuleNotFoundError, AttributeError):
+        raise Error("bad_file", f"Models of type {kind!r} don't do this: take a BERT one.") from None
+
+
+def _up(length: int) -> int:
+    return next((n for n in LENGTHS if n >= length), -(-length // LENGTHS[-1]) * LENGTHS[-1])
+
+
+def _u32(values: Any) -> Tensor:
+    return Tensor(values, "u32")
+
+
+def _padded(rows: list[list[int]], count: int, columns: int) -> Tensor:
+    padded = [row + [0] * (columns - len(row)) for row in rows]
+    return _u32(padded + [[0] * columns] * (count - len(rows)))
