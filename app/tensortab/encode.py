@@ -42,7 +42,12 @@ class Encoder:
         self.config = checkpoint.config
         self.tokenizer = load_tokenizer(checkpoint)
         self.weights = Weights(checkpoint, hardware(device.info).max_binding)
-        self.model = _architecture(self.config, head)(self.config, self.weights)
+        kind = str(self.config.get("model_type"))
+        architecture = getattr(_file(kind), head, None)
+        self.model: Any
+        self.model = architecture(self.config, self.weights) if architecture else None
+        if not hasattr(self.model, "length"):
+            raise Error("bad_file", f"Models of type {kind!r} can't be used for this yet: take a BERT or a DistilBERT.")
         self.max_length: int = self.model.length
 
     @classmethod
@@ -87,12 +92,11 @@ class Encoder:
         self.weights.free()
 
 
-def _architecture(config: dict[str, Any], head: str) -> Any:
-    kind = str(config.get("model_type"))
+def _file(kind: str) -> Any:
     try:
-        return getattr(import_module(f".models.{kind}", __package__), head)
-    except (ModuleNotFoundError, AttributeError):
-        raise Error("bad_file", f"Models of type {kind!r} don't do this: take a BERT one.") from None
+        return import_module(f".models.{kind}", __package__) if kind.isidentifier() else None
+    except ModuleNotFoundError:
+        return None
 
 
 def _up(length: int) -> int:

@@ -6,10 +6,12 @@ on the right, C hidden size, V vocabulary, L labels.
 
 from typing import Any
 
-from ..errors import Error
+from ..formats import check_config
 from ..nn import ACTIVATIONS, LayerNorm, Linear
 from ..tensor import Tensor
 from ..weights import Weights
+
+NEEDED = "hidden_size", "num_hidden_layers", "num_attention_heads", "layer_norm_eps"
 
 
 class Embeddings:
@@ -52,8 +54,7 @@ class Model:
     """
 
     def __init__(self, config: dict[str, Any], weights: Weights) -> None:
-        if config.get("position_embedding_type", "absolute") != "absolute":
-            raise Error("bad_file", "BERT with relative positions is not supported yet: take one with absolute ones.")
+        check_config(config, *NEEDED, position_embedding_type="absolute")
         self.name = "bert." if "bert.embeddings.word_embeddings.weight" in weights else ""
         self.embeddings = Embeddings(config, weights, f"{self.name}embeddings")
         self.length = sum(table.shape[0] for table in self.embeddings.positions)

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from ..formats import check_config
 from ..nn import ACTIVATIONS, LayerNorm, Linear
 from ..tensor import Tensor
 from ..weights import Weights
@@ -30,6 +31,7 @@ class Model:
     """Reads whole texts: ids u32 (N, T), lengths u32 (N). size: C; length: the most tokens that have positions."""
 
     def __init__(self, config: dict[str, Any], weights: Weights) -> None:
+        check_config(config, "dim", "n_layers", "n_heads")
         name = "distilbert." if "distilbert.embeddings.word_embeddings.weight" in weights else ""
         embeddings = f"{name}embeddings"
         self.words, self.positions = (
