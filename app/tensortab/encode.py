@@ -73,7 +73,7 @@ class Encoder:
 
     def batches(self, texts: Sequence[Text]) -> Iterator[Batch]:
         """All texts, the longest first. Raises Error("bad_request")."""
-        pairs = [(text,) if isinstance(text, str) else text for text in texts]
+        pairs = [text if isinstance(text, tuple) else (text,) for text in texts]
         if not all(isinstance(part, str) for pair in pairs for part in pair):
             raise Error("bad_request", "Give a text or a list of texts.")
         inputs = [self.tokenizer.inputs(*pair, max_length=self.max_length) for pair in pairs]
