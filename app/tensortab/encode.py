@@ -1,11 +1,13 @@
 """Encoders of texts: whole texts go through a model in batches of few shapes, and the results come in their order."""
 
+from array import array
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
 from .device import Device, choose
+from .dtype import f32, u32
 from .errors import Error
 from .formats import Checkpoint, open_checkpoint
 from .jit import hardware
@@ -84,8 +86,9 @@ class Encoder:
             numbers, order = order[:most], order[most:]
             rows = 1 << (len(numbers) - 1).bit_length()
             tokens, types = ([inputs[n][part] for n in numbers] for part in range(2))
-            lengths = [len(row) for row in tokens] + [0] * (rows - len(numbers))
-            yield Batch(numbers, tokens, _padded(tokens, rows, columns), _padded(types, rows, columns), _u32(lengths))
+            lengths = [len(row) for row in tokens] + [0] * (rows - len(tokens))
+            ids, kinds = (padded("I", part, rows, columns) for part in (tokens, types))
+            yield Batch(numbers, tokens, ids, kinds, Tensor(lengths, "u32"))
 
     def free(self) -> None:
         """Gives the GPU's memory back."""
@@ -103,10 +106,9 @@ def _up(length: int) -> int:
     return next((n for n in LENGTHS if n >= length), -(-length // LENGTHS[-1]) * LENGTHS[-1])
 
 
-def _u32(values: Any) -> Tensor:
-    return Tensor(values, "u32")
-
-
-def _padded(rows: list[list[int]], count: int, columns: int) -> Tensor:
-    padded = [row + [0] * (columns - len(row)) for row in rows]
-    return _u32(padded + [[0] * columns] * (count - len(rows)))
+def padded(code: str, rows: Sequence[Sequence[Any]], count: int, columns: int) -> Tensor:
+    """[count, columns] with the rows' numbers and zeros behind; code: "I" (u32) or "f" (f32), as of an array."""
+    values = array(code, bytes(4 * count * columns))
+    for number, row in enumerate(rows):
+        values[number * columns : number * columns + len(row)] = array(code, row)
+    return Tensor.of("rows", (count, columns), u32 if code == "I" else f32, values.tobytes())

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from ..encode import Encoder
+from ..encode import Encoder, padded
 from ..errors import Error
 from ..formats import Checkpoint
 from ..jit import jit
@@ -76,7 +76,7 @@ class FeatureExtraction:
     ) -> Tensor:
         x = self.encoder.model.hidden(ids, types, lengths)  # (N, T, C)
         if pooled:
-            x = shares[0].matmul(x)  # (N, 1, C)
+            x = shares[0].reshape(x.shape[0], 1, -1).matmul(x)  # (N, 1, C)
         return x.rms_norm(self._unit, 1e-24) if unit else x  # x / |x|, as C^-0.5 of its root mean square is |x|
 
     async def __call__(
@@ -97,9 +97,7 @@ class FeatureExtraction:
             inputs = [batch.ids, batch.types, batch.lengths]
             rows, columns = batch.ids.shape
             if pooling != "none":
-                shares = [POOLINGS[pooling](len(tokens)) for tokens in batch.tokens]
-                padded = [[share + [0.0] * (columns - len(share))] for share in shares]
-                inputs.append(Tensor(padded + [[[0.0] * columns]] * (rows - len(shares))))
+                inputs.append(padded("f", [POOLINGS[pooling](len(tokens)) for tokens in batch.tokens], rows, columns))
             async with run:
                 values = array("f", await run.read(*inputs))
             each = len(values) // rows
