@@ -41,12 +41,14 @@ PARTS = {
     "position_encodings": ("embed_positions",),
 }
 KINDS = {"weight": "weight", "gamma": "weight", "encodings": "weight", "bias": "bias", "beta": "bias"}
-NAME = re.compile(r"(encoder|decoder)/(?:layer_(\d+)/)?(.+)/(\w+)")
+NAME = re.compile(r"(encoder|decoder)/(?:layer_([0-9]{1,3})/)?(.+)/(\w+)")
 
 # What Whisper's specification always says; another value would be another model.
 SETTINGS = {
     "decoder/activation": 3,  # GELU
     "decoder/alibi": 0,
+    "decoder/alibi_use_positive_positions": 0,
+    "decoder/scale_alibi": 0,
     "decoder/pre_norm": 1,
     "decoder/scale_embeddings": 0,
     "decoder/start_from_zero_embedding": 0,
@@ -143,8 +145,6 @@ def whisper(source: Path, target: Path) -> None:
     odd |= {name: settings[name] for name in settings.keys() - SETTINGS.keys() - {*HEADS, *UNUSED}}
     if odd or not settings.keys() >= {*HEADS}:
         raise BuildError(f"{path} is no Whisper model: its settings are {odd or settings}")
-    about = _json(source / "config.json")
-    tokens = {entry["content"]: entry["id"] for entry in _json(source / "tokenizer.json").get("added_tokens", [])}
 
     def shape(name: str, rank: int) -> tuple[int, ...]:
         if name not in tensors or len(tensors[name].shape) != rank:
@@ -169,8 +169,7 @@ def whisper(source: Path, target: Path) -> None:
         config[f"{half}_layers"] = len({n.split(".")[3] for n in tensors if n.startswith(f"model.{half}.layers.")})
         config[f"{half}_attention_heads"] = settings[heads]
         config[f"{half}_ffn_dim"] = shape(f"model.{half}.layers.0.fc1.weight", 2)[0]
-    generation = _generation(source, about, tokens, vocab)
-    generation["max_length"] = config["max_target_positions"]
+    generation = _generation(source, vocab) | {"max_length": config["max_target_positions"]}
     config |= {key: generation[key] for key in ("decoder_start_token_id", "eos_token_id", "pad_token_id")}
     hops = 2 * config["max_source_positions"]
     preprocessor = {
@@ -197,9 +196,11 @@ def whisper(source: Path, target: Path) -> None:
         (target / name).write_text(json.dumps(value, indent=1))
 
 
-def _generation(source: Path, about: dict[str, Any], tokens: dict[str, int], vocab: int) -> dict[str, Any]:
+def _generation(source: Path, vocab: int) -> dict[str, Any]:
     """generation_config.json. What the tokens are is in the tokenizer alone: lang_ids are wrong in English models."""
+    about, tokenizer = _json(source / "config.json"), _json(source / "tokenizer.json")
     try:
+        tokens = {entry["content"]: int(entry["id"]) for entry in tokenizer["added_tokens"]}
         first, last = tokens["<|startoftranscript|>"], tokens["<|translate|>"]
         generation: dict[str, Any] = {
             "decoder_start_token_id": first,
@@ -217,8 +218,8 @@ def _generation(source: Path, about: dict[str, Any], tokens: dict[str, int], voc
             languages = sorted((id, token) for token, id in tokens.items() if first < id < last)
             generation["lang_to_id"] = {token: id for id, token in languages}
             generation["task_to_id"] = {task: tokens[f"<|{task}|>"] for task in ("transcribe", "translate")}
-    except KeyError as error:
-        raise BuildError(f"{source} is no Whisper model: its config.json or tokenizer.json has no {error}") from None
+    except (KeyError, TypeError, ValueError) as error:
+        raise BuildError(f"{source}: config.json or tokenizer.json is no Whisper model's ({error!r})") from None
     return generation
 
 

@@ -164,9 +164,10 @@ def _made(function: Any, arguments: Any) -> Any:
 def _view(storage: Storage, offset: int, shape: tuple[int, ...], stride: tuple[int, ...]) -> View:
     if not all(isinstance(number, int) and number >= 0 for number in (offset, *shape, *stride)):
         raise ValueError("a tensor's shape isn't one")
-    if len(shape) != len(stride) or prod(shape) > storage.size:
+    if len(shape) != len(stride) or len(shape) > 8 or prod(shape) > storage.size:
         raise ValueError(f"a tensor of shape {shape} isn't in its storage of {storage.size} elements")
-    if offset + sum((n - 1) * step for n, step in zip(shape, stride, strict=True) if n) >= max(storage.size, 1):
+    last = offset + sum((n - 1) * step for n, step in zip(shape, stride, strict=True))
+    if prod(shape) and last >= storage.size:
         raise ValueError(f"a tensor of shape {shape} goes beyond its storage of {storage.size} elements")
     return View(storage, offset, shape, stride)
 
@@ -178,9 +179,9 @@ def _storages(file: io.BytesIO, keys: Any, wanted: dict[str, Storage]) -> Iterat
     for key in keys:
         storage = wanted[key]
         dtype, code = STORAGES[storage.kind]
-        count, size = int.from_bytes(file.read(8), "little"), storage.size * SIZES[dtype]
-        data = file.read(size)
-        if count != storage.size or len(data) != size:
+        size = storage.size * SIZES[dtype]
+        count, data = file.read(8), file.read(min(size, file.getbuffer().nbytes))
+        if len(data) != size or count != storage.size.to_bytes(8, "little"):
             raise ValueError(f"storage {key!r:.100} should have {storage.size} elements: the file is damaged")
         yield key, array(code, data)
 
