@@ -72,7 +72,10 @@ def checked(manifest: Any, where: str) -> dict[str, Any]:
         right = [shard["size"] for shard in shards] == sizes
         right = right and all(len(s["sha256"]) == 64 and s["sha256"].isalnum() and s["path"] for s in shards)
         right = right and isinstance(manifest["name"], str) and bool(manifest["name"])
-        right = right and not any("/" in name for name in (manifest["name"], *(shard["path"] for shard in shards)))
+        right = right and not any({*"/\\"} & {*name} for name in (manifest["name"], *(s["path"] for s in shards)))
+        for file in manifest.get("files", []):
+            inside = 0 <= file["offset"] <= file["offset"] + file["size"] <= manifest["size"]
+            right = right and isinstance(file["name"], str) and inside
     except (KeyError, TypeError, ValueError, AttributeError):
         right = False
     if not right:

@@ -9,7 +9,7 @@ from typing import Any
 from ..errors import Error
 from . import MODULE, Folder, check_range, checked, parts
 
-MODEL_FILES = (".gguf", ".safetensors", ".json", ".jinja")
+MODEL_FILES = (".gguf", ".safetensors", ".json", ".jinja", "vocab.txt")
 
 
 class FileSource:
