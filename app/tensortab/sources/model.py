@@ -12,9 +12,21 @@ from ..errors import Error
 from . import Folder
 from .hub import HUB, ID, UrlSource, open_hub
 
-# Models by name, the first is the default: the task, the PyPI package that has it and the file or folder in it (and its
-# format, where build.py must convert that), where it comes from, licence, bytes to download and bytes on the GPU.
+# Models by name, a task's first is its default: task, PyPI package and the file or folder in it (and its format, where
+# build.py must convert that), where it comes from, licence, bytes to download and bytes on the GPU.
 CATALOGUE = Path(__file__).parents[1] / "catalogue.json"
+
+
+def catalogue() -> dict[str, dict[str, Any]]:
+    return json.loads(CATALOGUE.read_text(encoding="utf-8"))
+
+
+def default(task: str) -> str:
+    """The model that a task uses unless it is told another. Raises Error("bad_request") if it has none."""
+    for name, about in catalogue().items():
+        if about["task"] == task:
+            return name
+    raise Error("bad_request", f"There is no default model for {task}: give one.")
 
 
 async def find(model: Any, on_progress: Callable[[int, int], None], hub: str = HUB) -> Any:
@@ -65,11 +77,11 @@ async def _file(item: Any) -> Any:
 
 def _packaged(model: str) -> str:
     """The path of a model of the catalogue in its package."""
-    catalogue = json.loads(CATALOGUE.read_text(encoding="utf-8"))
-    if model not in catalogue:
-        names = ", ".join(catalogue)
+    models = catalogue()
+    if model not in models:
+        names = ", ".join(models)
         raise Error("bad_file", f"There is no model {model!r}: give a path, a Hugging Face id (org/name) or {names}.")
-    about = catalogue[model]
+    about = models[model]
     if "format" in about:
         build = f"python build.py pack {model}"
         raise Error("bad_file", f"{model} must be converted: {build}, then open the folder dist/models/{model}")
