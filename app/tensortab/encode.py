@@ -11,13 +11,17 @@ from .dtype import f32, u32
 from .errors import Error
 from .formats import Checkpoint, open_checkpoint
 from .jit import hardware
-from .sources.model import find
+from .sources.model import default, find
 from .tensor import Tensor
 from .tokenizer import load_tokenizer
 from .weights import Weights
 
 LENGTHS = (16, 32, 48, 64, 96, 128, 192, 256, 320, 384, 448, 512)  # tokens a row; longer ones in steps of the last
 BATCH = 4096  # tokens in a batch at most, with the padding
+# the class in a model's file that does a task
+HEADS = {
+    "feature-extraction": "Model", "fill-mask": "ForMaskedLM", "text-classification": "ForSequenceClassification",
+}  # fmt: skip
 Text = str | tuple[str, str]  # or a pair
 
 
@@ -54,14 +58,15 @@ class Encoder:
 
     @classmethod
     async def open(
-        cls, model: Any, head: str, device: Device | None, context: int | None, on_progress: Callable
+        cls, task: str, model: Any, device: Device | None, context: int | None, on_progress: Callable
     ) -> "Encoder":
-        """head: the class in the model's file ("Model", "ForMaskedLM" ...); the rest as in tasks/__init__.py."""
+        """A model for one of HEADS, with its weights; the arguments are pipeline's."""
         device = device or await choose()
+        model = default(task) if model is None else model
         source = await find(model, lambda done, total: on_progress("download", done, total))
         checkpoint = await open_checkpoint(source)
         sentence = await checkpoint.json("sentence_bert_config.json")
-        encoder = cls(str(getattr(source, "name", model)), checkpoint, device, head)
+        encoder = cls(str(getattr(source, "name", model)), checkpoint, device, HEADS[task])
         limits = checkpoint.tokenizer_config.get("model_max_length"), sentence.get("max_seq_length"), context
         for limit in limits:
             if isinstance(limit, int | float) and 2 < limit < encoder.max_length:

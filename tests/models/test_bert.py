@@ -28,9 +28,11 @@ def adapter(adapter: Device) -> Device:
     return adapter
 
 
-def opened(folder: Path, device: Device | None = None, head: str = "Model", kind: str = "bert", **more: Any) -> Encoder:
+def opened(
+    folder: Path, device: Device | None = None, task: str = "feature-extraction", kind: str = "bert", **more: Any
+) -> Encoder:
     folder = write(folder, kind, **more)
-    return asyncio.run(Encoder.open(str(folder), head, device, None, lambda *_: None))
+    return asyncio.run(Encoder.open(task, folder, device, None, lambda *_: None))
 
 
 def values(run: Jit, *args: Tensor) -> np.ndarray:
@@ -71,7 +73,7 @@ def test_a_batch_with_padding(adapter, tmp_path, kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_heads(adapter, tmp_path, kind):
-    encoder = opened(tmp_path, head="ForMaskedLM", kind=kind)
+    encoder = opened(tmp_path, task="fill-mask", kind=kind)
     (batch,) = encoder.batches(GOLD["texts"][:1])
     place = batch.tokens[0].index(encoder.tokenizer.mask)
     got = values(
@@ -80,7 +82,7 @@ def test_heads(adapter, tmp_path, kind):
     )  # fmt: skip
     assert relative(got, ARRAYS[f"{kind}.mask"]) < TOLERANCES["f32"]
     encoder.free()
-    encoder = opened(tmp_path, head="ForSequenceClassification", kind=kind)
+    encoder = opened(tmp_path, task="text-classification", kind=kind)
     (batch,) = encoder.batches(GOLD["texts"])
     run = jit(lambda *given: encoder.model.logits(encoder.model.hidden(*given)[:, 0]))
     got = values(run, batch.ids, batch.types, batch.lengths)
@@ -112,7 +114,7 @@ def test_old_names_of_norms(software, tmp_path):
     for new, old in ((b"LayerNorm.weight", b"LayerNorm.gamma"), (b"LayerNorm.bias", b"LayerNorm.beta")):
         header = header.replace(new, old)
     file.write_bytes(len(header).to_bytes(8, "little") + header + raw[8 + size :])
-    encoder = asyncio.run(Encoder.open(str(tmp_path), "Model", None, None, lambda *_: None))
+    encoder = asyncio.run(Encoder.open("feature-extraction", tmp_path, None, None, lambda *_: None))
     assert np.array_equal(values(jit(encoder.model.hidden), batch.ids, batch.types, batch.lengths), want)
     encoder.free()
 
@@ -177,6 +179,6 @@ def test_what_is_no_bert_is_refused(software, tmp_path, change, message):
     (tmp_path / "config.json").write_text(json.dumps(config))
     before = software.counters()["bytes"]
     with pytest.raises(Error, match=message) as caught:
-        asyncio.run(Encoder.open(str(tmp_path), "ForMaskedLM", None, None, lambda *_: None))
+        asyncio.run(Encoder.open("fill-mask", tmp_path, None, None, lambda *_: None))
     assert caught.value.code == "bad_file"
     assert software.counters()["bytes"] == before

@@ -13,6 +13,8 @@ import tensortab as tt
 from tensortab import device as devices
 from tensortab.device.cpu import CPUDevice
 
+from building.models import model
+from building.steps import alone
 from tests.kernels.conftest import device as native
 from tests.models.test_llama import relative
 from tests.recipe_text import GOLDEN, write
@@ -171,7 +173,25 @@ def test_calls_at_once(device, tmp_path):
     pipe.free()
 
 
+@pytest.mark.parametrize(("name", "pairs"), [("cpu", 6), ("wgpu", 2)])  # lavapipe takes its time
+def test_all_minilm(name, pairs):
+    """Similarities of sentences with the real weights, and a text that is cut, against sentence-transformers."""
+    with alone():
+        folder = model("all-MiniLM-L6-v2")
+    device = CPUDevice() if name == "cpu" else native(name)
+    pipe = asyncio.run(tt.pipeline("feature-extraction", model=folder, device=device))
+    golden = GOLD["minilm"]
+    vectors = np.array(ask(pipe, [text for pair in golden["sentences"][:pairs] for text in pair]))
+    assert vectors.shape == (2 * pairs, pipe.dimensions) == (2 * pairs, 384)
+    np.testing.assert_allclose((vectors[::2] * vectors[1::2]).sum(1), golden["similarities"][:pairs], atol=2e-6)
+    np.testing.assert_allclose(vectors[0], golden["vector"], atol=2e-6)
+    if name == "cpu":
+        (vector,) = np.array(ask(pipe, golden["long"]))
+        assert vector @ vectors[0] == pytest.approx(golden["long similarity"], abs=2e-6)
+    pipe.free()
+
+
 def test_tasks_without_a_model_of_their_own(device):
     for task in ("fill-mask", "text-classification"):
-        with pytest.raises(tt.Error, match="name one"):
+        with pytest.raises(tt.Error, match="no default model"):
             asyncio.run(tt.pipeline(task))

@@ -13,7 +13,6 @@ from ..jit import jit
 from ..tensor import Tensor
 from . import Progress
 
-DEFAULT = "all-MiniLM-L6-v2"
 # the share of each of a text's n tokens in its vector, by sentence-transformers' names
 POOLINGS: dict[str, Callable[[int], list[float]]] = {
     "mean": lambda n: [1 / n] * n,
@@ -26,7 +25,7 @@ OLD = {"cls_token": "cls", "mean_tokens": "mean", "weightedmean_tokens": "weight
 
 
 async def create(model: Any, device: Any, context: int | None, on_progress: Progress) -> "FeatureExtraction":
-    encoder = await Encoder.open(DEFAULT if model is None else model, "Model", device, context, on_progress)
+    encoder = await Encoder.open("feature-extraction", model, device, context, on_progress)
     try:
         return FeatureExtraction(encoder, *await sentence_model(encoder.checkpoint))
     except BaseException:

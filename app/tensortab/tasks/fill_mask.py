@@ -13,9 +13,7 @@ from . import Progress
 
 
 async def create(model: Any, device: Any, context: int | None, on_progress: Progress) -> "FillMask":
-    if model is None:
-        raise Error("bad_request", "fill-mask has no model of its own: name one (BERT or DistilBERT).")
-    return FillMask(await Encoder.open(model, "ForMaskedLM", device, context, on_progress))
+    return FillMask(await Encoder.open("fill-mask", model, device, context, on_progress))
 
 
 class FillMask:

@@ -4,17 +4,13 @@ from array import array
 from typing import Any
 
 from ..encode import Encoder, Text
-from ..errors import Error
 from ..jit import jit
 from ..tensor import Tensor
 from . import Progress
 
 
 async def create(model: Any, device: Any, context: int | None, on_progress: Progress) -> "TextClassification":
-    if model is None:
-        raise Error("bad_request", "text-classification has no model of its own: name one (BERT or DistilBERT).")
-    head = "ForSequenceClassification"
-    return TextClassification(await Encoder.open(model, head, device, context, on_progress))
+    return TextClassification(await Encoder.open("text-classification", model, device, context, on_progress))
 
 
 class TextClassification:
