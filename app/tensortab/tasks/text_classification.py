@@ -20,8 +20,9 @@ class TextClassification:
         self.encoder, self.name = encoder, encoder.name
         config = encoder.config
         count = sum(weight.shape[0] for weight in encoder.model.classifier.weights)
-        labels = config.get("id2label") or {}
-        self.labels = [str(labels.get(str(n), f"LABEL_{n}")) for n in range(count)]
+        names = config.get("id2label")
+        names = names if isinstance(names, dict) else {}
+        self.labels = [str(names.get(str(n), f"LABEL_{n}")) for n in range(count)]
         kind = config.get("problem_type")
         self.scores = Tensor.softmax
         if kind == "multi_label_classification" or (kind != "regression" and count == 1):
