@@ -1,4 +1,8 @@
-"""Encoders of texts: whole texts go through a model in batches of few shapes, and the results come in their order."""
+"""Encoders of texts: whole texts go through a model in batches of few shapes.
+
+The model's file has `class Model` with size (numbers in a vector), length (positions) and hidden(ids, types, lengths) ->
+Tensor [N, T, C]; the tasks' other classes (HEADS) are Models with logits(rows of that) -> Tensor [..., outputs].
+"""
 
 from array import array
 from collections.abc import Callable, Iterator, Sequence
