@@ -1,7 +1,7 @@
 """Encoders of texts: whole texts go through a model in batches of few shapes.
 
-The model's file has `class Model` with size (numbers in a vector), length (positions) and hidden(ids, types, lengths) ->
-Tensor [N, T, C]; the tasks' other classes (HEADS) are Models with logits(rows of that) -> Tensor [..., outputs].
+The model's file has `class Model` with size (numbers in a vector), length (positions that it has) and
+hidden(ids, types, lengths) -> Tensor [N, T, C]; other tasks' classes (HEADS) are Models with logits(rows of that) too.
 """
 
 from array import array
