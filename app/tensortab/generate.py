@@ -147,7 +147,7 @@ class Generator:
 
     async def declare(self) -> None:
         """What plans need beside weights: the table of rotations."""
-        self._write(self.rope, 0, await self.model.rotary.table(self.kv.context))
+        self._write(self.rope, 0, await self.model.rotary.table(self.context, self.kv.context))
 
     def _plan(self, name: str) -> Program:
         """ "decode", "logprobs" (decode that keeps them), those with "_long" (from position self.long on), or a number

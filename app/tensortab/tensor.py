@@ -271,6 +271,10 @@ class Tensor:
         """x / sqrt(mean(x^2) + eps) * weight over the last axis (arXiv:1910.07467)."""
         return Tensor.apply("rms_norm", self, weight, eps=eps)
 
+    def head_norm(self, weight: "Tensor", heads: int, kv_heads: int, eps: float) -> "Tensor":
+        """An RMS norm of each head of q and of k in qkv [T, (H + 2G) * D]; weight [2 D]: gains of q, then of k."""
+        return Tensor.apply("head_norm", self, weight, heads=heads, kv_heads=kv_heads, eps=eps)
+
     def layer_norm(self, weight: "Tensor", bias: "Tensor", eps: float) -> "Tensor":
         """(x - mean) / sqrt(variance + eps) * weight + bias over the last axis (arXiv:1607.06450)."""
         return Tensor.apply("layer_norm", self, weight, bias, eps=eps)
