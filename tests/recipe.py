@@ -72,7 +72,7 @@ def write_gguf(file: Path, config: dict, tensors: dict[str, np.ndarray]) -> Path
         if kind == "gpt2" and "c_" in name and value.ndim == 2:
             value = value.T
         value = np.ascontiguousarray(value, np.float16 if value.ndim > 1 else np.float32)
-        writer.add_tensor(names.get_name(name, (".weight", ".bias")) + name[name.rindex(".") :], value)
+        writer.add_tensor(names.get_name(name, (".weight", ".bias")), value)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
