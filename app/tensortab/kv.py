@@ -27,11 +27,12 @@ class CacheShape:
     @staticmethod
     def of(config: dict[str, Any]) -> "CacheShape":
         """By a config with the keys of Llama's. A text ends where a sliding window would begin to forget."""
-        sizes = ("num_hidden_layers", "num_key_value_heads", "head_dim", "max_position_embeddings")
+        sizes = ["num_hidden_layers", "num_key_value_heads", "head_dim", "max_position_embeddings"]
+        if config.get("sliding_window") and config.get("use_sliding_window", True):
+            sizes.append("sliding_window")
         check_config(config, *sizes)
-        layers, kv_heads, head_dim, positions = (config[size] for size in sizes)
-        window = config.get("sliding_window") if config.get("use_sliding_window", True) else None
-        return CacheShape(layers, kv_heads, head_dim, min(positions, window or positions))
+        layers, kv_heads, head_dim, *positions = (config[size] for size in sizes)
+        return CacheShape(layers, kv_heads, head_dim, min(positions))
 
 
 class KVCache:
@@ -84,14 +85,15 @@ class Rotary:
         if config and (config.get("partial_rotary_factor") or 1.0) != 1.0:
             raise Error("bad_file", "Models that rotate a part of each head (partial_rotary_factor) are not supported.")
         self.frequencies = inverse_frequencies(head_dim, config) if config else [0.0] * (head_dim // 2)
-        self.checkpoint = weights.checkpoint if weights else None
-        self.config = config or {}
-        self.scaling = self.config.get("rope_scaling") or {}
+        self.config, self.weights = config or {}, weights
 
     async def table(self, context: int, room: int) -> bytes:
         """cos and sin (f32) of every angle for `room` positions, in two parts, [64 + ceil(room / 64), head_dim / 2, 2]:
         kernels/rope.wgsl multiplies row pos % 64 by row 64 + pos // 64. Texts have at most `context` tokens."""
-        factors, scale = await self._long(context) if self._is_long else (await self._stored("rope_freqs"), 1.0)
+        if rope_type(self.config) in LONGROPE or (self.weights and "rope_factors_long.weight" in self.weights):
+            factors, scale = await self._long(context)
+        else:
+            factors, scale = await self._stored("rope_freqs"), 1.0
         frequencies = self.frequencies
         if factors is not None:
             if len(factors) != len(frequencies) or not all(type(f) in (int, float) and f > 0 for f in factors):
@@ -102,27 +104,22 @@ class Rotary:
         flat += [turn(p * f) for p in range(0, room, 64) for f in frequencies for turn in turns]
         return struct.pack(f"<{len(flat)}f", *flat)
 
-    @property
-    def _is_long(self) -> bool:
-        in_file = self.checkpoint is not None and "rope_factors_long.weight" in self.checkpoint.tensors
-        return in_file or rope_type(self.config) in LONGROPE
-
     async def _long(self, context: int) -> tuple[Any, float]:
         """LongRoPE (arXiv:2402.13753): what each frequency is divided by, in contexts up to that of the training and
         in longer ones; and the scale of cos and sin."""
-        sizes = self.config | {k: v for k, v in self.scaling.items() if k.startswith("original")}
-        check_config(sizes, "max_position_embeddings", "original_max_position_embeddings")
-        original = sizes["original_max_position_embeddings"]
+        scaling = self.config | (self.config.get("rope_scaling") or {})
+        check_config(scaling, "max_position_embeddings", "original_max_position_embeddings")
+        original = scaling["original_max_position_embeddings"]
+        longer = scaling.get("factor") or scaling["max_position_embeddings"] / original
+        scale = scaling.get("attention_factor") or math.sqrt(1 + max(0.0, math.log(longer)) / math.log(original))
         which = "long" if context > original else "short"
-        longer = sizes["max_position_embeddings"] / original
-        scale = math.sqrt(1 + math.log(longer) / math.log(original)) if longer > 1 else 1.0
-        return self.scaling.get(f"{which}_factor") or await self._stored(f"rope_factors_{which}"), scale
+        return scaling.get(f"{which}_factor") or await self._stored(f"rope_factors_{which}") or [], scale
 
     async def _stored(self, name: str) -> list[float] | None:
         """Factors as GGUF has them (Llama 3's scaling, too)."""
-        if self.checkpoint is None or f"{name}.weight" not in self.checkpoint.tensors:
+        if self.weights is None or f"{name}.weight" not in self.weights:
             return None
-        return await read_vector(self.checkpoint.tensor(f"{name}.weight"))
+        return await read_vector(self.weights.checkpoint.tensor(f"{name}.weight"))
 
 
 def rope_type(config: dict[str, Any]) -> str:

@@ -97,6 +97,7 @@ def test_a_config_that_is_not_supported_is_refused(tmp_path: Path) -> None:
     cases = [
         ("no model_type|type 'None'", "mistral", {"model_type": None}),
         ("type '../llama'", "mistral", {"model_type": "../llama"}),
+        ("type '__init__'", "mistral", {"model_type": "__init__"}),
         ("type 'kv'", "mistral", {"model_type": "kv"}),
         ("hidden_act 'relu' is not supported", "mistral", {"hidden_act": "relu"}),
         ("no rms_norm_eps", "qwen2", {"rms_norm_eps": None}),
@@ -104,6 +105,7 @@ def test_a_config_that_is_not_supported_is_refused(tmp_path: Path) -> None:
         ("num_attention_heads is '4'", "gemma", {"num_attention_heads": "4", "head_dim": 256}),
         ("partial_rotary_factor", "phi3", {"partial_rotary_factor": 0.75}),
         ("rope_scaling 'yarn'", "qwen2", {"rope_scaling": {"rope_type": "yarn", "factor": 4.0}}),
+        ("sliding_window is '64'", "mistral", {"sliding_window": "64"}),
         ("no factor", "qwen2", {"rope_scaling": {"rope_type": "linear"}}),
         ("Factors of rotation", "phi3_long", {"rope_scaling": {"rope_type": "su", "long_factor": [1, 2]}}),
         ("activation_function 'relu'", "gpt2", {"activation_function": "relu"}),
