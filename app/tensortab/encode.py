@@ -7,9 +7,9 @@ hidden(ids, types, lengths) -> Tensor [N, T, C]; other tasks' classes (HEADS) ar
 from array import array
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from typing import Any
 
+from . import models
 from .device import Device, choose
 from .dtype import f32, u32
 from .errors import Error
@@ -53,7 +53,7 @@ class Encoder:
         self.tokenizer = load_tokenizer(checkpoint)
         self.weights = Weights(checkpoint, hardware(device.info).max_binding)
         kind = str(self.config.get("model_type"))
-        architecture = getattr(_file(kind), head, None)
+        architecture = getattr(models.find(kind), head, None)
         self.model: Any
         self.model = architecture(self.config, self.weights) if architecture else None
         if not hasattr(self.model, "length"):
@@ -102,13 +102,6 @@ class Encoder:
     def free(self) -> None:
         """Gives the GPU's memory back."""
         self.weights.free()
-
-
-def _file(kind: str) -> Any:
-    try:
-        return import_module(f".models.{kind}", __package__) if kind.isidentifier() else None
-    except ModuleNotFoundError:
-        return None
 
 
 def _up(length: int) -> int:

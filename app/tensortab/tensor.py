@@ -264,13 +264,18 @@ class Tensor:
 
     # kernels
 
-    def silu_gate(self) -> "Tensor":
-        """[..., 2n] -> [..., n]: silu(first half) * second half (SwiGLU, arXiv:2002.05202)."""
-        return Tensor.apply("silu_gate", self)
+    def gate(self, activation: str = "silu") -> "Tensor":
+        """[..., 2n] -> [..., n]: activation(first half) * second half, by the activation's op: SwiGLU with "silu",
+        GeGLU with "gelu_new" (arXiv:2002.05202)."""
+        return Tensor.apply("gate", self, activation=activation)
 
     def rms_norm(self, weight: "Tensor", eps: float) -> "Tensor":
         """x / sqrt(mean(x^2) + eps) * weight over the last axis (arXiv:1910.07467)."""
         return Tensor.apply("rms_norm", self, weight, eps=eps)
+
+    def head_norm(self, weight: "Tensor", heads: int, kv_heads: int, eps: float) -> "Tensor":
+        """An RMS norm of each head of q and of k in qkv [T, (H + 2G) * D]; weight [2 D]: gains of q, then of k."""
+        return Tensor.apply("head_norm", self, weight, heads=heads, kv_heads=kv_heads, eps=eps)
 
     def layer_norm(self, weight: "Tensor", bias: "Tensor", eps: float) -> "Tensor":
         """(x - mean) / sqrt(variance + eps) * weight + bias over the last axis (arXiv:1607.06450)."""

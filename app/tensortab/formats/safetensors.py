@@ -130,6 +130,7 @@ def _complete(config: dict[str, Any], tensors: dict[str, TensorInfo]) -> dict[st
     rope = config.get("rope_parameters")  # transformers 5 has rope_theta and rope_scaling in here
     if isinstance(rope, dict):
         config.setdefault("rope_theta", rope.get("rope_theta"))
+        config.setdefault("partial_rotary_factor", rope.get("partial_rotary_factor"))
         if rope.get("rope_type", "default") != "default":
             config.setdefault("rope_scaling", rope)
     config.setdefault("rope_scaling", None)
