@@ -19,8 +19,9 @@ ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "app")]
 
 from bench import serve, visits  # noqa: E402
+from building.models import MODEL, model  # noqa: E402
 from building.steps import CACHE, DIST, alone, anew, digest, once  # noqa: E402
-from building.tools import BENCH, MODEL, default_model, npm_packages  # noqa: E402
+from building.tools import BENCH, npm_packages  # noqa: E402
 from tests.browser import Chromium  # noqa: E402
 
 SITE, PEERS, ONNX = CACHE / "bench/site", CACHE / "bench/npm", CACHE / "bench/onnx"
@@ -46,7 +47,7 @@ def link(source: Path, target: Path) -> None:
 
 def onnx_files() -> Path:
     """The default model for the peers that need ONNX."""
-    gguf = default_model()
+    gguf = model(MODEL)
 
     def make() -> None:
         from bench.export_onnx import export
@@ -66,7 +67,7 @@ def build(peers: bool = True) -> None:
     files |= {name: ROOT / "bench" / name for name in ("engine.py", "shapes.py", "serve.py")}
     files["reference.json"] = ROOT / "tests/golden/smollm2.json"
     commit = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=ROOT, text=True, capture_output=True).stdout
-    about = {"versions": {"tensortab": commit.strip()}, "model": {"file": default_model().name}}
+    about = {"versions": {"tensortab": commit.strip()}, "model": {"file": model(MODEL).name}}
     if peers:
         from bench.export_onnx import ROUNDED
 

@@ -2,15 +2,22 @@
 
 from collections.abc import Callable
 
+from .errors import Error
 from .tensor import Tensor, filter_order
 from .weights import Weights
 
+
+class _Activations(dict[str, Callable[[Tensor], Tensor]]):
+    def __missing__(self, name: str) -> Callable[[Tensor], Tensor]:
+        raise Error("bad_file", f"The activation {name!r} is not supported yet: take a model with {', '.join(self)}.")
+
+
 # by the names of configurations (hidden_act, activation_function)
-ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+ACTIVATIONS = _Activations({
     "gelu": Tensor.gelu, "gelu_new": Tensor.gelu_new, "gelu_pytorch_tanh": Tensor.gelu_new,
     "quick_gelu": Tensor.quick_gelu, "relu": Tensor.relu, "silu": Tensor.silu, "swish": Tensor.silu,
     "relu6": lambda x: x.maximum(0.0).minimum(6.0), "tanh": Tensor.tanh,
-}  # fmt: skip
+})  # fmt: skip
 
 
 class Linear:
@@ -100,6 +107,17 @@ class Embedding:
 
     def __call__(self, tokens: Tensor, state: Tensor, rows: int) -> Tensor:
         return Tensor.apply("embedding", tokens, state, *self.weights, rows=rows)
+
+
+class PositionEmbedding:
+    """Learned positions: rows of a table [positions, C] for the current position and those after it: [T, C]. Position
+    0 has row `first`."""
+
+    def __init__(self, weights: Weights, name: str, first: int = 0) -> None:
+        self.weights, self.first = weights.matrix(f"{name}.weight"), first
+
+    def __call__(self, state: Tensor, rows: int) -> Tensor:
+        return Tensor.apply("embedding", state, state, *self.weights, rows=rows, first=self.first)
 
 
 class LayerNorm:

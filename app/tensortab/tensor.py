@@ -140,6 +140,8 @@ class Tensor:
             shape = tuple(math.prod(self.shape) // known if n == -1 else n for n in shape)
         if math.prod(shape) != math.prod(self.shape):
             raise ShapeError(f"reshape: {list(self.shape)} has not as many elements as {list(shape)}")
+        if shape == self.shape:
+            return self
         dense = self if self.strides == contiguous_strides(self.shape) else self.contiguous()
         return dense._view(shape, contiguous_strides(shape))
 
@@ -270,9 +272,10 @@ class Tensor:
 
     # kernels
 
-    def silu_gate(self) -> "Tensor":
-        """[..., 2n] -> [..., n]: silu(first half) * second half (SwiGLU, arXiv:2002.05202)."""
-        return Tensor.apply("silu_gate", self)
+    def gate(self, activation: str = "silu") -> "Tensor":
+        """[..., 2n] -> [..., n]: activation(first half) * second half, by the activation's op: SwiGLU with "silu",
+        GeGLU with "gelu_new" (arXiv:2002.05202)."""
+        return Tensor.apply("gate", self, activation=activation)
 
     def rms_norm(self, weight: "Tensor", eps: float) -> "Tensor":
         """x / sqrt(mean(x^2) + eps) * weight over the last axis (arXiv:1910.07467)."""
@@ -282,6 +285,10 @@ class Tensor:
         """x / |x| over the last axis."""
         squares = Tensor.apply("sum", self * self)
         return self / squares.reshape(*squares.shape, 1).sqrt()
+
+    def head_norm(self, weight: "Tensor", heads: int, kv_heads: int, eps: float) -> "Tensor":
+        """An RMS norm of each head of q and of k in qkv [T, (H + 2G) * D]; weight [2 D]: gains of q, then of k."""
+        return Tensor.apply("head_norm", self, weight, heads=heads, kv_heads=kv_heads, eps=eps)
 
     def layer_norm(self, weight: "Tensor", bias: "Tensor", eps: float) -> "Tensor":
         """(x - mean) / sqrt(variance + eps) * weight + bias over the last axis (arXiv:1607.06450)."""

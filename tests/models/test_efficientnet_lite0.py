@@ -9,6 +9,9 @@ import pytest
 import tensortab as tt
 from tensortab.device import Device
 
+from building.models import model
+from building.steps import alone
+
 GOLDEN = np.load(Path(__file__).parents[1] / "golden" / "vision_lite0.npz")
 SEEN = {"chelsea": "cat", "coffee": "espresso", "astronaut": "helmet"}
 
@@ -18,9 +21,12 @@ def softmax(logits: np.ndarray) -> np.ndarray:
     return scores / scores.sum()
 
 
-def test_photographs(dist: Path, software: Device) -> None:
+def test_photographs(software: Device) -> None:
+    with alone():
+        folder = model("efficientnet-lite0")
+
     async def run() -> None:
-        pipe = await tt.pipeline("image-classification", model=str(dist / "models" / "efficientnet-lite0"))
+        pipe = await tt.pipeline("image-classification", model=folder)
         for name, thing in SEEN.items():
             result = await pipe(GOLDEN[name], top_k=5)
             scores = softmax(GOLDEN[f"{name}.logits"].astype(np.float64))

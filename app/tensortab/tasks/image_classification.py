@@ -7,12 +7,9 @@ from ..errors import Error
 from ..vision import Vision
 from . import Progress
 
-DEFAULT = "efficientnet-lite0"
-
 
 async def create(model: Any, device: Any, context: int | None, on_progress: Progress) -> "ImageClassification":
-    model = DEFAULT if model is None else model
-    return ImageClassification(await Vision.open(model, device, "ForImageClassification", "logits", on_progress))
+    return ImageClassification(await Vision.open("image-classification", model, device, on_progress))
 
 
 class ImageClassification:

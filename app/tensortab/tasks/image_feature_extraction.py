@@ -8,12 +8,9 @@ from ..errors import Error
 from ..vision import Texts, Vision
 from . import Progress
 
-DEFAULT = "openai/clip-vit-base-patch32"
-
 
 async def create(model: Any, device: Any, context: int | None, on_progress: Progress) -> "ImageFeatureExtraction":
-    model = DEFAULT if model is None else model
-    vision = await Vision.open(model, device, "Model", "embed_image", on_progress)
+    vision = await Vision.open("image-feature-extraction", model, device, on_progress)
     try:
         return ImageFeatureExtraction(vision, Texts(vision) if hasattr(vision.model, "embed_text") else None)
     except BaseException:

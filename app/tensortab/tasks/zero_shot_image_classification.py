@@ -9,12 +9,9 @@ from ..vision import Texts, Vision
 from . import Progress
 from .image_classification import ranked
 
-DEFAULT = "openai/clip-vit-base-patch32"
-
 
 async def create(model: Any, device: Any, context: int | None, on_progress: Progress) -> "ZeroShotImageClassification":
-    model = DEFAULT if model is None else model
-    vision = await Vision.open(model, device, "Model", "embed_image", on_progress)
+    vision = await Vision.open("zero-shot-image-classification", model, device, on_progress)
     try:
         texts = Texts(vision)
         (scale,) = await vision.model.logit_scale.tolist()
