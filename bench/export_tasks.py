@@ -7,6 +7,7 @@ outputs are f32 in both, Whisper's cache is of the weights' type.
 
 import asyncio
 import json
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,14 @@ import onnx
 from onnx import TensorProto, helper
 from tensortab.formats import Checkpoint, open_checkpoint
 from tensortab.sources import Source
+from tensortab.sources.file import ShardSource, open_folder
 
+from bench import random_clip
 from bench.export_onnx import Graph
 
+NAMES = ("all-MiniLM-L6-v2", "whisper-tiny.en", "efficientnet-lite0")  # and bench/random_clip.py's
 FLOATS = {"fp32": np.dtype(np.float32), "fp16": np.dtype(np.float16)}
-NAMES = {"fp32": "", "fp16": "_fp16"}  # what Transformers.js puts behind a file's name
+SUFFIX = {"fp32": "", "fp16": "_fp16"}  # what Transformers.js puts behind a file's name
 MASKED = -1e4  # added to scores that do not count; f16 can hold it
 INT64, FLOAT = TensorProto.INT64, TensorProto.FLOAT
 
@@ -322,4 +326,16 @@ def export(files: Mapping[str, Source], folder: Path, dtypes: tuple[str, ...] = 
             (folder / name).write_text(json.dumps(content))
     for dtype in dtypes:
         for part, model in MODELS[kind](checkpoint, FLOATS[dtype]).items():
-            onnx.save(model, folder / "onnx" / f"{part}{NAMES[dtype]}.onnx")
+            onnx.save(model, folder / "onnx" / f"{part}{SUFFIX[dtype]}.onnx")
+
+
+def make(models: Path, folder: Path) -> None:
+    """All of them, from a site's models/ (shards), and CLIP with random weights, which TensorTab gets from here too."""
+    for name in NAMES:
+        export(ShardSource(models / name).files, folder / name)
+    random_clip.make(folder / random_clip.NAME)
+    export(open_folder(folder / random_clip.NAME), folder / random_clip.NAME)
+
+
+if __name__ == "__main__":  # on another machine, where the site came without them
+    make(*map(Path, sys.argv[1:]))

@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 ROOT = Path(__file__).parents[1]
@@ -24,7 +25,8 @@ from building.steps import CACHE, DIST, alone, anew, digest, once  # noqa: E402
 from building.tools import BENCH, npm_packages  # noqa: E402
 from tests.browser import Chromium  # noqa: E402
 
-SITE, PEERS, ONNX = CACHE / "bench/site", CACHE / "bench/npm", CACHE / "bench/onnx"
+SITE, PEERS, ONNX, TASKS = (CACHE / "bench" / name for name in ("site", "npm", "onnx", "tasks"))
+IMAGES = sorted((ROOT / "docs/screenshots").glob("*.png"))  # what there is
 # site path <- path in node_modules
 PACKAGES = {
     "peers/transformers.min.js": "@huggingface/transformers/dist/transformers.min.js",
@@ -33,6 +35,13 @@ PACKAGES = {
     "peers/wllama.js": "@wllama/wllama/esm/index.min.js",
     "peers/wllama.wasm": "@wllama/wllama/esm/wasm/wllama.wasm",
 }
+TEXT = """
+The kernel is a small program that the graphics card runs many thousand times at once. Each copy works on one number,
+or on a few, and none of them waits for another. In the morning we wrote a list of all the steps that a model takes
+from the first word to the last. By noon it was clear that most of the time went into moving numbers from one place to
+the other, and not into the arithmetic. So we put the steps together that belong together, and measured again after
+every change. What was left in the evening fitted on a single page, and it was more than ten times as fast as before.
+"""
 ABOUT = ("@huggingface/transformers", "onnxruntime-web", "@wllama/wllama")
 
 
@@ -59,15 +68,43 @@ def onnx_files() -> Path:
     return ONNX / MODEL
 
 
+def task_files() -> Path:
+    """The models of the other tasks for Transformers.js."""
+    from bench import export_tasks
+
+    scripts = [ROOT / "bench" / name for name in ("export_onnx.py", "export_tasks.py", "random_clip.py")]
+    manifests = [DIST / "models" / name / "manifest.json" for name in export_tasks.NAMES]
+    key = digest(*scripts, *manifests)
+    once(TASKS / "stamp", key, "ONNX files of the other tasks", lambda: export_tasks.make(DIST / "models", anew(TASKS)))
+    return TASKS
+
+
+def speech() -> bytes:
+    """Half a minute of English, mono f32 samples at 16 kHz; nothing where espeak-ng is missing."""
+    if not shutil.which("espeak-ng"):
+        return b""
+    import numpy as np
+
+    said = subprocess.run(
+        ["espeak-ng", "-v", "en-us", "-s", "190", "--stdout", TEXT], capture_output=True, check=True
+    ).stdout
+    rate = int.from_bytes(said[24:28], "little")
+    samples = np.frombuffer(said[44:], np.int16) / 32768
+    at = np.arange(0, 30, 1 / 16000) * rate
+    return np.interp(at, np.arange(len(samples)), samples).astype(np.float32).tobytes()
+
+
 def build(peers: bool = True) -> None:
     """The folder; without the peers it has TensorTab alone."""
     anew(SITE)
     files = {f"tensortab/{file.relative_to(DIST)}": file for file in DIST.rglob("*") if file.is_file()}
     files.update({file.name: file for file in (ROOT / "bench/page").iterdir()})
-    files |= {name: ROOT / "bench" / name for name in ("engine.py", "shapes.py", "serve.py")}
+    files |= {name: ROOT / "bench" / name for name in ("engine.py", "tasks.py", "shapes.py", "serve.py")}
     files["reference.json"] = ROOT / "tests/golden/smollm2.json"
+    files |= {f"images/{file.name}": file for file in IMAGES}
     commit = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=ROOT, text=True, capture_output=True).stdout
-    about = {"versions": {"tensortab": commit.strip()}, "model": {"file": model(MODEL).name}}
+    about: dict[str, Any] = {"versions": {"tensortab": commit.strip()}, "model": {"file": model(MODEL).name}}
+    about |= {"images": [f"images/{file.name}" for file in IMAGES], "speech_s": 30 if (sound := speech()) else 0}
     if peers:
         from bench.export_onnx import ROUNDED
 
@@ -76,11 +113,13 @@ def build(peers: bool = True) -> None:
         files |= {name: modules / path for name, path in PACKAGES.items()}
         onnx = onnx_files()
         files |= {f"models/{MODEL}/{file.relative_to(onnx)}": file for file in onnx.rglob("*") if file.is_file()}
+        files |= {f"models/{file.relative_to(TASKS)}": file for file in task_files().rglob("*/**/*") if file.is_file()}
         about["model"]["onnx"] = ROUNDED
         for name in ABOUT:
             about["versions"][name] = json.loads((modules / name / "package.json").read_text())["version"]
     for name, source in files.items():
         link(source, SITE / name)
+    (SITE / "speech.f32").write_bytes(sound)
     (SITE / "site.json").write_text(json.dumps(about))
 
 
