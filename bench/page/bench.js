@@ -1,6 +1,6 @@
 // Runs every engine in turn, several times, with the same model, prompt and number of tokens; shows the medians as a
 // table and gives everything as JSON, on the page and by POST to /result if asked.
-// Knobs: ?runs=3&tokens=128&prompt=128&engines=tensortab,transformers.js&tasks=SmolLM2,MiniLM&shapes=Phi-3-mini&machine=...&post
+// Knobs: ?runs=3&tokens=128&prompt=128&engines=tensortab,transformers.js&tasks=SmolLM2,MiniLM&inputs=1&shapes=Phi-3-mini&machine=...&post
 
 import { agreement, tasks } from "./tasks.js";
 
@@ -18,6 +18,7 @@ const asked = new URLSearchParams(location.search);
 const number = (name, otherwise) => Number(asked.get(name) ?? otherwise);
 const runs = number("runs", 3), tokens = number("tokens", 128), promptTokens = number("prompt", 128);
 const names = asked.get("engines")?.split(",") ?? Object.keys(ENGINES);
+const inputCount = number("inputs", 2); // of each task
 const shapes = asked.get("shapes")?.split(",") ?? [];
 const WARM_MS = 1500; // a GPU's clock takes about a second of work to rise
 const TIMED_MS = 1500; // how long calls of a task are timed, at least one
@@ -98,7 +99,7 @@ async function compareTask(name, { inputs, ...what }, f16) {
         await alone(engine, { ...what, dtype }, async (loaded, seconds) => {
           row.about = loaded.about;
           row.load_s.push(round(seconds));
-          for (const [input, given] of Object.entries(inputs)) {
+          for (const [input, given] of Object.entries(inputs).slice(0, inputCount)) {
             const { ms, result } = await loaded.measure(given, WARM_MS, TIMED_MS);
             const one = row.inputs[input] ??= { ms: [], calls: 0 };
             one.ms.push(spread(ms).median);

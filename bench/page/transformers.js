@@ -7,7 +7,7 @@ const here = (path) => new URL(path, import.meta.url).href;
 
 env.allowRemoteModels = false;
 env.allowLocalModels = true;
-env.localModelPath = here("models/");
+env.localModelPath = "models/"; // its pipelines find no tokenizer under a whole address
 env.backends.onnx.wasm.wasmPaths = {
   mjs: here("peers/ort-wasm-simd-threaded.asyncify.mjs"),
   wasm: here("peers/ort-wasm-simd-threaded.asyncify.wasm"),
