@@ -87,7 +87,9 @@ class Layers(Graph):
 
 def bert(g: Layers) -> dict[str, onnx.ModelProto]:
     c = g.checkpoint.config
-    ids, mask, types = (g.input(n, INT64, "batch", "tokens") for n in ("input_ids", "attention_mask", "token_type_ids"))
+    ids, mask, types = (
+        g.input(n, INT64, "batch_size", "tokens") for n in ("input_ids", "attention_mask", "token_type_ids")
+    )
     size = g.node("Shape", [ids], "size")
     batch, tokens = (g.node("Slice", [size, g.ints(n), g.ints(n + 1)], f"size.{n}") for n in (0, 1))
     table = {name: g.vector(f"embeddings.{name}_embeddings.weight") for name in ("word", "token_type", "position")}
@@ -111,7 +113,7 @@ def bert(g: Layers) -> dict[str, onnx.ModelProto]:
         x = g.add_norm(mixed, x, f"{layer}.attention.output.LayerNorm", c["layer_norm_eps"])
         inner = g.node("Gelu", [g.linear(x, f"{layer}.intermediate.dense")], f"{layer}.gelu")
         x = g.add_norm(g.linear(inner, f"{layer}.output.dense"), x, f"{layer}.output.LayerNorm", c["layer_norm_eps"])
-    g.output(g.cast(x, "last_hidden_state", FLOAT), FLOAT, "batch", "tokens", c["hidden_size"])
+    g.output(g.cast(x, "last_hidden_state", FLOAT), FLOAT, "batch_size", "tokens", c["hidden_size"])
     return {"model": g.model()}
 
 
@@ -140,7 +142,9 @@ def whisper(checkpoint: Checkpoint, float_type: np.dtype) -> dict[str, onnx.Mode
 
 def whisper_encoder(g: Layers) -> onnx.ModelProto:
     c = g.checkpoint.config
-    x = g.cast(g.input("input_features", FLOAT, "batch", c["num_mel_bins"], 2 * c["max_source_positions"]), "features")
+    x = g.cast(
+        g.input("input_features", FLOAT, "batch_size", c["num_mel_bins"], 2 * c["max_source_positions"]), "features"
+    )
     for n, stride in ((1, 1), (2, 2)):
         name = f"model.encoder.conv{n}"
         inputs = [x, g.vector(f"{name}.weight"), g.vector(f"{name}.bias")]
@@ -154,7 +158,7 @@ def whisper_encoder(g: Layers) -> onnx.ModelProto:
         encoder(g, x, layers, c["encoder_attention_heads"], norms, "fc", "Gelu"), "model.encoder.layer_norm", 1e-5
     )
     x = g.cast(x, "last_hidden_state", FLOAT)
-    g.output(x, FLOAT, "batch", c["max_source_positions"], c["d_model"])
+    g.output(x, FLOAT, "batch_size", c["max_source_positions"], c["d_model"])
     return g.model()
 
 
@@ -162,9 +166,9 @@ def whisper_decoder(g: Layers) -> onnx.ModelProto:
     """Keys and values of the encoder are computed in the first step (use_cache_branch is false) and given back."""
     c = g.checkpoint.config
     heads, hidden, source = c["decoder_attention_heads"], c["d_model"], c["max_source_positions"]
-    shape = ["batch", heads, "past", hidden // heads]
-    ids = g.input("input_ids", INT64, "batch", "tokens")
-    states = g.cast(g.input("encoder_hidden_states", FLOAT, "batch", source, hidden), "states")
+    shape = ["batch_size", heads, "past", hidden // heads]
+    ids = g.input("input_ids", INT64, "batch_size", "tokens")
+    states = g.cast(g.input("encoder_hidden_states", FLOAT, "batch_size", source, hidden), "states")
     names = [
         f"{n}.{which}.{kind}"
         for n in range(c["decoder_layers"])
@@ -221,7 +225,9 @@ def whisper_decoder(g: Layers) -> onnx.ModelProto:
         x = feed_forward(g, x, layer, "final_layer_norm", "fc", "Gelu")
     x = g.norm(x, "model.decoder.layer_norm", 1e-5)
     head = g.constant("head", g.floats("model.decoder.embed_tokens.weight").T.astype(g.float_type))
-    g.output(g.cast(g.node("MatMul", [x, head], "scores"), "logits", FLOAT), FLOAT, "batch", "tokens", c["vocab_size"])
+    g.output(
+        g.cast(g.node("MatMul", [x, head], "scores"), "logits", FLOAT), FLOAT, "batch_size", "tokens", c["vocab_size"]
+    )
     return g.model()
 
 
@@ -229,13 +235,13 @@ def clip(g: Layers) -> dict[str, onnx.ModelProto]:
     """The side of the images."""
     c = g.checkpoint.config["vision_config"]
     hidden, size, patch = c["hidden_size"], c["image_size"], c["patch_size"]
-    pixels = g.cast(g.input("pixel_values", FLOAT, "batch", 3, size, size), "pixels")
+    pixels = g.cast(g.input("pixel_values", FLOAT, "batch_size", 3, size, size), "pixels")
     weight = g.vector("vision_model.embeddings.patch_embedding.weight")
     x = g.node("Conv", [pixels, weight], "patches", strides=[patch, patch])
     x = g.node(
         "Transpose", [g.node("Reshape", [x, g.ints(0, hidden, -1)], "patches.flat")], "patches.rows", perm=[0, 2, 1]
     )
-    batch = g.node("Slice", [g.node("Shape", [pixels], "size"), g.ints(0), g.ints(1)], "batch")
+    batch = g.node("Slice", [g.node("Shape", [pixels], "size"), g.ints(0), g.ints(1)], "batch_size")
     first = g.constant(
         "class", g.floats("vision_model.embeddings.class_embedding").reshape(1, 1, -1).astype(g.float_type)
     )
@@ -249,7 +255,7 @@ def clip(g: Layers) -> dict[str, onnx.ModelProto]:
         g.node("Gather", [x, g.constant("0", np.array(0))], "pooled", axis=1), "vision_model.post_layernorm", 1e-5
     )
     x = g.cast(g.linear(x, "visual_projection"), "image_embeds", FLOAT)
-    g.output(x, FLOAT, "batch", g.checkpoint.config["projection_dim"])
+    g.output(x, FLOAT, "batch_size", g.checkpoint.config["projection_dim"])
     return {"vision_model": g.model()}
 
 
@@ -259,23 +265,17 @@ def efficientnet(g: Layers) -> dict[str, onnx.ModelProto]:
 
     def conv(x: str, name: str, norm: str, stride: int = 1, active: bool = True) -> str:
         w = g.floats(f"{name}.weight")
-        gain, bias, mean, var = (
-            g.floats(f"{norm}.{part}") for part in ("weight", "bias", "running_mean", "running_var")
-        )
+        parts = ("weight", "bias", "running_mean", "running_var")
+        gain, bias, mean, var = (g.floats(f"{norm}.{part}") for part in parts)
         gain = gain / np.sqrt(var + c["batch_norm_eps"])
-        kernel = w.shape[2]
-        before, after = (kernel - stride) // 2, (kernel - stride + 1) // 2  # the odd pixel goes after
         weights = g.constant(f"{name}.folded", (w * gain[:, None, None, None]).astype(g.float_type))
         offset = g.constant(f"{name}.offset", (bias - mean * gain).astype(g.float_type))
-        groups = w.shape[0] if w.shape[1] == 1 and kernel > 1 else 1
-        y = g.node(
-            "Conv", [x, weights, offset], name, strides=[stride] * 2, pads=[before] * 2 + [after] * 2, group=groups
-        )
+        groups = w.shape[0] if w.shape[1] == 1 else 1
+        y = g.node("Conv", [x, weights, offset], name, strides=[stride] * 2, auto_pad="SAME_UPPER", group=groups)
         return g.node("Clip", [y, low, high], f"{name}.relu6") if active else y
 
     low, high = (g.constant(str(value), np.array(value, g.float_type)) for value in (0, 6))
-    size = c["image_size"]
-    x = g.cast(g.input("pixel_values", FLOAT, "batch", c["num_channels"], size, size), "pixels")
+    x = g.cast(g.input("pixel_values", FLOAT, "batch_size", 3, "height", "width"), "pixels")
     x = conv(x, "_conv_stem", "_bn0", 2)
     n = 0
     for repeats, stride, ratio in zip(c["num_block_repeats"], c["strides"], c["expand_ratios"], strict=True):
@@ -289,7 +289,7 @@ def efficientnet(g: Layers) -> dict[str, onnx.ModelProto]:
             n += 1
     x = g.node("GlobalAveragePool", [conv(x, "_conv_head", "_bn1")], "pooled")
     x = g.linear(g.node("Flatten", [x], "flat"), "_fc")
-    g.output(g.cast(x, "logits", FLOAT), FLOAT, "batch", len(c["id2label"]))
+    g.output(g.cast(x, "logits", FLOAT), FLOAT, "batch_size", "labels")
     return {"model": g.model()}
 
 

@@ -125,7 +125,10 @@ def write(page: Path, texts: dict[str, str]) -> None:
 def pages() -> dict[Path, dict[str, str]]:
     """The texts for each page's markers."""
     made = {}
-    for page, results, spread in ((ROOT / "README.md", "bench/results", False), (ROOT / "bench/README.md", "results", True)):
+    for page, results, spread in (
+        (ROOT / "README.md", "bench/results", False),
+        (ROOT / "bench/README.md", "results", True),
+    ):
         texts = {"table": table(spread), "tasks": task_table()}
         made[page] = {name: text.replace("{results}", results) for name, text in texts.items()}
     return made
