@@ -19,6 +19,9 @@ from urllib.parse import quote
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "app")]
 
+import numpy as np  # noqa: E402
+from tests.speech import recording  # noqa: E402
+
 from bench import serve, visits  # noqa: E402
 from building.models import MODEL, model  # noqa: E402
 from building.steps import CACHE, DIST, alone, anew, digest, once  # noqa: E402
@@ -26,7 +29,6 @@ from building.tools import BENCH, npm_packages  # noqa: E402
 from tests.browser import Chromium  # noqa: E402
 
 SITE, PEERS, ONNX, TASKS = (CACHE / "bench" / name for name in ("site", "npm", "onnx", "tasks"))
-IMAGES = sorted((ROOT / "docs/screenshots").glob("*.png"))  # what there is
 # site path <- path in node_modules
 PACKAGES = {
     "peers/transformers.min.js": "@huggingface/transformers/dist/transformers.min.js",
@@ -35,13 +37,6 @@ PACKAGES = {
     "peers/wllama.js": "@wllama/wllama/esm/index.min.js",
     "peers/wllama.wasm": "@wllama/wllama/esm/wasm/wllama.wasm",
 }
-TEXT = """
-The kernel is a small program that the graphics card runs many thousand times at once. Each copy works on one number,
-or on a few, and none of them waits for another. In the morning we wrote a list of all the steps that a model takes
-from the first word to the last. By noon it was clear that most of the time went into moving numbers from one place to
-the other, and not into the arithmetic. So we put the steps together that belong together, and measured again after
-every change. What was left in the evening fitted on a single page, and it was more than ten times as fast as before.
-"""
 ABOUT = ("@huggingface/transformers", "onnxruntime-web", "@wllama/wllama")
 
 
@@ -79,19 +74,17 @@ def task_files() -> Path:
     return TASKS
 
 
-def speech() -> bytes:
-    """Half a minute of English, mono f32 samples at 16 kHz; nothing where espeak-ng is missing."""
-    if not shutil.which("espeak-ng"):
-        return b""
-    import numpy as np
-
-    said = subprocess.run(
-        ["espeak-ng", "-v", "en-us", "-s", "190", "--stdout", TEXT], capture_output=True, check=True
-    ).stdout
-    rate = int.from_bytes(said[24:28], "little")
-    samples = np.frombuffer(said[44:], np.int16) / 32768
-    at = np.arange(0, 30, 1 / 16000) * rate
-    return np.interp(at, np.arange(len(samples)), samples).astype(np.float32).tobytes()
+def given() -> tuple[dict[str, bytes], dict[str, Any]]:
+    """What the other tasks get, as files and as site.json describes them: half a minute of speech (f32 samples at 16
+    kHz), and the photographs of the tests, each pixel four times in a row and a column (RGBA)."""
+    files = {"speech.f32": recording()[: 30 * 16000].tobytes()}
+    images = []
+    for name, rgb in np.load(ROOT / "tests/golden/vision_lite0.npz").items():
+        if "." not in name:
+            pixels = np.pad(rgb, ((0, 0), (0, 0), (0, 1)), constant_values=255).repeat(4, 0).repeat(4, 1)
+            files[f"{name}.rgba"] = pixels.tobytes()
+            images.append({"path": f"{name}.rgba", "width": pixels.shape[1], "height": pixels.shape[0]})
+    return files, {"images": images, "speech": "speech.f32"}
 
 
 def build(peers: bool = True) -> None:
@@ -101,10 +94,10 @@ def build(peers: bool = True) -> None:
     files.update({file.name: file for file in (ROOT / "bench/page").iterdir()})
     files |= {name: ROOT / "bench" / name for name in ("engine.py", "tasks.py", "shapes.py", "serve.py")}
     files["reference.json"] = ROOT / "tests/golden/smollm2.json"
-    files |= {f"images/{file.name}": file for file in IMAGES}
     commit = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=ROOT, text=True, capture_output=True).stdout
     about: dict[str, Any] = {"versions": {"tensortab": commit.strip()}, "model": {"file": model(MODEL).name}}
-    about |= {"images": [f"images/{file.name}" for file in IMAGES], "speech_s": 30 if (sound := speech()) else 0}
+    inputs, described = given()
+    about |= {"inputs": described}
     if peers:
         from bench.export_onnx import ROUNDED
 
@@ -119,7 +112,8 @@ def build(peers: bool = True) -> None:
             about["versions"][name] = json.loads((modules / name / "package.json").read_text())["version"]
     for name, source in files.items():
         link(source, SITE / name)
-    (SITE / "speech.f32").write_bytes(sound)
+    for name, data in inputs.items():
+        (SITE / name).write_bytes(data)
     (SITE / "site.json").write_text(json.dumps(about))
 
 

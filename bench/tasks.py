@@ -4,6 +4,7 @@ Each function gives JSON: load() what is loaded, measure() the milliseconds of e
 profile() the GPU time of a call by kernel where the adapter has timestamps.
 """
 
+import asyncio
 import gc
 import json
 import time
@@ -12,6 +13,8 @@ import js
 import tensortab as tt
 from tensortab import device as devices
 from tensortab.jit import Program
+from tensortab.tasks.automatic_speech_recognition import SpeechRecognition
+from tensortab.tasks.image_classification import ImageClassification
 
 
 async def load(task, model):
@@ -28,28 +31,35 @@ async def file(url):
     return js.File.new([blob], url.rpartition("/")[2])
 
 
-async def prepare(inputs):
-    """What the pipeline is called with, in memory: texts, samples or pixels."""
+async def prepare(inputs, site):
+    """What the pipeline is called with, in memory: texts, samples or images."""
     global ready
+
+    async def numbers(path):
+        return await (await js.fetch(site + path)).arrayBuffer()
+
     if "audio" in inputs:
-        ready = js.Float32Array.new(await (await js.fetch(inputs["audio"])).arrayBuffer())
+        ready = js.Float32Array.new(await numbers(inputs["audio"]))
     elif "images" in inputs:
-        ready = [await tt.Image.of(await file(url)) for url in inputs["images"]]
+        ready = [
+            tt.Image(i["width"], i["height"], js.Uint8Array.new(await numbers(i["path"]))) for i in inputs["images"]
+        ]
     else:
         ready = inputs["texts"]
 
 
 async def call():
     """The result as JSON has it: vectors, text, or the best label of each image."""
-    if hasattr(pipe, "stream"):
+    if isinstance(pipe, SpeechRecognition):
         return (await pipe(ready))["text"].strip()
-    result = await pipe(ready)
-    return [row[0]["label"] for row in result] if isinstance(result[0][0], dict) else result
+    if isinstance(pipe, ImageClassification):
+        return [found[0]["label"] for found in await asyncio.gather(*map(pipe, ready))]
+    return await pipe(ready)
 
 
-async def measure(inputs, warm, enough):
+async def measure(inputs, site, warm, enough):
     """Calls until `warm` ms have passed, then timed ones for `enough` ms, at least one of each."""
-    await prepare(inputs)
+    await prepare(inputs, site)
     begun = time.perf_counter()
     await call()
     while 1000 * (time.perf_counter() - begun) < warm:

@@ -186,7 +186,7 @@ async function main() {
       show(engines);
     }
   }
-  for (const [name, what] of Object.entries(tasks(site)).filter(([name]) => wanted(name))) {
+  for (const [name, what] of Object.entries(tasks(site.inputs)).filter(([name]) => wanted(name))) {
     result.tasks ??= {};
     result.tasks[name] = await compareTask(name, what, options.f16);
     show(engines, result.tasks);

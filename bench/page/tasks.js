@@ -17,14 +17,14 @@ const FILES = ["config.json", "model.safetensors", "preprocessor_config.json"];
 const cycle = (list, count) => Array.from({ length: count }, (_, n) => list[n % list.length]);
 
 // A task's inputs by name; `files` where the model is not one of the site's own.
-export const tasks = ({ speech_s, images }) => ({
+export const tasks = ({ speech, images }) => ({
   "MiniLM": {
     task: "feature-extraction", model: "all-MiniLM-L6-v2",
     inputs: { "32 tokens": { texts: texts(1, 32) }, "32 x 128 tokens": { texts: texts(32, 128) } },
   },
-  ...speech_s && { "Whisper": {
-    task: "automatic-speech-recognition", model: "whisper-tiny.en", inputs: { [`${speech_s} s`]: { audio: "speech.f32" } },
-  } },
+  "Whisper": {
+    task: "automatic-speech-recognition", model: "whisper-tiny.en", inputs: { "30 s of speech": { audio: speech } },
+  },
   "CLIP": {
     task: "image-feature-extraction", model: "clip-vit-base-patch32", files: FILES,
     inputs: { "1 image": { images: cycle(images, 1) }, "16 images": { images: cycle(images, 16) } },

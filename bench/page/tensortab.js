@@ -46,8 +46,7 @@ export async function task({ task, model, files }) {
   const about = await call("load", task, files?.map((file) => here(`models/${model}/${file}`)) ?? model);
   return {
     about,
-    measure: ({ texts, audio, images }, warm, enough) =>
-      call("measure", texts ? { texts } : audio ? { audio: here(audio) } : { images: images.map(here) }, warm, enough),
+    measure: (inputs, warm, enough) => call("measure", inputs, here("."), warm, enough),
     profile: () => call("profile"),
     free: async () => { await python("pipe.free()"); end(); },
   };

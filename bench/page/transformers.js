@@ -43,8 +43,10 @@ export async function load({ f16 }) {
 // What a pipeline is called with, in memory: texts, samples or pixels.
 async function prepare({ texts, audio, images }) {
   if (texts) return texts;
-  if (audio) return new Float32Array(await (await fetch(audio)).arrayBuffer());
-  return Promise.all(images.map((url) => RawImage.read(here(url))));
+  const bytes = async (path) => (await fetch(path)).arrayBuffer();
+  if (audio) return new Float32Array(await bytes(audio));
+  const image = async ({ path, width, height }) => new RawImage(new Uint8ClampedArray(await bytes(path)), width, height, 4);
+  return Promise.all(images.map(image));
 }
 
 // How each task is called, and what it gives as JSON has it: vectors, text, or the best label of each image.
