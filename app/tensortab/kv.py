@@ -24,6 +24,11 @@ class CacheShape:
     head_dim: int
     positions: int
 
+    def __post_init__(self) -> None:
+        if self.head_dim % 2 or not 2 <= self.head_dim <= 256:
+            message = f"Heads of {self.head_dim} numbers are not supported: take a model with an even size up to 256."
+            raise Error("bad_file", message)
+
     @staticmethod
     def of(config: dict[str, Any]) -> "CacheShape":
         """By a config with the keys of Llama's. A text ends where a sliding window would begin to forget."""

@@ -103,6 +103,8 @@ def test_a_config_that_is_not_supported_is_refused(tmp_path: Path) -> None:
         ("no rms_norm_eps", "qwen2", {"rms_norm_eps": None}),
         ("num_hidden_layers is 2.5", "qwen3", {"num_hidden_layers": 2.5}),
         ("num_attention_heads is '4'", "gemma", {"num_attention_heads": "4", "head_dim": 256}),
+        ("Heads of 512", "gemma", {"head_dim": 512}),
+        ("Heads of 0", "gpt2", {"n_head": 65}),
         ("partial_rotary_factor", "phi3", {"partial_rotary_factor": 0.75}),
         ("rope_scaling 'yarn'", "qwen2", {"rope_scaling": {"rope_type": "yarn", "factor": 4.0}}),
         ("sliding_window is '64'", "mistral", {"sliding_window": "64"}),
