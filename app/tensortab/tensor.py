@@ -292,6 +292,11 @@ class Tensor:
         """Index (u32) of the largest value of the last axis; the lowest index at a tie."""
         return Tensor.apply("argmax", self)
 
+    def topk(self, k: int) -> "Tensor":
+        """[..., n] -> u32 [..., 2, k]: the bits of the k largest values of the last axis, and their indices; the
+        lowest index first among equals, NaN last."""
+        return Tensor.apply("topk", self, k=k)
+
     def sdpa(
         self,
         k: "Tensor",
