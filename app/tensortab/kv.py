@@ -7,6 +7,7 @@ from typing import Any
 
 from .dtype import u32
 from .errors import Error
+from .formats import check_config
 from .tensor import Buffer, Tensor
 from .weights import Weights, read_vector
 
@@ -22,6 +23,15 @@ class CacheShape:
     kv_heads: int
     head_dim: int
     positions: int
+
+    @staticmethod
+    def of(config: dict[str, Any]) -> "CacheShape":
+        """By a config with the keys of Llama's. A text ends where a sliding window would begin to forget."""
+        sizes = ("num_hidden_layers", "num_key_value_heads", "head_dim", "max_position_embeddings")
+        check_config(config, *sizes)
+        layers, kv_heads, head_dim, positions = (config[size] for size in sizes)
+        window = config.get("sliding_window") if config.get("use_sliding_window", True) else None
+        return CacheShape(layers, kv_heads, head_dim, min(positions, window or positions))
 
 
 class KVCache:

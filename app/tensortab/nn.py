@@ -1,9 +1,7 @@
 """Layers. They take Weights and the names of a checkpoint; calling one builds a part of the graph."""
 
 from collections.abc import Callable
-from typing import Any
 
-from .errors import Error
 from .tensor import Tensor
 from .weights import Weights
 
@@ -12,20 +10,6 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "gelu": Tensor.gelu, "gelu_new": Tensor.gelu_new, "gelu_pytorch_tanh": Tensor.gelu_new,
     "quick_gelu": Tensor.quick_gelu, "relu": Tensor.relu, "silu": Tensor.silu, "swish": Tensor.silu,
 }  # fmt: skip
-
-
-def check_config(config: dict[str, Any], *needed: str, **only: Any) -> None:
-    """Error("bad_file") unless config has positive numbers under the keys `needed`, and under the keys of `only`, if
-    at all, these values."""
-    for key in needed:
-        value = config.get(key)
-        if value is None:
-            raise Error("bad_file", f"config.json has no {key}: take all files of the model's folder.")
-        if type(value) not in (int, float) or not value > 0:
-            raise Error("bad_file", f"config.json: {key} is {value!r}, which can't be: get the file again.")
-    for key, value in only.items():
-        if config.get(key, value) != value:
-            raise Error("bad_file", f"{key} {config[key]!r} is not supported yet: take a model with {value!r}.")
 
 
 class Linear:
