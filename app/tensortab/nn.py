@@ -35,6 +35,17 @@ class Embedding:
         return Tensor.apply("embedding", tokens, state, *self.weights, rows=rows)
 
 
+class PositionEmbedding:
+    """Learned positions: rows of a table [positions, C] for the current position and those after it: [T, C]. Position
+    0 has row `first`."""
+
+    def __init__(self, weights: Weights, name: str, first: int = 0) -> None:
+        self.weights, self.first = weights.matrix(f"{name}.weight"), first
+
+    def __call__(self, state: Tensor, rows: int) -> Tensor:
+        return Tensor.apply("embedding", state, state, *self.weights, rows=rows, first=self.first)
+
+
 class LayerNorm:
     """(x - mean) / sqrt(variance + eps) * weight + bias (arXiv:1607.06450)."""
 

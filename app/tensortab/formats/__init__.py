@@ -160,3 +160,17 @@ def token_ids(config: dict[str, Any], key: str = "eos_token_id") -> list[int]:
     if not all(isinstance(i, int) and not isinstance(i, bool) and i >= 0 for i in ids):
         raise Error("bad_file", f"config.json: {key} is {value!r}, not token ids: get the file again")
     return ids
+
+
+def check_config(config: dict[str, Any], *needed: str, **only: Any) -> None:
+    """Error("bad_file") unless config has positive numbers under the keys `needed`, whole ones but for an epsilon, and
+    under the keys of `only`, if at all, these values."""
+    for key in needed:
+        value = config.get(key)
+        if value is None:
+            raise Error("bad_file", f"config.json has no {key}: take all files of the model's folder.")
+        if not (type(value) is int or ("eps" in key and type(value) is float)) or value <= 0:
+            raise Error("bad_file", f"config.json: {key} is {value!r}, which can't be: get the file again.")
+    for key, value in only.items():
+        if config.get(key, value) != value:
+            raise Error("bad_file", f"{key} {config[key]!r} is not supported yet: take a model with {value!r}.")
