@@ -13,7 +13,7 @@ LAYERS = [
     {"weights", "kv"},
     {"nn"},
     {"models"},
-    {"generate"},
+    {"generate", "beam"},
     {"lab"},
     {"tasks"},
     {"__init__"},
