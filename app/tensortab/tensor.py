@@ -262,9 +262,10 @@ class Tensor:
 
     # kernels
 
-    def silu_gate(self) -> "Tensor":
-        """[..., 2n] -> [..., n]: silu(first half) * second half (SwiGLU, arXiv:2002.05202)."""
-        return Tensor.apply("silu_gate", self)
+    def gate(self, activation: str = "silu") -> "Tensor":
+        """[..., 2n] -> [..., n]: activation(first half) * second half, by the activation's op: SwiGLU with "silu",
+        GeGLU with "gelu_new" (arXiv:2002.05202)."""
+        return Tensor.apply("gate", self, activation=activation)
 
     def rms_norm(self, weight: "Tensor", eps: float) -> "Tensor":
         """x / sqrt(mean(x^2) + eps) * weight over the last axis (arXiv:1910.07467)."""

@@ -61,13 +61,14 @@ class Attention:
 
 class MLP:
     GATE_UP: tuple[str, ...] = ("gate_proj", "up_proj")
+    ACTIVATION = "silu"
 
     def __init__(self, weights: Weights, name: str) -> None:
         self.gate_up_proj = Linear(weights, *(f"{name}.{part}" for part in self.GATE_UP))
         self.down_proj = Linear(weights, f"{name}.down_proj")
 
     def __call__(self, x: Tensor) -> Tensor:
-        return self.down_proj(self.gate_up_proj(x).silu_gate())  # (T, C)
+        return self.down_proj(self.gate_up_proj(x).gate(self.ACTIVATION))  # (T, C)
 
 
 class DecoderLayer:
