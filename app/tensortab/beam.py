@@ -1,7 +1,7 @@
 """Writing with an encoder-decoder by beam search: the GPU finds the best continuations, Python keeps the accounts.
 
-A step is one replay of one Plan for all beams. Only the best candidates are read back; each beam's token, and which beams
-wrote what it goes on from (kv.py BeamCache), are written.
+A step is one replay of one Plan for all beams. Only the best candidates are read back; what is written is each beam's
+token, and which beams wrote what it goes on from (kv.py BeamCache).
 """
 
 import asyncio

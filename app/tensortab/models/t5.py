@@ -50,17 +50,15 @@ class DenseReluDense:
     def __init__(self, config: dict[str, Any], weights: Weights, name: str) -> None:
         gated, _, act = config.get("feed_forward_proj", "relu").rpartition("-")
         if gated not in ("", "gated") or act not in ACTIVATIONS:
-            raise Error("bad_file", f"feed_forward_proj {config['feed_forward_proj']!r} is not supported.")
-        self.gated, self.act = bool(gated), ACTIVATIONS["gelu_new" if gated and act == "gelu" else act]
+            raise Error("bad_file", f"feed_forward_proj {config['feed_forward_proj']!r} is not supported yet.")
+        self.gate = ("gelu_new" if act == "gelu" else act) if gated else ""
+        self.act = ACTIVATIONS[act]
         self.wi = Linear(weights, *(f"{name}.{part}" for part in (("wi_0", "wi_1") if gated else ("wi",))))
         self.wo = Linear(weights, f"{name}.wo")
 
     def __call__(self, x: Tensor) -> Tensor:
         x = self.wi(x)  # (..., F), gated: (..., 2 F)
-        if not self.gated:
-            return self.wo(self.act(x))
-        rows, size = (slice(None),) * (len(x.shape) - 1), x.shape[-1] // 2
-        return self.wo(self.act(x[(*rows, slice(0, size))]) * x[(*rows, slice(size, None))])
+        return self.wo(x.gate(self.gate) if self.gate else self.act(x))
 
 
 class EncoderBlock:
