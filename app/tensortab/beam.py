@@ -130,8 +130,11 @@ class BeamSearch:
 class BeamGenerator:
     """An encoder-decoder on a device, with its cache. One text at a time; others wait."""
 
-    def __init__(self, checkpoint: Checkpoint, device: Device, config: GenerationConfig) -> None:
-        """Declares everything; nothing is read or allocated. Raises Error("out_of_memory") or ("bad_file")."""
+    def __init__(
+        self, checkpoint: Checkpoint, device: Device, config: GenerationConfig, context: int | None = None
+    ) -> None:
+        """Declares everything; nothing is read or allocated. context: tokens to read, at most the model's own. Raises
+        Error("out_of_memory") or ("bad_file")."""
         kind = str(checkpoint.config.get("model_type"))
         architecture = models.find(kind)
         if architecture is None or not hasattr(architecture.Model, "encode"):
@@ -145,7 +148,7 @@ class BeamGenerator:
         fits = 1 <= config.num_beams <= 32 and self.candidates <= min(128, self.vocabulary)
         if not fits or max(*ids, config.forced_eos_token_id or 0) >= self.vocabulary:
             raise Error("bad_file", "The model's configuration has too many beams, or tokens beyond its vocabulary.")
-        self.source = self.model.source  # tokens that it reads at most
+        self.source = min(self.model.source, context or self.model.source)  # tokens that it reads at most
         self.positions = min(self.model.cache.positions, max(POSITIONS, config.max_length))
         self.beams = BeamCache(self.model.cache, config.num_beams, self.positions)
         self.scores = Tensor.of("scores", (config.num_beams, 1))

@@ -71,8 +71,8 @@ class KVCache:
 
 
 class BeamCache:
-    """Keys and values of what B beams wrote: f32 [B * positions, 2 W] a layer, a row a token, W = kv heads * head_dim. A
-    beam that goes on from another one has that one's rows, so nothing is moved.
+    """Keys and values of what B beams wrote: f32 [B * positions, 2 W] a layer, a row a token; W = kv heads * head_dim.
+    A beam that goes on from another one has that one's rows, so nothing is moved.
 
     What changes from step to step is in one buffer, `state`: of each beam the last token, the row that its keys and
     values go to, how many positions it has and their rows; the position; how many tokens the encoder read (source).
