@@ -7,9 +7,9 @@ Made with Python 3.11, torch 2.13.0 (CPU), transformers 5.24.0, numpy 2.4.6, in 
 seq.json  of each model: config.json, the shapes of its tensors, whose numbers are tests/recipe.py's times a factor, and
           cases: ids that are read, settings of generate(), and the ids that it writes. The ids that are read are such
           that a little noise in all weights does not change what is written
-seq.npz   of each model: ids, the encoder's hidden states after the embedding and each block (every other channel); three
-          texts for the decoder and its logits at every position of them (every fourth token); for T5 the buckets of
-          distances from -200 to 200
+seq.npz   of each model: ids, the encoder's hidden states after the embedding and each block (every other channel);
+          three texts for the decoder and its logits at every position of them (every fourth token); for T5 the buckets
+          of distances from -200 to 200
 """
 
 import json
@@ -129,8 +129,8 @@ def golden(name: str) -> tuple[dict, dict]:
             torch.tensor(ids)[None].expand(3, -1), decoder_input_ids=torch.tensor(texts), output_hidden_states=True
         )
     hidden = torch.stack([h[0] for h in said.encoder_hidden_states]).numpy()
-    arrays = {"ids": ids.astype(np.int32), "texts": texts.astype(np.int32), "hidden": hidden[..., ::2].astype(np.float32)}
-    arrays["logits"] = said.logits[..., ::4].numpy().astype(np.float32)
+    arrays = {"ids": ids.astype(np.int32), "texts": texts.astype(np.int32)}
+    arrays |= {"hidden": hidden[..., ::2].astype(np.float32), "logits": said.logits[..., ::4].float().numpy()}
     print(f"{name}: logits' deviation {said.logits.std():.2f}, hidden states' {hidden.std((1, 2))}")
     cases = [case(model, settings, 9 + 23 * n % 80) for n, settings in enumerate(SETTINGS[: CASES.get(name)])]
     config = json.loads(model.config.to_json_string())

@@ -6,9 +6,9 @@ token, and which beams wrote what it goes on from (kv.py BeamCache).
 
 import asyncio
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, fields, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from . import models
 from .device import Device
@@ -178,12 +178,14 @@ class BeamGenerator:
     def _sizes(self) -> list[int]:
         return [*(size for size in SOURCES if size < self.source), self.source]
 
-    async def generate(self, ids: list[int], min_length: int | None = None, max_length: int | None = None) -> list[int]:
-        """The ids of the text that the model writes after reading `ids`; after abort() what there is of it.
+    def generate(
+        self, ids: list[int], min_length: int | None = None, max_length: int | None = None
+    ) -> Coroutine[Any, Any, list[int]]:
+        """Gives the ids of the text that the model writes after reading `ids`; after abort() what there is of it.
 
         Raises Error("context_exceeded") if `ids` are more than the model reads, or ("bad_request").
         """
-        c, aborts = self.config, self.aborts
+        c = self.config
         least = c.min_length if min_length is None else min_length
         most = c.max_length if max_length is None else max_length
         if type(least) is not int or type(most) is not int or not 2 <= most <= self.positions or least > most:
@@ -193,10 +195,14 @@ class BeamGenerator:
             raise Error("context_exceeded", f"The text has {len(ids):,} tokens, the model reads {self.source:,}.")
         if not ids or any(not 0 <= token < self.vocabulary for token in ids):
             raise Error("bad_request", "The text is empty, or has tokens that are not in the model's vocabulary.")
+        return self._generate(ids, replace(c, min_length=least, max_length=most), self.aborts)
+
+    async def _generate(self, ids: list[int], config: GenerationConfig, aborts: int) -> list[int]:
+        """`aborts` is the count when the request was made: abort() ends all that were made before it."""
         async with self._busy:
             size = next(size for size in self._sizes() if size >= len(ids))
             await self.encode(Tensor([ids + [0] * (size - len(ids))], "u32"), Tensor([len(ids)], "u32"))
-            search = BeamSearch(replace(c, min_length=least, max_length=most))
+            search = BeamSearch(config)
             while not search.done and self.aborts == aborts:
                 search.advance(await self._candidates(search, len(ids)))
         return search.best

@@ -139,7 +139,7 @@ class Tensor:
         if math.prod(shape) != math.prod(self.shape):
             raise ShapeError(f"reshape: {list(self.shape)} has not as many elements as {list(shape)}")
         dense = self if self.strides == contiguous_strides(self.shape) else self.contiguous()
-        return dense._view(shape, contiguous_strides(shape))
+        return dense if dense.shape == shape else dense._view(shape, contiguous_strides(shape))
 
     def permute(self, *axes: int) -> "Tensor":
         if sorted(axes) != list(range(len(self.shape))):

@@ -131,7 +131,7 @@ class Summarization:
         while True:
             size, room = (lambda part, again=again: writer.size(part, again)), writer.room(max_length)
             if size("") + LEAST > room:
-                raise Error("context_exceeded", "The model reads too few tokens to summarize: ask for a shorter summary.")
+                raise Error("context_exceeded", "The model reads too few tokens for that: ask for a shorter summary.")
             parts = split(text.strip(), size, room)
             written: list[str] = []
             total = done + len(parts) + (len(parts) > 1)
