@@ -139,7 +139,7 @@ class BeamGenerator:
         architecture = models.find(kind)
         if architecture is None or not hasattr(architecture.Model, "encode"):
             raise Error("bad_file", f"Models of type {kind!r} are not supported yet: take a BART or T5 one.")
-        self.device, self.config = device, config
+        self.device = device
         self.weights = Weights(checkpoint, hardware(device.info).max_binding)
         self.model = architecture.Model(checkpoint.config, self.weights)
         self.vocabulary = sum(w.shape[0] for w in self.model.lm_head.weights)
@@ -150,6 +150,7 @@ class BeamGenerator:
             raise Error("bad_file", "The model's configuration has too many beams, or tokens beyond its vocabulary.")
         self.source = min(self.model.source, context or self.model.source)  # tokens that it reads at most
         self.positions = min(self.model.cache.positions, max(POSITIONS, config.max_length))
+        self.config = replace(config, max_length=min(config.max_length, self.positions))
         self.beams = BeamCache(self.model.cache, config.num_beams, self.positions)
         self.scores = Tensor.of("scores", (config.num_beams, 1))
         self.bans = Tensor.of("bans", (config.num_beams, self.vocabulary))
@@ -181,13 +182,14 @@ class BeamGenerator:
     def generate(
         self, ids: list[int], min_length: int | None = None, max_length: int | None = None
     ) -> Coroutine[Any, Any, list[int]]:
-        """Gives the ids of the text that the model writes after reading `ids`; after abort() what there is of it.
+        """Gives the ids of the text that the model writes after reading `ids`; after abort() what there is of it. A
+        length that is given moves the other one of the configuration along.
 
         Raises Error("context_exceeded") if `ids` are more than the model reads, or ("bad_request").
         """
         c = self.config
-        least = c.min_length if min_length is None else min_length
-        most = c.max_length if max_length is None else max_length
+        most = max(c.max_length, min_length or 0) if max_length is None else max_length
+        least = min(c.min_length, most) if min_length is None else min_length
         if type(least) is not int or type(most) is not int or not 2 <= most <= self.positions or least > most:
             wrong = f"min_length is {least!r} and max_length {most!r}"
             raise Error("bad_request", f"{wrong}: give whole numbers up to {self.positions}, the larger one last.")

@@ -78,6 +78,7 @@ def test_lengths_of_one_request(bart):
     generator = opened(bart, CPUDevice(), CASE["settings"] | {"eos_token_id": list(range(8, 30))})
     assert len(asyncio.run(generator.generate(CASE["ids"], 0, 5))) <= 5
     assert len(asyncio.run(generator.generate(CASE["ids"], 30, 31))) == 31
+    assert len(asyncio.run(generator.generate(CASE["ids"], 30))) == 30
 
 
 def test_everything_is_given_back(bart):

@@ -25,6 +25,8 @@ class RelativeBias:
         self.far = config.get("relative_attention_max_distance", 128)
         self.buckets = config["relative_attention_num_buckets"]
         self.bidirectional = bidirectional
+        if self.weight.shape != (self.buckets, config["num_heads"]) or not self.buckets < self.far < 1 << 16:
+            raise Error("bad_file", "The relative_attention settings of config.json can't be: get the file again.")
 
     def bucket(self, distance: int) -> int:
         """Of a key so far behind the query: one each for near ones, then ever wider ones."""

@@ -24,7 +24,8 @@ ASK_AGAIN = (
     "These are summaries of the parts of one text, in their order. Make one summary of them in a few sentences. "
     "Keep the names, numbers and conclusions. Write only the summary."
 )
-BORDERS = (r"\n\s*\n", r"[.!?…][\"'”’)\]]*\s+|[。！？]", r"\s+")  # of paragraphs, sentences, words
+# the ends of paragraphs, sentences and words, and how far off they may be, in quarters of a part
+BORDERS = ((r"\n\s*\n", 1), (r"[.!?…][\"'”’)\]]*\s+|[。！？]", 1), (r"\s+", 4))
 
 
 async def create(model: Any, device: Any, context: int | None, on_progress: Progress) -> "Summarization":
@@ -177,8 +178,8 @@ def split(text: str, size: Callable[[str], int], room: int) -> list[str]:
 
 def border(text: str, at: int, reach: int) -> int:
     """Where to cut: the end of a paragraph near `at`, or else of a sentence, or else of a word, or there."""
-    low, high = max(1, at - reach), min(len(text) - 1, at + reach)
-    for pattern in BORDERS:
+    for pattern, quarters in BORDERS:
+        low, high = max(1, at - quarters * reach), min(len(text) - 1, at + quarters * reach)
         ends = [match.end() for match in re.finditer(pattern, text[low:high])]
         if ends:
             return low + min(ends, key=lambda end: abs(low + end - at))
