@@ -31,12 +31,18 @@ def folder(name: str, to: Path, **more: Any) -> Path:
 
 
 def opened(path: Path, device: Device, settings: dict[str, Any]) -> BeamGenerator:
+    """A model with its weights, whose encoder compiles when it is needed."""
     checkpoint = asyncio.run(open_checkpoint(path))
     ends = np.atleast_1d(settings.get("eos_token_id", checkpoint.config["eos_token_id"])).tolist()
     start = checkpoint.config["decoder_start_token_id"]
     config = GenerationConfig(**settings | {"eos_token_id": frozenset(ends), "decoder_start_token_id": start})
     generator = BeamGenerator(checkpoint, device, config)
-    asyncio.run(generator.load())
+
+    async def load() -> None:
+        await generator.weights.load(device)
+        await generator.step.load()
+
+    asyncio.run(load())
     return generator
 
 
@@ -45,17 +51,26 @@ def relative(got: np.ndarray, want: np.ndarray) -> float:
     return float(np.linalg.norm(got - want) / np.linalg.norm(want))
 
 
-def read(generator: BeamGenerator, ids: list[int], padded: int) -> np.ndarray:
-    """The encoder's output for `ids`, padded with tokens that must not count: [S, C / 2], every other channel."""
-    run = jit(generator.model.read, generator.device)
-    inputs = Tensor([ids + [5] * (padded - len(ids))], "u32"), Tensor([len(ids)], "u32")
-    data = asyncio.run(_values(run, *inputs))
-    run.free()
-    return np.frombuffer(data, np.float32).reshape(padded, -1)[: len(ids), ::2]
+def hidden(generator: BeamGenerator, ids: list[int], padded: int) -> list[np.ndarray]:
+    """For `ids`, padded with tokens that must not count, what each block of the encoder reads and what the last writes:
+    [S, C / 2], every other channel."""
 
+    def blocks(ids: Tensor, length: Tensor) -> list[Tensor]:
+        model, seen = generator.model, []
+        layers = model.encoder
+        model.encoder = [lambda x, *more, layer=layer: seen.append(x) or layer(x, *more) for layer in layers]
+        last = model.read(ids, length)
+        model.encoder = layers
+        return [*seen, last]
 
-async def _values(run: Any, *inputs: Tensor) -> bytes:
-    return await (await run(*inputs)).tobytes()
+    async def run() -> list[bytes]:
+        compute = jit(blocks, generator.device)
+        found = await compute(Tensor([ids + [5] * (padded - len(ids))], "u32"), Tensor([len(ids)], "u32"))
+        data = [await generator.device.read(x.buffer.id, 0, x.buffer.nbytes) for x in found]
+        compute.free()
+        return data
+
+    return [np.frombuffer(d, np.float32).reshape(padded, -1)[: len(ids), ::2] for d in asyncio.run(run())]
 
 
 def logits(generator: BeamGenerator, ids: list[int], texts: list[list[int]]) -> np.ndarray:

@@ -4,9 +4,8 @@ import asyncio
 
 import pytest
 from tensortab.models.t5 import RelativeBias
-from tensortab.tensor import Tensor
 
-from tests.models.seq import ARRAYS, MODELS, TOLERANCE, folder, logits, opened, read, relative
+from tests.models.seq import ARRAYS, MODELS, TOLERANCE, folder, hidden, logits, opened, relative
 
 NAMES = ["t5", "t5_gated"]
 
@@ -16,11 +15,8 @@ def test_hidden_states_and_logits(adapter, tmp_path, name):
     path, settings = folder(name, tmp_path), {"num_beams": 3, "max_length": 21}
     ids, texts = ARRAYS[f"{name}.ids"].tolist(), ARRAYS[f"{name}.texts"].tolist()
     generator = opened(path, adapter, settings)
-    blocks, norm = generator.model.encoder, generator.model.encoder_norm
-    for n, want in enumerate(ARRAYS[f"{name}.hidden"]):
-        generator.model.encoder, last = blocks[:n], n == len(blocks)
-        generator.model.encoder_norm = norm if last else Tensor.contiguous
-        assert relative(read(generator, ids, 47), want) < TOLERANCE, f"after block {n}"
+    for n, (got, want) in enumerate(zip(hidden(generator, ids, 47), ARRAYS[f"{name}.hidden"], strict=True)):
+        assert relative(got, want) < TOLERANCE, f"after block {n}"
     assert relative(logits(generator, ids, texts), ARRAYS[f"{name}.logits"]) < TOLERANCE
     generator.free()
 
