@@ -58,7 +58,9 @@ def hidden(generator: BeamGenerator, ids: list[int], padded: int) -> list[np.nda
     def blocks(ids: Tensor, length: Tensor) -> list[Tensor]:
         model, seen = generator.model, []
         layers = model.encoder
-        model.encoder = [lambda x, *more, layer=layer: seen.append(x) or layer(x, *more) for layer in layers]
+        model.encoder = [
+            lambda x, *more, layer=layer: seen.append(x.contiguous()) or layer(x, *more) for layer in layers
+        ]
         last = model.read(ids, length)
         model.encoder = layers
         return [*seen, last]
