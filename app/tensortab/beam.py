@@ -42,11 +42,11 @@ class GenerationConfig:
     forced_eos_token_id: int | None = None
 
     @staticmethod
-    def of(checkpoint: Checkpoint, task: str) -> "GenerationConfig":
+    async def of(checkpoint: Checkpoint, task: str) -> "GenerationConfig":
         """What the files say: config.json, generation_config.json, and config.json for the task. One beam is greedy."""
         config = checkpoint.config
         special = (config.get("task_specific_params") or {}).get(task) or {}
-        given = {**config, **checkpoint.generation_config, **special}
+        given = {**config, **await checkpoint.json("generation_config.json"), **special}
         names = [field.name for field in fields(GenerationConfig)][2:]
         values = {name: given[name] for name in names if given.get(name) is not None}
         for name, value in values.items():

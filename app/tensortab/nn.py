@@ -2,14 +2,21 @@
 
 from collections.abc import Callable
 
+from .errors import Error
 from .tensor import Tensor
 from .weights import Weights
 
+
+class _Activations(dict[str, Callable[[Tensor], Tensor]]):
+    def __missing__(self, name: str) -> Callable[[Tensor], Tensor]:
+        raise Error("bad_file", f"The activation {name!r} is not supported yet: take a model with {', '.join(self)}.")
+
+
 # by the names of configurations (hidden_act, activation_function)
-ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+ACTIVATIONS = _Activations({
     "gelu": Tensor.gelu, "gelu_new": Tensor.gelu_new, "gelu_pytorch_tanh": Tensor.gelu_new,
     "quick_gelu": Tensor.quick_gelu, "relu": Tensor.relu, "silu": Tensor.silu, "swish": Tensor.silu,
-}  # fmt: skip
+})  # fmt: skip
 
 
 class Linear:

@@ -138,6 +138,8 @@ class Tensor:
             shape = tuple(math.prod(self.shape) // known if n == -1 else n for n in shape)
         if math.prod(shape) != math.prod(self.shape):
             raise ShapeError(f"reshape: {list(self.shape)} has not as many elements as {list(shape)}")
+        if shape == self.shape:
+            return self
         dense = self if self.strides == contiguous_strides(self.shape) else self.contiguous()
         return dense if dense.shape == shape else dense._view(shape, contiguous_strides(shape))
 
@@ -270,6 +272,10 @@ class Tensor:
     def rms_norm(self, weight: "Tensor", eps: float) -> "Tensor":
         """x / sqrt(mean(x^2) + eps) * weight over the last axis (arXiv:1910.07467)."""
         return Tensor.apply("rms_norm", self, weight, eps=eps)
+
+    def head_norm(self, weight: "Tensor", heads: int, kv_heads: int, eps: float) -> "Tensor":
+        """An RMS norm of each head of q and of k in qkv [T, (H + 2G) * D]; weight [2 D]: gains of q, then of k."""
+        return Tensor.apply("head_norm", self, weight, heads=heads, kv_heads=kv_heads, eps=eps)
 
     def layer_norm(self, weight: "Tensor", bias: "Tensor", eps: float) -> "Tensor":
         """(x - mean) / sqrt(variance + eps) * weight + bias over the last axis (arXiv:1607.06450)."""

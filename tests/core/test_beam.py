@@ -2,6 +2,7 @@
 transformers' in tests/models/test_bart.py and test_t5.py."""
 
 import asyncio
+import json
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from tensortab.beam import BeamGenerator, BeamSearch, GenerationConfig
 from tensortab.device.cpu import CPUDevice
 from tensortab.formats import Checkpoint, open_checkpoint
 
+from tests.formats.memory import MemorySource
 from tests.kernels.conftest import device as native
 from tests.models.seq import MODELS, folder, opened
 
@@ -25,7 +27,8 @@ def bart(tmp_path: Path) -> Path:
 
 def said(config: dict, generation: dict) -> GenerationConfig:
     config = {"eos_token_id": [2], "decoder_start_token_id": 3} | config
-    return GenerationConfig.of(Checkpoint("safetensors", {}, {}, config, generation_config=generation), "summarization")
+    files = {"generation_config.json": MemorySource(json.dumps(generation).encode())}
+    return asyncio.run(GenerationConfig.of(Checkpoint("safetensors", {}, {}, config, files=files), "summarization"))
 
 
 def test_what_the_files_say():

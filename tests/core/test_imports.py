@@ -14,7 +14,7 @@ LAYERS = [
     {"nn"},
     {"models"},
     {"generate", "beam"},
-    {"lab"},
+    {"lab", "encode", "search"},
     {"tasks"},
     {"__init__"},
 ]

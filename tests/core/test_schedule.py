@@ -59,6 +59,12 @@ def test_a_gate_runs_inside_the_matvec_before_it():
     assert dispatch.epilogue
 
 
+def test_gates_of_other_activations():
+    (dispatch,) = schedule([f32(1, 64).linear(weight(256, 64)).gate("gelu_new")], HW)[0]
+    assert (dispatch.spec["GATED"], dispatch.spec["GATE"]) == (True, "gelu_new")
+    assert stems(f32(1, 64).linear(weight(256, 64)).gate("relu")) == ["matvec", "elementwise"]
+
+
 def test_a_gate_of_many_rows_is_elementwise():
     assert stems(f32(9, 64).linear(weight(256, 64)).gate()) == ["matmul", "elementwise"]
 

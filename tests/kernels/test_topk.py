@@ -15,12 +15,14 @@ from tensortab.tensor import Tensor
 from tests.kernels.harness import run
 
 
-def topk(device: NativeDevice | CPUDevice, x: np.ndarray, k: int, tier: str = "") -> tuple[np.ndarray, np.ndarray]:
+def topk(
+    device: NativeDevice | CPUDevice, x: np.ndarray, k: int, tier: str = "", **knobs: int
+) -> tuple[np.ndarray, np.ndarray]:
     """Values and indices."""
 
     async def computed() -> bytes:
         found = Tensor.of("x", x.shape, data=x.tobytes()).topk(k)
-        with debug(TIER=tier):
+        with debug(TIER=tier, **knobs):
             program = await Program(device, [found]).load()
         data = await program.replay(1, found, 0, 8 * k * (x.size // x.shape[-1]))
         program.unload()
@@ -63,6 +65,7 @@ def test_ties_infinities_and_nan(backend: NativeDevice, rng: np.random.Generator
     x[1, 2, 20:] = np.nan  # more than the values are asked for
     for tier in ("software", "default"):
         check(x, 30, *topk(backend, x, 30, tier))
+        check(x, 30, *topk(backend, x, 30, tier, CHECK=1))
     check(x, 30, *topk(CPUDevice(), x, 30))
 
 

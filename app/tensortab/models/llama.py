@@ -54,9 +54,12 @@ class Attention:
         self.qkv_proj = Linear(weights, *(f"{name}.{part}" for part in self.QKV))
         self.o_proj = Linear(weights, f"{name}.o_proj")
 
+    def qkv(self, x: Tensor) -> Tensor:
+        return self.qkv_proj(x)  # (T, (H + 2G) D)
+
     def __call__(self, x: Tensor, state: Tensor, rope: Tensor, kv: KVCache) -> Tensor:
-        qkv = self.qkv_proj(x)  # (T, (H + 2G) D)
-        return self.o_proj(kv.attend(self.layer, qkv, state, rope, self.heads, self.interleaved))  # (T, C)
+        attended = kv.attend(self.layer, self.qkv(x), state, rope, self.heads, self.interleaved)
+        return self.o_proj(attended)  # (T, C)
 
 
 class MLP:
@@ -102,9 +105,12 @@ class Model:
         self.norm = self.DecoderLayer.RMSNorm(weights, "model.norm", config["rms_norm_eps"])
         self.lm_head = Linear(weights, "lm_head" if "lm_head.weight" in weights else "model.embed_tokens")
 
+    def embed(self, tokens: Tensor, state: Tensor, rows: int) -> Tensor:
+        return self.embed_tokens(tokens, state, rows)
+
     def hidden(self, tokens: Tensor, state: Tensor, rope: Tensor, kv: KVCache, rows: int) -> Tensor:
         """The last layer's output for `rows` tokens: (T, C)."""
-        x = self.embed_tokens(tokens, state, rows)
+        x = self.embed(tokens, state, rows)
         for layer in self.layers:
             x = layer(x, state, rope, kv)
         return x

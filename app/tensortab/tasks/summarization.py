@@ -36,7 +36,8 @@ async def create(model: Any, device: Any, context: int | None, on_progress: Prog
     checkpoint = await open_checkpoint(source)
     if not checkpoint.config.get("is_encoder_decoder"):
         return Summarization(Chat(await text_generation.create(source, device, context, on_progress)))
-    generator = BeamGenerator(checkpoint, device, GenerationConfig.of(checkpoint, "summarization"), context)
+    config = await GenerationConfig.of(checkpoint, "summarization")
+    generator = BeamGenerator(checkpoint, device, config, context)
     try:
         await generator.load(on_progress)
         return Summarization(EncoderDecoder(str(getattr(source, "name", model)), checkpoint, generator))
