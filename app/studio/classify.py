@@ -11,13 +11,13 @@ from studio.task import Task
 from studio.wording import share
 
 TOP = 5
-PAUSE = 0.15  # seconds between two looks of the camera, so that the page stays quick
+PAUSE = 0.05  # seconds between two looks of the camera, so that the page stays quick
 
 
 class Classify(Tab):
     def __init__(self, engine):
-        self.task = Task(engine, "image-classification", "efficientnet-lite0",
-                         "Open the files of an EfficientNet or ViT model: its .safetensors and .json files.")
+        self.task = Task(engine, "image-classification", "model for pictures",
+                         "Open the .safetensors and .json files of one, such as EfficientNet or ViT.")
         super().__init__(
             engine, "classify", "Classify", "What is in the picture?",
             "Show it a photo, or whatever is before the camera. The pictures stay on this device.",

@@ -14,9 +14,9 @@ from studio.transcript import copied, editor
 STARTERS = ["Explain why the sky is blue", "Write a short poem about rain", "Plan a quiet weekend at home",
             "Write a Python function that reverses a list"]
 
-# The pages beside the chat, studio/<name>.py, and the site's model that each of them loads
-PAGES = {"lab": "", "transcribe": "whisper-tiny.en", "search": "all-MiniLM-L6-v2", "classify": "efficientnet-lite0",
-         "summarise": ""}
+# The pages beside the chat, studio/<name>.py, and the tasks of each
+PAGES = {"transcribe": ("automatic-speech-recognition",), "search": ("feature-extraction", "image-feature-extraction"),
+         "classify": ("image-classification",), "summarise": ("summarization",), "lab": ()}
 
 chat = Chat()
 prompt, composer, menu = by_id("prompt"), by_id("composer"), by_id("menu")
@@ -391,7 +391,7 @@ def _(source):
     if task is None:
         chat.load(chat.default["name"])
     else:
-        task.load()
+        task.load(task.offered["name"])
 
 
 @action("use-default")
@@ -403,12 +403,12 @@ def _(_source):
 def _(source):
     by_id("settings").close()
     wanted = source.getAttribute("data-name")
-    for name, model in PAGES.items():
-        if model == wanted:
+    does = (chat.engine.site or {}).get(wanted, {}).get("task")
+    for name, tasks in PAGES.items():
+        if does in tasks:
             js.location.hash = name
-            for task in page(name).tasks:
-                if task.default == wanted:
-                    task.load()
+            page(name)
+            named(does).load(wanted)
             return
     chat.load(wanted)
 
@@ -467,7 +467,8 @@ def _(source):
         name = chat.engine.wanted or chat.default["name"]
         chat.download_again(name, lambda: chat.load(name))
     else:
-        chat.download_again(task.default, task.load)
+        name = task.offered["name"]
+        chat.download_again(name, lambda: task.load(name))
 
 
 @action("shorten")
@@ -505,7 +506,7 @@ def use_files(listed, task=None) -> None:
         if task is None:
             chat.load(None, files)
         else:
-            task.load(files)
+            task.load(None, files)
     else:
         toast("“%s” is no model: take a .gguf file, or all files of a model's folder." % files[0].name)
 

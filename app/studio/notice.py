@@ -63,9 +63,9 @@ class Card:
                  el("div", el("h2", model["name"]), el("p", "  ·  ".join(facts)), slow, cls="what"),
                  el("div", button("Use a file", "pick-file"), button(label, "load-default", cls="primary"), cls="row"))
 
-    def missing(self, text: str) -> None:
-        """The site has no model for it: the user's own can be opened."""
-        self.put(("missing",), el("div", el("h2", "This site has no model for it"), el("p", text), cls="what"),
+    def missing(self, kind: str, text: str) -> None:
+        """The site has no model of a kind: the user's own can be opened."""
+        self.put(("missing", kind), el("div", el("h2", "This site has no " + kind), el("p", text), cls="what"),
                  el("div", button("Open a model’s files", "pick-file", cls="primary"), cls="row"))
 
     def loading(self, progress: Progress) -> None:
@@ -142,7 +142,10 @@ def _status(engine: Engine) -> None:
         text = "Loading, %d %%" % (100 * engine.progress.loaded / engine.progress.total)
     if engine.model and engine.state in ("ready", "answering"):
         text = ("Answering with " if engine.state == "answering" else "") + engine.model
-    by_id("engine-line").setAttribute("data-state", engine.state)
+    state, others = engine.state, [task for task in engine.tasks if task.state in ("loading", "ready")]
+    if state == "idle" and others:
+        state, text = others[-1].state, others[-1].model or "Loading"
+    by_id("engine-line").setAttribute("data-state", state)
     by_id("engine-state").textContent = text
     slow = "Slow, no graphics card: " if software(engine.info) else ""
     by_id("engine-gpu").textContent = slow + adapter_name(engine.info)

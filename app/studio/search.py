@@ -47,10 +47,10 @@ class Kind:
 
 class Search(Tab):
     def __init__(self, engine):
-        texts = Task(engine, "feature-extraction", "all-MiniLM-L6-v2",
-                     "Texts need a sentence model: open the .safetensors and .json files of one.")
-        photos = Task(engine, "image-feature-extraction", "clip-vit-base-patch32",
-                      "Photos need CLIP, which this site does not bring: open the .safetensors and .json files of one.")
+        texts = Task(engine, "feature-extraction", "model for texts",
+                     "Open the .safetensors and .json files of a sentence model, such as MiniLM.")
+        photos = Task(engine, "image-feature-extraction", "CLIP model",
+                      "Photos are found with one: open its .safetensors and .json files.")
         super().__init__(
             engine, "search", "Search", "Find it by what it means.",
             "Choose a folder of texts or photos, and describe what you look for. The index is made and kept in this "
@@ -64,13 +64,13 @@ class Search(Tab):
         self.form = el("form", el("label", "Search for", cls="unseen", **{"for": "query"}), self.query,
                        el("button", "Search", type="submit", cls="primary"), role="search", cls="query", hidden=True)
         self.found = el("section", cls="found", hidden=True, aria_label="Results")
-        self.start = el("div", button("Choose a folder", "pick-folder", cls="primary", sign="folder"),
+        self.go_on = button("Go on indexing", "index", cls="primary", hidden=True)
+        self.start = el("div", self.go_on, button("Choose a folder", "pick-folder", cls="primary", sign="folder"),
                         button("Choose files", "pick-files", sign="file"), cls="row")
-        self.go_on = button("Go on indexing", "index", hidden=True)
-        self.shelf = el("section", el("h2", "What is searched"), el("ul", cls="shelf"),
-                        el("div", self.go_on, cls="row"), el("p", cls="about small"), hidden=True)
-        self.body.append(self.form, self.start, *[task.card.box for task in self.tasks], self.work.box, self.found,
-                         self.shelf)
+        self.shelf = el("div", el("h2", "What is searched"), el("ul", cls="shelf"), hidden=True)
+        self.note = el("p", cls="about small")
+        self.body.append(self.form, *[task.card.box for task in self.tasks], self.work.box, self.found,
+                         el("section", self.shelf, self.start, self.note))
         on(self.form, "submit", self.submitted)
         action("pick-folder")(lambda _source: folder.click())
         action("pick-files")(lambda _source: files.click())
@@ -135,8 +135,8 @@ class Search(Tab):
                 facts.append(counted(len(names), name) + left)
             place.append(el("li", el("div", el("b", folder), el("small", "  ·  ".join(facts))),
                             icon_button("close", "Remove %s from the index" % folder, "forget", data_folder=folder)))
-        self.shelf.querySelector("p").textContent = self.problem or \
-            "The passages, small previews of the photos, and what the models make of them are kept in this browser."
+        kept = "The passages, small previews of the photos, and what the models make of them are kept in this browser."
+        self.note.textContent = self.problem or (kept if folders else "")
 
     async def forget(self, folder: str) -> None:
         if self.busy:
@@ -242,7 +242,7 @@ class Search(Tab):
         for file in files:
             if file.name == "config.json" and "vision_config" in await file.text():
                 task = self.tasks[1]
-        task.load(files)
+        task.load(None, files)
 
     # Indexing
 

@@ -102,6 +102,6 @@ class Summarise(Tab):
         body = await self.ask(self.task, "task", {"inputs": text}, told=told)
         self.output.textContent = body["text"]
         show(self.result)
-        words = len(body["text"].split())
-        self.facts.textContent = "%s of %s" % (counted(words, "word"), counted(len(text.split()), "word"))
+        words = counted(len(body["text"].split()), "word"), counted(len(text.split()), "word")
+        self.facts.textContent = "%s instead of %s" % words
         announce("Summary: " + body["text"][:1500])

@@ -39,8 +39,6 @@ class Tab:
         self.drop = el("div", el("p", drop), cls="drop", hidden=True)
         by_id("lab").before(el("main", top, el("div", self.body, cls="scroll"), self.drop, cls="main tab", id=name,
                                aria_labelledby=name + "-title"))
-        for task in tasks:
-            task.changed = self.update
 
     def picker(self, accept: str, take, **attributes):
         """A hidden field for files: `take(files)` when some were chosen."""
@@ -85,7 +83,7 @@ class Tab:
         """What was dropped or pasted: a model's files, or something to work on."""
         files = [transfer.files.item(n) for n in range(transfer.files.length)]
         if any(file.name.lower().endswith(MODEL_FILES) for file in files):
-            self.tasks[0].load(files)
+            self.tasks[0].load(None, files)
         elif files:
             self.take(files)
 

@@ -64,34 +64,39 @@ class Job:
 
 
 class Task:
-    """`name` is Hugging Face's, `default` the site's model for it, `state` one of: idle, loading, ready, failed.
-    `changed` is set by the tab: called on every change."""
+    """`name` is Hugging Face's, `state` one of: idle, loading, ready, failed."""
 
-    def __init__(self, engine: Engine, name: str, default: str, without: str):
-        """without: what to say where the site does not have that model."""
-        self.engine, self.name, self.default, self.without = engine, name, default, without
+    def __init__(self, engine: Engine, name: str, kind: str, advice: str):
+        """kind, advice: what to say where the site has no model for it."""
+        self.engine, self.name, self._missing = engine, name, (kind, advice)
         self.state, self.model, self.error, self.progress = "idle", None, None, Progress()
         self.waiting, self._wished = [], False
-        self.changed = lambda: None
         self.card = Card(el("section", cls="notice", aria_label="Model", data_task=name, hidden=True))
-        self._files, self._load_id = (), None
+        self._wish, self._load_id = (None, ()), None
         engine.tasks.append(self)
 
     # The model
 
-    def load(self, files=()) -> None:
-        """The site's model, or the user's own files."""
+    @property
+    def offered(self) -> dict | None:
+        """The site's model for it: {"name", "size", "stored"}."""
+        for model in (self.engine.site or {}).values():
+            if model.get("task") == self.name:
+                return model
+        return None
+
+    def load(self, name: str | None, files=()) -> None:
+        """A model of the site, or the user's own files."""
         if not files:
             attempt(js.navigator.storage, "persist")
-        self._files, self.error, self.progress = files, None, Progress()
+        self._wish, self.error, self.progress = (name, files), None, Progress()
         self.state, self.model = "loading", None
 
         def answered(kind: str, body: dict) -> None:
             if self._load_id == mine:  # not one that was cancelled
                 self._answered(kind, body)
-        params = {"task": self.name, "model": None if files else self.default}
-        self._load_id = mine = self.engine.request("load", params, answered, files)
-        self.changed()
+        self._load_id = mine = self.engine.request("load", {"task": self.name, "model": name}, answered, files)
+        self.engine.changed()
 
     def _answered(self, kind: str, body: dict) -> None:
         if kind == "progress":
@@ -106,7 +111,7 @@ class Task:
             self.state = "idle"
         else:
             self.state, self.error = "failed", body
-        self.changed()
+        self.engine.changed()
 
     def send(self) -> None:
         """What waits for the model begins."""
@@ -117,15 +122,15 @@ class Task:
     def loading(self, body: dict) -> None:
         self.state = "loading"
         self.progress.update(body["stage"], body.get("loaded") or 0, body.get("total") or 0)
-        self.changed()
+        self.engine.changed()
 
     def loaded(self) -> None:
         if self.state == "loading" and self.model is not None:
             self.state = "ready"
-            self.changed()
+            self.engine.changed()
 
     def retry(self) -> None:
-        self.load(self._files)
+        self.load(*self._wish)
 
     def cancel_load(self) -> None:
         """What has arrived is kept; what waits for the model is given up."""
@@ -133,12 +138,12 @@ class Task:
             self.engine.abort(self._load_id)
         self.ended()
         self.engine.look()
-        self.changed()
+        self.engine.changed()
 
     def unload(self) -> None:
         self.engine.request("unload", {"task": self.name}, lambda *_: None)
         self.ended()
-        self.changed()
+        self.engine.changed()
 
     def ended(self) -> None:
         """Nothing of it is in the engine any more."""
@@ -156,16 +161,15 @@ class Task:
 
     def wish(self) -> None:
         """The model is wanted: it is loaded if it is on this device, else it is offered."""
-        here = (self.engine.site or {}).get(self.default)
-        self._wished = True
+        here, self._wished = self.offered, True
         if self.state == "idle" and here and (here.get("stored") or 0) >= here["size"]:
-            self.load()
+            self.load(here["name"])
 
     def known(self) -> None:
         """What is on this device has become known."""
         if self._wished:
             self.wish()
-        self.changed()
+        self.engine.changed()
 
     # The card
 
@@ -182,7 +186,7 @@ class Task:
             self.card.problem(title, advice, self.error.get("message") or "", buttons, self.error["code"])
         elif self.state == "ready" or engine.site is None or not wanted:
             self.card.hide()
-        elif self.default in engine.site:
-            self.card.offer(engine.site[self.default], engine.info)
+        elif self.offered:
+            self.card.offer(self.offered, engine.info)
         else:
-            self.card.missing(self.without)
+            self.card.missing(*self._missing)

@@ -19,8 +19,8 @@ FILES = {"txt": (plain, "text/plain"), "srt": (srt, "application/x-subrip"), "vt
 
 class Transcribe(Tab):
     def __init__(self, engine):
-        self.task = Task(engine, "automatic-speech-recognition", "whisper-tiny.en",
-                         "Open the files of a Whisper model: its .safetensors and .json files.")
+        self.task = Task(engine, "automatic-speech-recognition", "Whisper model",
+                         "Open the .safetensors and .json files of one.")
         super().__init__(
             engine, "transcribe", "Transcribe", "What was said, in writing.",
             "Speak, or choose a recording or a video. It is written down on this device: no sound leaves it.",
@@ -38,7 +38,7 @@ class Transcribe(Tab):
         self.facts, self.list = el("p", cls="about"), el("ol", cls="said")
         self.tools = el("div", button("Copy", "copy-result", sign="copy"), button("Text", "save", data_kind="txt"),
                         button("SRT", "save", data_kind="srt"), button("VTT", "save", data_kind="vtt"), cls="row")
-        self.result = el("section", self.facts, self.player, self.list, self.tools, hidden=True)
+        self.result = el("section", self.facts, self.player, self.tools, self.list, hidden=True)
         self.body.append(self.start, self.task.card.box, self.recording, self.work.box, self.result)
         action("pick-audio")(lambda _source: pick.click())
         action("record")(lambda _source: self.begin(self.listen(), "It could not be transcribed"))
@@ -80,7 +80,7 @@ class Transcribe(Tab):
         self.play(file)
         self.running("Transcribing " + file.name, clock(total))
         body = await self.write(samples, told)
-        self.finish(body["chunks"], [clock(total) + " of sound", body.get("language"),
+        self.finish(body["chunks"], [file.name, clock(total), language(body),
                                      "written down in %s" % duration(time.time() - began)])
 
     async def write(self, samples, told=lambda body: None) -> dict:
@@ -102,7 +102,7 @@ class Transcribe(Tab):
         self.update()
         self.keep_focus(self.recording.querySelector("button"))
         announce("Recording.")
-        fixed, offset, written, language = [], 0.0, 0.0, None
+        fixed, offset, written, spoken = [], 0.0, 0.0, None
         try:
             while microphone.on or written < microphone.seconds:
                 if microphone.on and microphone.seconds - written < EVERY:
@@ -111,7 +111,7 @@ class Transcribe(Tab):
                 written = microphone.seconds
                 samples, start = await microphone.samples(offset)
                 body = await self.write(samples)
-                language, found = body.get("language"), later(body["chunks"], start)
+                spoken, found = language(body), later(body["chunks"], start)
                 self.draw(fixed + found)
                 count = settled(found, written - start, WINDOW)
                 if count:
@@ -122,7 +122,7 @@ class Transcribe(Tab):
             show(self.recording, False)
             if microphone.seconds:
                 self.play(audio.wav((await microphone.samples(0.0))[0]))
-        self.finish(self.chunks, [clock(microphone.seconds) + " of sound", language])
+        self.finish(self.chunks, ["Recording", clock(microphone.seconds), spoken])
 
     def hear(self, peak: float) -> None:
         self.time.textContent = clock(self.microphone.seconds)
@@ -186,3 +186,9 @@ class Transcribe(Tab):
     def seek(self, source) -> None:
         self.player.currentTime = float(source.getAttribute("data-time"))
         self.player.play()
+
+
+def language(body: dict) -> str:
+    """By its name: English."""
+    code = body.get("language")
+    return js.Intl.DisplayNames.new("en", js.JSON.parse('{"type": "language"}')).of(code) if code else ""

@@ -247,7 +247,7 @@ class Engine:
     async def _embed(self, id: int, params: dict[str, Any], files: list[Any]) -> dict[str, Any]:
         """The vectors of texts or pictures, of length 1, one after the other."""
         async with self._turn(id, params["task"]) as pipe:
-            vectors = await (pipe(files) if files else pipe(params["params"]["inputs"], normalize=True))
+            vectors = await (pipe(files) if files else sentences(pipe, params["params"]["inputs"]))
         values = array("f")
         for vector in vectors:
             values.extend(vector)
@@ -268,7 +268,7 @@ class Engine:
             if version != wish["version"]:
                 return {"found": None}
             text = [wish["inputs"]]
-            vectors = await (pipe.text(text) if hasattr(pipe, "text") else pipe(text, normalize=True))
+            vectors = await (pipe.text(text) if hasattr(pipe, "text") else sentences(pipe, text))
             return {"found": await index.search(vectors[0], wish["k"])}
 
     # Python
@@ -308,6 +308,11 @@ class Engine:
     async def _delete(self, id: int, params: dict[str, Any], files: list[Any]) -> dict[str, Any]:
         await storage.delete(params["model"])
         return {}
+
+
+async def sentences(pipe: Any, texts: list[str]) -> list[list[float]]:
+    """A vector of length 1 for each text: as its model pools, or the mean of its tokens where it does not say."""
+    return await pipe(texts, pooling="mean" if pipe.pooling == "none" else None, normalize=True)
 
 
 class Progress:
