@@ -26,7 +26,8 @@ class Classify(Tab):
         self.start = el("div", button("Use the camera", "camera", cls="primary", sign="camera"),
                         button("Choose a picture", "pick-picture", sign="file"), cls="row")
         self.picture = el("img", hidden=True)
-        self.video = el("video", playsinline=True, muted=True, autoplay=True, hidden=True, aria_label="Camera")
+        self.video = el("video", playsinline=True, hidden=True, aria_label="Camera")
+        self.video.muted = True  # the attribute counts for the HTML parser only, and sound may not play by itself
         self.stop = button("Stop the camera", "cancel-job", cls="primary", sign="stop", hidden=True)
         self.list, self.facts = el("ol", cls="bars"), el("p", cls="about")
         self.result = el("section", el("div", self.picture, self.video, self.stop, cls="seen"),

@@ -35,11 +35,11 @@ def pieces(text: str, longest: int = 700) -> list:
 
 def cut(text: str, longest: int) -> int:
     """Where to cut a text that is too long: behind its last sentence, or word, that fits."""
-    for mark, behind in ((". ", 1), ("? ", 1), ("! ", 1), (" ", 0)):
-        at = text.rfind(mark, longest // 3, longest)
-        if at > 0:
-            return at + behind
-    return longest
+    sentence = max([text.rfind(mark, longest // 3, longest) for mark in (". ", "? ", "! ")])
+    if sentence > 0:
+        return sentence + 1
+    word = text.rfind(" ", longest // 3, longest)
+    return word if word > 0 else longest
 
 
 def counted(count: int, word: str) -> str:

@@ -606,6 +606,9 @@ def leaving(event) -> None:
 def online(_event) -> None:
     if chat.engine.state == "failed" and chat.engine.error["code"] == "offline":
         chat.engine.retry()
+    for task in chat.engine.tasks:
+        if task.state == "failed" and task.error["code"] == "offline":
+            task.retry()
 
 
 def resized(_event) -> None:

@@ -127,6 +127,7 @@ class Task:
     def loaded(self) -> None:
         if self.state == "loading" and self.model is not None:
             self.state = "ready"
+            self.send()
             self.engine.changed()
 
     def retry(self) -> None:

@@ -39,6 +39,7 @@ self.stored = 0;
 self.kept = {}; // bytes of the other models
 self.tasks = {}; // {task: the model loaded for it}
 self.indexes = {};
+self.embedded = 0;
 const aborted = new Set();
 const wait = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 const say = (message) => postMessage(JSON.stringify(message));
@@ -90,6 +91,7 @@ async function task({ task, params }, id, ...inputs) {
   const model = self.tasks[task] ?? (task === "summarization" && self.loaded);
   if (!model) throw { code: "bad_request", message: "No model is loaded: load one first." };
   if (self.fault) { const fault = self.fault; self.fault = null; throw fault; }
+  if (self.crash) { setTimeout(() => { throw new Error("out of memory"); }); await wait(1e9); }
   if (task === "image-classification") {
     await wait(self.pace ?? 20);
     return { output: LABELS.slice(0, params.top_k).map(([label, score]) => ({ label, score })) };
@@ -112,7 +114,7 @@ async function embed({ task, params }, id, ...inputs) {
   const texts = inputs.length ? await Promise.all(inputs.map(async (blob) => `${blob.size} ${blob.type}`)) : params.inputs;
   for (let part = 0; part < 5 && !aborted.has(id); part += 1) await wait((self.pace ?? 20) / 5);
   if (aborted.has(id)) throw { code: "aborted", message: "" };
-  self.embedded = (self.embedded ?? 0) + texts.length;
+  self.embedded += texts.length;
   return { dimensions: 3, array: new Float32Array(texts.flatMap(vector)) };
 }
 

@@ -5,24 +5,11 @@ import shutil
 from pathlib import Path
 
 import pytest
-from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.keys import Keys
 from studio.conversation import Conversation
 
 from tests.conftest import Site
-from tests.studio.conftest import Page
-
-
-def press(page: Page, *keys: str) -> None:
-    """One key, the others held."""
-    chain = ActionChains(page.browser.driver)
-    *held, last = keys
-    for key in held:
-        chain.key_down(key)
-    chain.send_keys(last)
-    for key in held:
-        chain.key_up(key)
-    chain.perform()
+from tests.studio.conftest import Page, press
 
 
 def test_first_visit_asks_before_it_downloads(page: Page, fake: Site) -> None:
