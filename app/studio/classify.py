@@ -22,6 +22,7 @@ class Classify(Tab):
             engine, "classify", "Classify", "What is in the picture?",
             "Show it a photo, or whatever is before the camera. The pictures stay on this device.",
             "Drop a picture here", [self.task])
+        self.watching = False
         pick = self.picker("image/*", self.take)
         self.start = el("div", button("Use the camera", "camera", cls="primary", sign="camera"),
                         button("Choose a picture", "pick-picture", sign="file"), cls="row")
@@ -46,7 +47,7 @@ class Classify(Tab):
 
     def show(self, visible: bool) -> None:
         super().show(visible)
-        if not visible and not self.stop.hidden:  # nobody sees it: the camera goes off
+        if not visible and self.watching:  # nobody sees it: the camera goes off
             self.cancel()
 
     async def look(self, file) -> None:
@@ -69,12 +70,14 @@ class Classify(Tab):
 
     async def watch(self) -> None:
         """Looks through the camera until it is stopped."""
+        self.watching = True
         self.running("Starting the camera")
         self.update()
         options = js.JSON.parse('{"video": {"facingMode": "environment", "width": {"ideal": 640}}}')
         try:
             stream = await attempt(navigator.mediaDevices, "getUserMedia", options)
         except Exception as error:
+            self.watching = False
             raise Problem("The browser does not give this page the camera", message_of(error)) from None
         self.draw([])
         self.facts.textContent = ""
@@ -98,6 +101,7 @@ class Classify(Tab):
                     self.facts.textContent = "%.1f pictures a second" % ((count - 1) / (time.time() - began))
                 await asyncio.sleep(PAUSE)
         finally:
+            self.watching = False
             for track in stream.getTracks():
                 track.stop()
             show(self.stop, False)

@@ -154,8 +154,8 @@ class Engine:
         name = params["task"]
         await self._end(name)
         async with self._turns:
-            for kept in (self._models, self._indexes):
-                kept.pop(name, None)
+            self._models.pop(name, None)
+            self._forget(name)
             if name in self._pipes:
                 self._pipes.pop(name).free()
         return {}
@@ -256,10 +256,16 @@ class Engine:
     async def _index(self, id: int, params: dict[str, Any], files: list[Any]) -> dict[str, Any]:
         from tensortab.search import Index
 
-        index = Index(params["params"]["dimensions"])
-        index.add(files[0].to_memoryview())
-        self._indexes[params["task"]] = params["params"]["version"], index
+        name, about = params["task"], params["params"]
+        async with self._turns:
+            self._forget(name)
+            index = Index.load(files[0].to_bytes(), about["dimensions"], await self.device())
+            self._indexes[name] = about["version"], index
         return {}
+
+    def _forget(self, name: str) -> None:
+        if name in self._indexes:
+            self._indexes.pop(name)[1].free()
 
     async def _search(self, id: int, params: dict[str, Any], files: list[Any]) -> dict[str, Any]:
         name, wish = params["task"], params["params"]

@@ -316,7 +316,9 @@ def test_a_microphone_that_is_refused_is_told(page: Page) -> None:
     page.js("void (navigator.mediaDevices.getUserMedia = async () => { throw new DOMException('Denied'); })")
     page.click("[data-act=record]")
     page.wait(seen("#transcribe [data-kind=error]"))
-    assert "the microphone" in page.text("#transcribe [role=alert]") and "Denied" in page.text("#transcribe [role=alert]")
+    assert "the microphone" in page.text("#transcribe [role=alert]") and "Denied" in page.text(
+        "#transcribe [role=alert]"
+    )
     assert page.js(seen("#transcribe [data-act=record]"))
 
 
