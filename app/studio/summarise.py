@@ -96,7 +96,8 @@ class Summarise(Tab):
 
         def told(body: dict) -> None:
             done, total = body["done"], body["total"]
-            self.running("Summarising", "%d of %s" % (done, counted(total, "part")), done / total if total else None)
+            part = ("%d of %s" % (done, counted(total, "part")), done / total) if total > 1 else ("", None)
+            self.running("Summarising", *part)
             self.output.textContent = body["text"]
             show(self.result, bool(body["text"]))
         body = await self.ask(self.task, "task", {"inputs": text}, told=told)

@@ -128,9 +128,11 @@ class Tab:
         self.job = Job(task, told, (method, params, inputs, moved))
         self.update()
         try:
-            return await self.job.result()
+            body = await self.job.result()
         finally:
             self.job = None
+        self.check()  # what was cancelled may have a result: as much as there was of it
+        return body
 
     def check(self) -> None:
         if self.stopped:
