@@ -38,7 +38,7 @@ class Classify(Tab):
         action("camera")(lambda _source: self.begin(self.watch(), "The picture was not classified"))
 
     def take(self, files: list) -> None:
-        if not self.busy:
+        if self.free():
             self.begin(self.look(files[0]), "%s was not classified" % files[0].name)
 
     def update(self) -> None:

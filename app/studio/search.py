@@ -56,7 +56,8 @@ class Search(Tab):
             "Choose a folder of texts or photos, and describe what you look for. The index is made and kept in this "
             "browser: nothing is uploaded.", "Drop a folder of texts or photos here", [texts, photos])
         self.kinds = [Kind("text", texts), Kind("photo", photos)]
-        self.restored, self.problem, self.pictures = False, "", []
+        self.problem, self.pictures = "", []
+        self.restored = asyncio.Event()  # what was kept is there
         folder = self.picker("", self.add_files, webkitdirectory=True)
         files = self.picker(",".join(TEXTS + PHOTOS), self.add_files, multiple=True)
         self.query = el("input", type="search", id="query", placeholder="A sentence, a thing, a mood …",
@@ -72,18 +73,13 @@ class Search(Tab):
         self.body.append(self.form, *[task.card.box for task in self.tasks], self.work.box, self.found,
                          el("section", self.shelf, self.start, self.note))
         on(self.form, "submit", self.submitted)
+        asyncio.create_task(self.restore())
         action("pick-folder")(lambda _source: folder.click())
         action("pick-files")(lambda _source: files.click())
         action("index")(lambda _source: self.begin(self.index(), "The index is not complete"))
         action("forget")(lambda source: asyncio.create_task(self.forget(source.getAttribute("data-folder"))))
 
     # What there is
-
-    def show(self, visible: bool) -> None:
-        super().show(visible)
-        if visible and not self.restored:
-            self.restored = True
-            self.begin(self.restore(), "The index could not be read")
 
     async def restore(self) -> None:
         try:
@@ -96,6 +92,8 @@ class Search(Tab):
             kind.version += 1
             if kind.items:
                 kind.task.wish()
+        self.restored.set()
+        self.update()
 
     def kind(self, name: str) -> Kind:
         return self.kinds[0] if name == "text" else self.kinds[1]
@@ -167,7 +165,7 @@ class Search(Tab):
         entries = [entry for entry in entries if entry is not None]
         if not entries:
             self.add_files([transfer.files.item(n) for n in range(transfer.files.length)])
-        elif not self.busy:
+        elif self.free():
             self.begin(self.walk(entries), "Nothing was added")
 
     async def walk(self, entries: list) -> None:
@@ -194,7 +192,7 @@ class Search(Tab):
         await self.add(files)
 
     def add_files(self, files: list) -> None:
-        if not self.busy:
+        if self.free():
             named = [(getattr(file, "webkitRelativePath", "") or file.name, file) for file in files]
             self.begin(self.add(named), "Nothing was added")
 
@@ -203,6 +201,7 @@ class Search(Tab):
         if any(path.lower().endswith(MODEL_FILES) for path, _ in files):
             await self.open_model([file for _, file in files])
             return
+        await self.restored.wait()
         files = [(path, file) for path, file in files if is_text(path) or is_photo(path)]
         if not files:
             raise Problem("There is no text and no photo in it", "These are read: %s." % " ".join(TEXTS + PHOTOS))

@@ -74,7 +74,7 @@ class Summarise(Tab):
         self.go.disabled = not words
 
     def take(self, files: list) -> None:
-        if not self.busy:
+        if self.free():
             self.begin(self.read(files[0]), "%s was not read" % files[0].name)
 
     async def read(self, file) -> None:

@@ -4,7 +4,7 @@ import asyncio
 import sys
 
 from js import document
-from studio.dom import announce, by_id, el, fill, icon_button, message_of, on
+from studio.dom import announce, by_id, el, fill, icon_button, message_of, on, toast
 from studio.engine import Engine
 from studio.notice import Card
 from studio.task import Failure, Job, Task
@@ -88,6 +88,12 @@ class Tab:
             self.take(files)
 
     # What is running
+
+    def free(self) -> bool:
+        """Whether something can begin; if not, the user is told."""
+        if self.busy:
+            toast("One thing at a time: wait for the end of what is running, or cancel it.")
+        return not self.busy
 
     def begin(self, work, wrong: str) -> None:
         """Runs a coroutine. wrong: what to say if it fails."""

@@ -50,7 +50,7 @@ class Transcribe(Tab):
         return plain(self.chunks)
 
     def take(self, files: list) -> None:
-        if not self.busy:
+        if self.free():
             self.begin(self.transcribe(files[0]), "Nothing was transcribed")
 
     def update(self) -> None:
