@@ -16,8 +16,8 @@ from tests.conftest import Site
 
 QUESTION = "Write three short facts about the Moon as a numbered list."
 SPEECH = (
-    "Good morning, and welcome to the harbour. The first ferry leaves at half past seven. "
-    "Please keep your ticket until we land, and mind the step."
+    "Good morning. The train to London leaves from platform number nine. "
+    "Please do not leave your bags alone. Thank you very much."
 )
 NOTES = {
     "tides.md": "The moon pulls at the sea, and so the water rises and falls twice a day. At full and new moon the sun "
@@ -64,8 +64,8 @@ def main(folder: Path) -> None:
         tab("transcribe")
         with tempfile.TemporaryDirectory() as made:
             speech = Path(made) / "speech.wav"
-            subprocess.run(["espeak-ng", "-w", speech, "-s", "150", SPEECH], check=True)
-            drop({"harbour.wav": speech.read_bytes()})
+            subprocess.run(["espeak-ng", "-w", speech, "-v", "en-us", "-s", "140", SPEECH], check=True)
+            drop({"platform.wav": speech.read_bytes()})
         wait_for(page, "document.querySelector('#transcribe [data-act=save]')?.checkVisibility()", 600)
         page.evaluate("void document.activeElement.blur()")
         picture("transcribe")

@@ -72,7 +72,7 @@ class Task:
         self.state, self.model, self.error, self.progress = "idle", None, None, Progress()
         self.waiting, self._wished = [], False
         self.card = Card(el("section", cls="notice", aria_label="Model", data_task=name, hidden=True))
-        self._wish, self._load_id = (None, ()), None
+        self._asked, self._load_id = (None, ()), None
         engine.tasks.append(self)
 
     # The model
@@ -89,7 +89,7 @@ class Task:
         """A model of the site, or the user's own files."""
         if not files:
             attempt(js.navigator.storage, "persist")
-        self._wish, self.error, self.progress = (name, files), None, Progress()
+        self._asked, self.error, self.progress = (name, files), None, Progress()
         self.state, self.model = "loading", None
 
         def answered(kind: str, body: dict) -> None:
@@ -131,7 +131,7 @@ class Task:
             self.engine.changed()
 
     def retry(self) -> None:
-        self.load(*self._wish)
+        self.load(*self._asked)
 
     def cancel_load(self) -> None:
         """What has arrived is kept; what waits for the model is given up."""

@@ -39,6 +39,7 @@ from pyodide.ffi import create_proxy, to_js
 from tensortab import device as devices
 from tensortab import formats, lab, models, tasks
 from tensortab.device import browser as gpu
+from tensortab.search import Index
 from tensortab.sources import browser as storage
 from tensortab.sources.model import find
 from tensortab.tokenizer import browser as text
@@ -254,8 +255,6 @@ class Engine:
         return {"dimensions": len(vectors[0]), "array": to_js(values)}
 
     async def _index(self, id: int, params: dict[str, Any], files: list[Any]) -> dict[str, Any]:
-        from tensortab.search import Index
-
         name, about = params["task"], params["params"]
         async with self._turns:
             self._forget(name)

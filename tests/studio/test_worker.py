@@ -125,7 +125,7 @@ def worker(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     monkeypatch.setattr(module, "tt", SimpleNamespace(pipeline=pipeline, Error=module.tt.Error))
     monkeypatch.setattr(module.Engine, "device", device)
     monkeypatch.setattr(module, "lab", SimpleNamespace(measure=measure))
-    monkeypatch.setitem(sys.modules, "tensortab.search", SimpleNamespace(Index=Index))
+    monkeypatch.setattr(module, "Index", Index)
     monkeypatch.setattr(module, "to_js", lambda values: values)
     monkeypatch.setattr(Pipe, "alive", 0)
     yield module
