@@ -711,7 +711,7 @@ def test_the_lab_measures_the_gpu_alone_and_then_with_a_model(page: Page) -> Non
 
 def test_the_lab_can_be_cancelled(page: Page) -> None:
     page.open("#lab")
-    page.fake(pace=150)
+    page.fake(pace=500)
     page.wait("!document.querySelector('[data-act=measure]').disabled")
     for cancel in (lambda: page.click(".lab [data-act=cancel-job]"), lambda: press(page, Keys.ESCAPE)):
         page.click("[data-act=measure]")
