@@ -70,9 +70,8 @@ def test_texts_are_found_by_their_meaning(firefox: Browser, site: Site) -> None:
         assert wait_for(firefox, "document.querySelector('.passages b')?.innerText", 60) == best
 
 
-def test_a_photo_is_classified(firefox: Browser, site: Site) -> None:
-    """The browser's own drawing of a scene that ImageNet has a class for: a plain disc is no test of a class, so only
-    that the five are sorted shares of one, and that their names are words."""
+def test_a_picture_is_classified(firefox: Browser, site: Site) -> None:
+    """Any picture will do: whose names are right, and how likely, is tested where the model is."""
     firefox.open(site.url + "#classify")
     load(firefox, "classify")
     drop(firefox, ("icon.png", (CACHE.parent / "static/icons/icon-512.png").read_bytes()))
