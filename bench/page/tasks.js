@@ -12,7 +12,7 @@ function texts(count, tokens) {
   return Array.from({ length: count }, () => Array.from({ length: tokens - 2 }, word).join(" "));
 }
 
-const FILES = ["config.json", "model.safetensors", "preprocessor_config.json"];
+const FILES = ["config.json", "model.safetensors", "preprocessor_config.json", "tokenizer.json"];
 
 const cycle = (list, count) => Array.from({ length: count }, (_, n) => list[n % list.length]);
 

@@ -6,18 +6,24 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from onnx.reference import ReferenceEvaluator
 from onnx.reference.op_run import OpRun
+from tensortab.audio import LogMel, Recording
 from tensortab.device.cpu import CPUDevice
 from tensortab.encode import Encoder
+from tensortab.jit import jit
 from tensortab.sources.file import open_folder
-from tests.models.test_vision import ARRAYS, MODELS, tensors
+from tensortab.tensor import Tensor
 
 from bench.export_tasks import export
-from tests import recipe_text
+from tests import recipe_text, tiny_whisper
 from tests.models import test_bert
+from tests.models.test_vision import ARRAYS, MODELS, tensors
 from tests.recipe import write_folder
+
+WHISPER = np.load(Path(__file__).parents[1] / "golden/whisper.npz")
 
 
 class MultiHeadAttention(OpRun):
@@ -95,3 +101,30 @@ def test_texts(tmp_path: Path) -> None:
     want = np.split(test_bert.ARRAYS["bert.last"], np.cumsum(test_bert.ARRAYS["lengths"])[:-1])
     for row, number in enumerate(batch.numbers):
         close(hidden[row, : len(batch.tokens[row])], want[number])
+
+
+def test_speech(tmp_path: Path) -> None:
+    """The prompt at once, then token by token from the cache."""
+    (tmp_path / "given").mkdir()
+    export(open_folder(tiny_whisper.write(tmp_path / "given")), tmp_path / "made", ("fp32",))
+    window = Recording(tiny_whisper.noise(1.7, 2)).window(0, tiny_whisper.WINDOW)
+    samples = Tensor.of("samples", (len(window) // 4,), data=window)
+    log_mel = jit(LogMel(80), CPUDevice())
+    mel = np.frombuffer(asyncio.run(log_mel.read(samples)), np.float32).reshape(1, -1, 80)
+    log_mel.free()
+    (states,) = run(tmp_path / "made", "encoder_model", input_features=mel.swapaxes(1, 2))
+    close(states[0, :, ::4], WHISPER["encoder"][-1])
+    model = onnx.load(tmp_path / "made/onnx/decoder_model_merged.onnx")
+    names = [value.name for value in model.graph.input if value.name.startswith("past")]
+    shape = (1, tiny_whisper.CONFIG["decoder_attention_heads"], 0, 32)
+    past, ids = {name: np.zeros(shape, np.float32) for name in names}, WHISPER["ids"][None].astype(np.int64)
+    for start, end in ((0, 4), *((n, n + 1) for n in range(4, ids.shape[1]))):
+        given = {
+            "input_ids": ids[:, start:end],
+            "encoder_hidden_states": states,
+            "use_cache_branch": np.array([start > 0]),
+        }
+        values = run(tmp_path / "made", "decoder_model_merged", **given, **past)
+        made = dict(zip((value.name for value in model.graph.output), values, strict=True))
+        past = {name: made[name.replace("past_key_values", "present")] for name in names}
+        close(made["logits"][0], WHISPER["logits"][start:end])
