@@ -143,7 +143,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--build", action="store_true", help="only make the folder")
     parser.add_argument("--visits", type=int, default=3)
-    parser.add_argument("--knobs", default="runs=3&tokens=8", help="the page's, as in its address")
+    parser.add_argument("--knobs", default="runs=3&tokens=8&tasks=SmolLM2", help="the page's, as in its address")
     args = parser.parse_args()
     with alone():
         build()
