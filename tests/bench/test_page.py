@@ -1,4 +1,4 @@
-"""The benchmark's page in Chromium, with TensorTab alone: checked against the reference, then timed; and one other task."""
+"""The benchmark's page in Chromium, with TensorTab alone: checked against the reference, then timed."""
 
 from bench import run
 
