@@ -54,6 +54,8 @@ function wordErrors(a, b) {
 // How well a peer's result agrees with TensorTab's: the smallest cosine, the word error rate, or how many labels.
 export function agreement(ours, theirs) {
   if (typeof ours === "string") return { word_error_rate: Number(wordErrors(ours, theirs).toPrecision(3)) };
-  if (typeof ours[0] === "string") return { same_label: ours.filter((label, n) => label === theirs[n]).length, of: ours.length };
+  if (typeof ours[0] === "string") {
+    return { same_labels: `${ours.filter((label, n) => label === theirs[n]).length} of ${ours.length}` };
+  }
   return { least_cosine: Number(Math.min(...ours.map((vector, n) => cosine(vector, theirs[n]))).toFixed(6)) };
 }

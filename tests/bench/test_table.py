@@ -27,7 +27,7 @@ def test_other_tasks_beside_the_faster_type_of_the_peer(tmp_path, monkeypatch):
     def engine(ms: float, **more: object) -> dict:
         return {"inputs": {"16 images": {"median": ms, **more}}}
 
-    agreed = {"agreement": {"same_label": 16, "of": 16}}
+    agreed = {"agreement": {"same_labels": "16 of 16"}}
     engines = {
         "tensortab": engine(10),
         "transformers.js fp16": engine(80, **agreed),
@@ -41,7 +41,7 @@ def test_other_tasks_beside_the_faster_type_of_the_peer(tmp_path, monkeypatch):
     monkeypatch.setattr(table, "RESULTS", tmp_path)
     assert table.task_table() == ""
     (tmp_path / "2026-01-01.json").write_text(json.dumps(result))
-    row = "| EfficientNet, 16 images | 1,600 images/s | 200 images/s (fp16) | 8 x | same label 16, of 16 |"
+    row = "| EfficientNet, 16 images | 1,600 images/s | 200 images/s (fp16) | 8 x | same labels 16 of 16 |"
     assert row in table.task_table().splitlines()
     (tmp_path / "2026-01-01.json").write_text(json.dumps(result | {"adapter": {"fallback": True}}))
     assert table.task_table() == "", "what a software adapter takes says nothing"
