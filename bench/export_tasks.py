@@ -1,4 +1,4 @@
-"""The models of the other tasks as ONNX files, for Transformers.js: `export(checkpoint, folder, dtypes)`.
+"""The models of the other tasks as ONNX files, for Transformers.js: `export(files, folder, dtypes)`.
 
 The same weights, in fp32 or fp16, in the layout that Transformers.js loads. The graphs are those of published exports,
 with the fused operators that ONNX Runtime has for them: MultiHeadAttention, SkipLayerNormalization, Gelu. Inputs and
@@ -10,7 +10,6 @@ import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
@@ -53,6 +52,13 @@ class Layers(Graph):
             self.constant(name, np.array(values, np.int64))
         return name
 
+    def slice(self, x: str, start: str, end: str, axis: int, name: str) -> str:
+        return self.node("Slice", [x, start, end, self.ints(axis)], name)
+
+    def size(self, x: str, axis: int, name: str) -> str:
+        """[x.shape[axis]]"""
+        return self.slice(self.node("Shape", [x], f"{name}.shape"), self.ints(axis), self.ints(axis + 1), 0, name)
+
     def cast(self, x: str, name: str, type: int | None = None) -> str:
         return self.node("Cast", [x], name, to=type or self.type)
 
@@ -62,7 +68,7 @@ class Layers(Graph):
         product = self.node("MatMul", [x, weight], f"{name}.product")
         if f"{name}.bias" not in self.checkpoint.tensors:
             return product
-        return self.node("Add", [product, self.vector(f"{name}.bias")], name)
+        return self.add(product, self.vector(f"{name}.bias"), name)
 
     def norm(self, x: str, name: str, epsilon: float) -> str:
         inputs = [x, self.vector(f"{name}.weight"), self.vector(f"{name}.bias")]
@@ -79,25 +85,23 @@ class Layers(Graph):
         """q, k, v [batch, positions, hidden]; others: bias, key_padding_mask, attention_bias, past_key, past_value."""
         return self.node("MultiHeadAttention", [q, k, v, *others], name, [name, *present], num_heads=heads)
 
-    def model(self, opset: int = 20) -> onnx.ModelProto:
+    def model(self) -> onnx.ModelProto:
         graph = helper.make_graph(self.nodes, "model", self.inputs, self.outputs, self.constants)
-        opsets = [helper.make_opsetid("", opset), helper.make_opsetid("com.microsoft", 1)]
+        opsets = [helper.make_opsetid("", 20), helper.make_opsetid("com.microsoft", 1)]
         return helper.make_model(graph, opset_imports=opsets, ir_version=10, producer_name="tensortab bench")
 
 
 def bert(g: Layers) -> dict[str, onnx.ModelProto]:
     c = g.checkpoint.config
-    ids, mask, types = (
-        g.input(n, INT64, "batch_size", "tokens") for n in ("input_ids", "attention_mask", "token_type_ids")
-    )
-    size = g.node("Shape", [ids], "size")
-    batch, tokens = (g.node("Slice", [size, g.ints(n), g.ints(n + 1)], f"size.{n}") for n in (0, 1))
+    names = ("input_ids", "attention_mask", "token_type_ids")
+    ids, mask, types = (g.input(name, INT64, "batch_size", "tokens") for name in names)
+    batch, tokens = g.size(ids, 0, "batch"), g.size(ids, 1, "tokens")
     table = {name: g.vector(f"embeddings.{name}_embeddings.weight") for name in ("word", "token_type", "position")}
     words, kinds = (
         g.node("Gather", [table["word"], ids], "words"),
         g.node("Gather", [table["token_type"], types], "types"),
     )
-    places = g.node("Slice", [table["position"], g.ints(0), tokens, g.ints(0)], "positions")
+    places = g.slice(table["position"], g.ints(0), tokens, 0, "positions")
     x = g.add(g.add(words, kinds, "words.types"), places, "embeddings")
     x = g.norm(x, "embeddings.LayerNorm", c["layer_norm_eps"])
 
@@ -118,7 +122,7 @@ def bert(g: Layers) -> dict[str, onnx.ModelProto]:
 
 
 def encoder(g: Layers, x: str, layers: list[str], heads: int, norms: str, mlp: str, gelu: str) -> str:
-    """Blocks with norms in front, of Whisper and CLIP; norms and mlp: names, with {} for 1 and 2."""
+    """Blocks with norms in front, of Whisper and CLIP; norms: the names of both; mlp: what 1 and 2 follow."""
     for layer in layers:
         normed = g.norm(x, f"{layer}.{norms.split()[0]}", 1e-5)
         q, k, v = (g.linear(normed, f"{layer}.self_attn.{name}_proj") for name in "qkv")
@@ -133,30 +137,25 @@ def feed_forward(g: Layers, x: str, layer: str, norm: str, mlp: str, gelu: str) 
     return g.add(x, g.linear(g.node(gelu, [inner], f"{layer}.gelu"), f"{layer}.{mlp}2"), f"{layer}.out")
 
 
-def whisper(checkpoint: Checkpoint, float_type: np.dtype) -> dict[str, onnx.ModelProto]:
-    return {
-        "encoder_model": whisper_encoder(Layers(checkpoint, float_type)),
-        "decoder_model_merged": whisper_decoder(Layers(checkpoint, float_type)),
-    }
+def whisper(g: Layers) -> dict[str, onnx.ModelProto]:
+    decoder = whisper_decoder(Layers(g.checkpoint, g.float_type))
+    return {"encoder_model": whisper_encoder(g), "decoder_model_merged": decoder}
 
 
 def whisper_encoder(g: Layers) -> onnx.ModelProto:
     c = g.checkpoint.config
-    x = g.cast(
-        g.input("input_features", FLOAT, "batch_size", c["num_mel_bins"], 2 * c["max_source_positions"]), "features"
-    )
+    features = g.input("input_features", FLOAT, "batch_size", c["num_mel_bins"], 2 * c["max_source_positions"])
+    x = g.cast(features, "features")
     for n, stride in ((1, 1), (2, 2)):
         name = f"model.encoder.conv{n}"
         inputs = [x, g.vector(f"{name}.weight"), g.vector(f"{name}.bias")]
         x = g.node("Gelu", [g.node("Conv", inputs, name, strides=[stride], pads=[1, 1])], f"{name}.gelu")
-    x = g.add(
-        g.node("Transpose", [x], "rows", perm=[0, 2, 1]), g.vector("model.encoder.embed_positions.weight"), "placed"
-    )
+    x = g.node("Transpose", [x], "rows", perm=[0, 2, 1])
+    x = g.add(x, g.vector("model.encoder.embed_positions.weight"), "placed")
     layers = [f"model.encoder.layers.{n}" for n in range(c["encoder_layers"])]
     norms = "self_attn_layer_norm final_layer_norm"
-    x = g.norm(
-        encoder(g, x, layers, c["encoder_attention_heads"], norms, "fc", "Gelu"), "model.encoder.layer_norm", 1e-5
-    )
+    x = encoder(g, x, layers, c["encoder_attention_heads"], norms, "fc", "Gelu")
+    x = g.norm(x, "model.encoder.layer_norm", 1e-5)
     x = g.cast(x, "last_hidden_state", FLOAT)
     g.output(x, FLOAT, "batch_size", c["max_source_positions"], c["d_model"])
     return g.model()
@@ -169,27 +168,20 @@ def whisper_decoder(g: Layers) -> onnx.ModelProto:
     shape = ["batch_size", heads, "past", hidden // heads]
     ids = g.input("input_ids", INT64, "batch_size", "tokens")
     states = g.cast(g.input("encoder_hidden_states", FLOAT, "batch_size", source, hidden), "states")
-    names = [
-        f"{n}.{which}.{kind}"
-        for n in range(c["decoder_layers"])
-        for which in ("decoder", "encoder")
-        for kind in ("key", "value")
-    ]
+    kinds = ("decoder.key", "decoder.value", "encoder.key", "encoder.value")
+    names = [f"{n}.{kind}" for n in range(c["decoder_layers"]) for kind in kinds]
     for name in names:
         g.input(f"past_key_values.{name}", g.type, *shape[:2], f"past_{name.split('.')[1]}", shape[3])
         g.output(f"present.{name}", g.type, *shape[:2], "all", shape[3])
     cached = g.input("use_cache_branch", TensorProto.BOOL, 1)
 
-    past = g.node(
-        "Slice", [g.node("Shape", ["past_key_values.0.decoder.key"], "past.shape"), g.ints(2), g.ints(3)], "past"
-    )
-    end = g.add(past, g.node("Slice", [g.node("Shape", [ids], "size"), g.ints(1), g.ints(2)], "tokens"), "end")
-    table = g.vector("model.decoder.embed_positions.weight")
-    places = g.node("Slice", [table, past, end, g.ints(0)], "positions")
+    past = g.size("past_key_values.0.decoder.key", 2, "past")
+    end = g.add(past, g.size(ids, 1, "tokens"), "end")
+    places = g.slice(g.vector("model.decoder.embed_positions.weight"), past, end, 0, "positions")
     x = g.add(g.node("Gather", [g.vector("model.decoder.embed_tokens.weight"), ids], "embedding"), places, "placed")
     rows = np.triu(np.full((c["max_target_positions"],) * 2, MASKED, g.float_type), 1)[None, None]
-    causal = g.node("Slice", [g.constant("causal", rows), past, end, g.ints(2)], "causal.rows")
-    causal = g.node("Slice", [causal, g.ints(0), end, g.ints(3)], "causal.bias")
+    causal = g.slice(g.constant("causal", rows), past, end, 2, "causal.rows")
+    causal = g.slice(causal, g.ints(0), end, 3, "causal.bias")
 
     cross = [name for name in names if "encoder" in name]
     nodes, g.nodes = g.nodes, []
@@ -202,9 +194,8 @@ def whisper_decoder(g: Layers) -> onnx.ModelProto:
     again = [helper.make_node("Identity", [f"past_key_values.{name}"], [f"{name}.old"]) for name in cross]
 
     def branch(name: str, nodes: list[onnx.NodeProto], end: str) -> onnx.GraphProto:
-        outputs = [
-            helper.make_tensor_value_info(f"{one}.{end}", g.type, shape[:2] + ["source", shape[3]]) for one in cross
-        ]
+        rows = [*shape[:2], "source", shape[3]]
+        outputs = [helper.make_tensor_value_info(f"{one}.{end}", g.type, rows) for one in cross]
         return helper.make_graph(nodes, name, [], outputs)
 
     g.node("If", [cached], "cross", [f"present.{name}" for name in cross],
@@ -225,9 +216,8 @@ def whisper_decoder(g: Layers) -> onnx.ModelProto:
         x = feed_forward(g, x, layer, "final_layer_norm", "fc", "Gelu")
     x = g.norm(x, "model.decoder.layer_norm", 1e-5)
     head = g.constant("head", g.floats("model.decoder.embed_tokens.weight").T.astype(g.float_type))
-    g.output(
-        g.cast(g.node("MatMul", [x, head], "scores"), "logits", FLOAT), FLOAT, "batch_size", "tokens", c["vocab_size"]
-    )
+    logits = g.cast(g.node("MatMul", [x, head], "scores"), "logits", FLOAT)
+    g.output(logits, FLOAT, "batch_size", "tokens", c["vocab_size"])
     return g.model()
 
 
@@ -238,22 +228,19 @@ def clip(g: Layers) -> dict[str, onnx.ModelProto]:
     pixels = g.cast(g.input("pixel_values", FLOAT, "batch_size", 3, size, size), "pixels")
     weight = g.vector("vision_model.embeddings.patch_embedding.weight")
     x = g.node("Conv", [pixels, weight], "patches", strides=[patch, patch])
-    x = g.node(
-        "Transpose", [g.node("Reshape", [x, g.ints(0, hidden, -1)], "patches.flat")], "patches.rows", perm=[0, 2, 1]
-    )
-    batch = g.node("Slice", [g.node("Shape", [pixels], "size"), g.ints(0), g.ints(1)], "batch_size")
-    first = g.constant(
-        "class", g.floats("vision_model.embeddings.class_embedding").reshape(1, 1, -1).astype(g.float_type)
-    )
+    x = g.node("Reshape", [x, g.ints(0, hidden, -1)], "patches.flat")
+    x = g.node("Transpose", [x], "patches.rows", perm=[0, 2, 1])
+    batch = g.size(pixels, 0, "batch")
+    first = g.floats("vision_model.embeddings.class_embedding").reshape(1, 1, -1).astype(g.float_type)
+    first = g.constant("class", first)
     first = g.node("Expand", [first, g.node("Concat", [batch, g.ints(1, hidden)], "class.shape", axis=0)], "class.rows")
     x = g.node("Concat", [first, x], "rows", axis=1)
     x = g.add(x, g.vector("vision_model.embeddings.position_embedding.weight"), "placed")
     layers = [f"vision_model.encoder.layers.{n}" for n in range(c["num_hidden_layers"])]
     x = g.norm(x, "vision_model.pre_layrnorm", 1e-5)
     x = encoder(g, x, layers, c["num_attention_heads"], "layer_norm1 layer_norm2", "mlp.fc", "QuickGelu")
-    x = g.norm(
-        g.node("Gather", [x, g.constant("0", np.array(0))], "pooled", axis=1), "vision_model.post_layernorm", 1e-5
-    )
+    x = g.node("Gather", [x, g.constant("0", np.array(0))], "pooled", axis=1)
+    x = g.norm(x, "vision_model.post_layernorm", 1e-5)
     x = g.cast(g.linear(x, "visual_projection"), "image_embeds", FLOAT)
     g.output(x, FLOAT, "batch_size", g.checkpoint.config["projection_dim"])
     return {"vision_model": g.model()}
@@ -293,12 +280,7 @@ def efficientnet(g: Layers) -> dict[str, onnx.ModelProto]:
     return {"model": g.model()}
 
 
-MODELS: dict[str, Any] = {
-    "bert": lambda *given: bert(Layers(*given)),
-    "whisper": whisper,
-    "clip": lambda *given: clip(Layers(*given)),
-    "efficientnet_lite": lambda *given: efficientnet(Layers(*given)),
-}
+MODELS = {"bert": bert, "whisper": whisper, "clip": clip, "efficientnet_lite": efficientnet}
 IMAGES = {"image_processor_type": "CLIPImageProcessor", "do_convert_rgb": True}
 SAID = {  # what Transformers.js must find in these files besides
     "config.json": {
@@ -325,7 +307,7 @@ def export(files: Mapping[str, Source], folder: Path, dtypes: tuple[str, ...] = 
                 content |= more
             (folder / name).write_text(json.dumps(content))
     for dtype in dtypes:
-        for part, model in MODELS[kind](checkpoint, FLOATS[dtype]).items():
+        for part, model in MODELS[kind](Layers(checkpoint, FLOATS[dtype])).items():
             onnx.save(model, folder / "onnx" / f"{part}{SUFFIX[dtype]}.onnx")
 
 
