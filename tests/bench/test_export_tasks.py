@@ -12,13 +12,12 @@ from onnx.reference import ReferenceEvaluator
 from onnx.reference.op_run import OpRun
 from tensortab.audio import LogMel, Recording
 from tensortab.device.cpu import CPUDevice
-from tensortab.encode import Encoder
 from tensortab.jit import jit
 from tensortab.sources.file import open_folder
 from tensortab.tensor import Tensor
 
 from bench.export_tasks import export
-from tests import recipe_text, tiny_whisper
+from tests import tiny_whisper
 from tests.models import test_bert
 from tests.models.test_vision import ARRAYS, MODELS, tensors
 from tests.recipe import write_folder
@@ -88,9 +87,8 @@ def test_images(tmp_path: Path, kind: str, part: str, output: str) -> None:
 
 
 def test_texts(tmp_path: Path) -> None:
-    given = recipe_text.write(tmp_path / "given", "bert", prefix=False)
-    export(open_folder(given), tmp_path / "made", ("fp32",))
-    encoder = asyncio.run(Encoder.open(str(given), "Model", CPUDevice(), None, lambda *_: None))
+    encoder = test_bert.opened(tmp_path / "given", CPUDevice(), prefix=False)
+    export(open_folder(tmp_path / "given"), tmp_path / "made", ("fp32",))
     (batch,) = encoder.batches(test_bert.GOLD["texts"])
     encoder.free()
     columns = max(map(len, batch.tokens))
