@@ -1,14 +1,15 @@
 """The models of the other tasks as ONNX files, for Transformers.js: `export(files, folder, dtypes)`.
 
-The same weights, in fp32 or fp16, in the layout that Transformers.js loads. The graphs are those of published exports,
-with the fused operators that ONNX Runtime has for them: MultiHeadAttention, SkipLayerNormalization, Gelu. Inputs and
-outputs are f32 in both, Whisper's cache is of the weights' type.
+The same weights, in fp32 or fp16, in the layout that Transformers.js loads. The graphs are those of published exports;
+in onnx/ attention is of plain operators, in fused/ it is ONNX Runtime's MultiHeadAttention, whose WebGPU kernel is
+wrong on SwiftShader. Inputs and outputs are f32 in both types, Whisper's cache is of the weights' type.
 """
 
 import asyncio
 import json
 import sys
 from collections.abc import Mapping
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -29,10 +30,13 @@ INT64, FLOAT = TensorProto.INT64, TensorProto.FLOAT
 
 
 class Layers(Graph):
-    """What transformer encoders are made of, by the names of a checkpoint."""
+    """What transformers are made of, by the names of a checkpoint. `dim`: of an attention head."""
 
-    def __init__(self, checkpoint: Checkpoint, float_type: np.dtype) -> None:
+    dim: int
+
+    def __init__(self, checkpoint: Checkpoint, float_type: np.dtype, fused: bool) -> None:
         super().__init__(checkpoint, float_type)
+        self.fused = fused
         self.type = helper.np_dtype_to_tensor_dtype(float_type)
         self.inputs: list[onnx.ValueInfoProto] = []
         self.outputs: list[onnx.ValueInfoProto] = []
@@ -81,9 +85,36 @@ class Layers(Graph):
     def add(self, x: str, y: str, name: str) -> str:
         return self.node("Add", [x, y], name)
 
-    def attention(self, q: str, k: str, v: str, name: str, heads: int, *others: str, present: tuple = ()) -> str:
-        """q, k, v [batch, positions, hidden]; others: bias, key_padding_mask, attention_bias, past_key, past_value."""
-        return self.node("MultiHeadAttention", [q, k, v, *others], name, [name, *present], num_heads=heads)
+    def heads(self, x: str, name: str) -> str:
+        """[batch, positions, heads dim] -> [batch, heads, positions, dim]"""
+        x = self.node("Reshape", [x, self.ints(0, 0, -1, self.dim)], f"{name}.split")
+        return self.node("Transpose", [x], name, perm=[0, 2, 1, 3])
+
+    def attention(
+        self, q: str, k: str, v: str, name: str, count: int, bias: str = "", past: tuple = (), present: tuple = ()
+    ) -> str:
+        """q, k, v [batch, positions, heads dim]; bias is added to the scores. past: k and v that come before, to which
+        these are added as present; without present, but with past, k and v are those."""
+        if self.fused:
+            keys = past if past and not present else (k, v)
+            inputs = [q, *keys, "", "", bias, *(past if present else ())]
+            return self.node("MultiHeadAttention", inputs, name, [name, *present], num_heads=count)
+        scale = self.constant(f"{name}.scale", np.array(self.dim**-0.5, self.float_type))
+        q = self.node("Mul", [self.heads(q, f"{name}.q"), scale], f"{name}.q.scaled")
+        if past and not present:
+            k, v = past
+        else:
+            k, v = self.heads(k, f"{name}.k"), self.heads(v, f"{name}.v")
+        if present:
+            k, v = (
+                self.node("Concat", [old, x], new, axis=2) for old, x, new in zip(past, (k, v), present, strict=True)
+            )
+        k = self.node("Transpose", [k], f"{name}.k.columns", perm=[0, 1, 3, 2])
+        scores = self.node("MatMul", [q, k], f"{name}.scores")
+        scores = self.add(scores, bias, f"{name}.biased") if bias else scores
+        mixed = self.node("MatMul", [self.node("Softmax", [scores], f"{name}.shares", axis=-1), v], f"{name}.mixed")
+        mixed = self.node("Transpose", [mixed], f"{name}.rows", perm=[0, 2, 1, 3])
+        return self.node("Reshape", [mixed, self.ints(0, 0, -1)], name)
 
     def model(self) -> onnx.ModelProto:
         graph = helper.make_graph(self.nodes, "model", self.inputs, self.outputs, self.constants)
@@ -93,6 +124,7 @@ class Layers(Graph):
 
 def bert(g: Layers) -> dict[str, onnx.ModelProto]:
     c = g.checkpoint.config
+    g.dim = c["hidden_size"] // c["num_attention_heads"]
     names = ("input_ids", "attention_mask", "token_type_ids")
     ids, mask, types = (g.input(name, INT64, "batch_size", "tokens") for name in names)
     batch, tokens = g.size(ids, 0, "batch"), g.size(ids, 1, "tokens")
@@ -112,7 +144,7 @@ def bert(g: Layers) -> dict[str, onnx.ModelProto]:
     for n in range(c["num_hidden_layers"]):
         layer = f"encoder.layer.{n}"
         q, k, v = (g.linear(x, f"{layer}.attention.self.{name}") for name in ("query", "key", "value"))
-        mixed = g.attention(q, k, v, f"{layer}.attention", c["num_attention_heads"], "", "", bias)
+        mixed = g.attention(q, k, v, f"{layer}.attention", c["num_attention_heads"], bias)
         mixed = g.linear(mixed, f"{layer}.attention.output.dense")
         x = g.add_norm(mixed, x, f"{layer}.attention.output.LayerNorm", c["layer_norm_eps"])
         inner = g.node("Gelu", [g.linear(x, f"{layer}.intermediate.dense")], f"{layer}.gelu")
@@ -138,12 +170,13 @@ def feed_forward(g: Layers, x: str, layer: str, norm: str, mlp: str, gelu: str) 
 
 
 def whisper(g: Layers) -> dict[str, onnx.ModelProto]:
-    decoder = whisper_decoder(Layers(g.checkpoint, g.float_type))
+    decoder = whisper_decoder(Layers(g.checkpoint, g.float_type, g.fused))
     return {"encoder_model": whisper_encoder(g), "decoder_model_merged": decoder}
 
 
 def whisper_encoder(g: Layers) -> onnx.ModelProto:
     c = g.checkpoint.config
+    g.dim = c["d_model"] // c["encoder_attention_heads"]
     features = g.input("input_features", FLOAT, "batch_size", c["num_mel_bins"], 2 * c["max_source_positions"])
     x = g.cast(features, "features")
     for n, stride in ((1, 1), (2, 2)):
@@ -165,7 +198,8 @@ def whisper_decoder(g: Layers) -> onnx.ModelProto:
     """Keys and values of the encoder are computed in the first step (use_cache_branch is false) and given back."""
     c = g.checkpoint.config
     heads, hidden, source = c["decoder_attention_heads"], c["d_model"], c["max_source_positions"]
-    shape = ["batch_size", heads, "past", hidden // heads]
+    g.dim = hidden // heads
+    shape = ["batch_size", heads, "past", g.dim]
     ids = g.input("input_ids", INT64, "batch_size", "tokens")
     states = g.cast(g.input("encoder_hidden_states", FLOAT, "batch_size", source, hidden), "states")
     kinds = ("decoder.key", "decoder.value", "encoder.key", "encoder.value")
@@ -188,8 +222,7 @@ def whisper_decoder(g: Layers) -> onnx.ModelProto:
     for name in cross:
         layer, _, kind = name.split(".")
         rows = g.linear(states, f"model.decoder.layers.{layer}.encoder_attn.{kind[0]}_proj")
-        rows = g.node("Reshape", [rows, g.ints(0, 0, heads, hidden // heads)], f"{name}.heads")
-        g.node("Transpose", [rows], f"{name}.new", perm=[0, 2, 1, 3])
+        g.heads(rows, f"{name}.new")
     first, g.nodes = g.nodes, nodes
     again = [helper.make_node("Identity", [f"past_key_values.{name}"], [f"{name}.old"]) for name in cross]
 
@@ -205,13 +238,15 @@ def whisper_decoder(g: Layers) -> onnx.ModelProto:
         layer = f"model.decoder.layers.{n}"
         normed = g.norm(x, f"{layer}.self_attn_layer_norm", 1e-5)
         q, k, v = (g.linear(normed, f"{layer}.self_attn.{name}_proj") for name in "qkv")
-        cache = [f"past_key_values.{n}.decoder.{kind}" for kind in ("key", "value")]
-        present = tuple(f"present.{n}.decoder.{kind}" for kind in ("key", "value"))
-        mixed = g.attention(q, k, v, f"{layer}.attention", heads, "", "", causal, *cache, present=present)
+        past, present = (
+            tuple(f"{cache}.{n}.decoder.{kind}" for kind in ("key", "value"))
+            for cache in ("past_key_values", "present")
+        )
+        mixed = g.attention(q, k, v, f"{layer}.attention", heads, causal, past, present)
         x = g.add(x, g.linear(mixed, f"{layer}.self_attn.out_proj"), f"{layer}.mixed")
         q = g.linear(g.norm(x, f"{layer}.encoder_attn_layer_norm", 1e-5), f"{layer}.encoder_attn.q_proj")
-        k, v = (f"present.{n}.encoder.{kind}" for kind in ("key", "value"))
-        mixed = g.attention(q, k, v, f"{layer}.cross", heads)
+        heard = tuple(f"present.{n}.encoder.{kind}" for kind in ("key", "value"))
+        mixed = g.attention(q, "", "", f"{layer}.cross", heads, past=heard)
         x = g.add(x, g.linear(mixed, f"{layer}.encoder_attn.out_proj"), f"{layer}.heard")
         x = feed_forward(g, x, layer, "final_layer_norm", "fc", "Gelu")
     x = g.norm(x, "model.decoder.layer_norm", 1e-5)
@@ -225,6 +260,7 @@ def clip(g: Layers) -> dict[str, onnx.ModelProto]:
     """The side of the images."""
     c = g.checkpoint.config["vision_config"]
     hidden, size, patch = c["hidden_size"], c["image_size"], c["patch_size"]
+    g.dim = hidden // c["num_attention_heads"]
     pixels = g.cast(g.input("pixel_values", FLOAT, "batch_size", 3, size, size), "pixels")
     weight = g.vector("vision_model.embeddings.patch_embedding.weight")
     x = g.node("Conv", [pixels, weight], "patches", strides=[patch, patch])
@@ -296,19 +332,22 @@ SAID = {  # what Transformers.js must find in these files besides
 
 
 def export(files: Mapping[str, Source], folder: Path, dtypes: tuple[str, ...] = tuple(FLOATS)) -> None:
-    """A model's folder as Transformers.js loads it: onnx/<part>.onnx, onnx/<part>_fp16.onnx, and the JSON files."""
+    """A model's folder as Transformers.js loads it: onnx/<part>.onnx, onnx/<part>_fp16.onnx, the same in fused/ where
+    there is attention, and the JSON files."""
     checkpoint = asyncio.run(open_checkpoint(files))
     kind = checkpoint.config["model_type"]
-    (folder / "onnx").mkdir(parents=True, exist_ok=True)
+    variants = {"onnx": False} | ({} if kind == "efficientnet_lite" else {"fused": True})
+    for variant in variants:
+        (folder / variant).mkdir(parents=True, exist_ok=True)
     for name, source in files.items():
         if name.endswith(".json") and "/" not in name:
             content = json.loads(asyncio.run(source.bytes(0, source.size)))
             if more := SAID.get(name, {}).get(kind):
                 content |= more
             (folder / name).write_text(json.dumps(content))
-    for dtype in dtypes:
-        for part, model in MODELS[kind](Layers(checkpoint, FLOATS[dtype])).items():
-            onnx.save(model, folder / "onnx" / f"{part}{SUFFIX[dtype]}.onnx")
+    for dtype, (variant, fused) in product(dtypes, variants.items()):
+        for part, model in MODELS[kind](Layers(checkpoint, FLOATS[dtype], fused)).items():
+            onnx.save(model, folder / variant / f"{part}{SUFFIX[dtype]}.onnx")
 
 
 def make(models: Path, folder: Path) -> None:

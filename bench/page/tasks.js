@@ -30,7 +30,7 @@ export const tasks = ({ speech, images }) => ({
     inputs: { "1 image": { images: cycle(images, 1) }, "16 images": { images: cycle(images, 16) } },
   },
   "EfficientNet": {
-    task: "image-classification", model: "efficientnet-lite0",
+    task: "image-classification", model: "efficientnet-lite0", attention: false,
     inputs: { "1 image": { images: cycle(images, 1) }, "16 images": { images: cycle(images, 16) } },
   },
 });

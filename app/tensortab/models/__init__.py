@@ -10,7 +10,8 @@ lm_head       nn.Linear
 hidden(tokens, state, rope, kv, rows) -> Tensor [rows, C]; it may read buffers that another plan filled before
 logits(hidden) -> Tensor [rows, V]
 
-and, where GGUF files of it exist, `GGUF`, a formats.gguf.Names.
+and, where GGUF files of it exist, `GGUF`, a formats.gguf.Names. What a model that reads whole texts has, says
+encode.py; one that sees, vision.py.
 """
 
 from importlib import import_module
