@@ -145,7 +145,7 @@ class BeamGenerator:
         Error("out_of_memory") or ("bad_file")."""
         kind = str(checkpoint.config.get("model_type"))
         architecture = models.find(kind)
-        if architecture is None or not hasattr(architecture.Model, "encode"):
+        if architecture is None or not hasattr(architecture.Model, "read"):
             raise Error("bad_file", f"Models of type {kind!r} are not supported yet: take a BART or T5 one.")
         self.device = device
         self.weights = Weights(checkpoint, hardware(device.info).max_binding)
