@@ -45,8 +45,7 @@ class GenerationConfig:
     async def of(checkpoint: Checkpoint, task: str) -> "GenerationConfig":
         """What the files say: config.json, generation_config.json, and config.json for the task. One beam is greedy."""
         config = checkpoint.config
-        special = (config.get("task_specific_params") or {}).get(task) or {}
-        given = {**config, **await checkpoint.json("generation_config.json"), **special}
+        given = {**config, **await checkpoint.json("generation_config.json"), **task_params(config, task)}
         names = [field.name for field in fields(GenerationConfig)][2:]
         values = {name: given[name] for name in names if given.get(name) is not None}
         for name, value in values.items():
@@ -58,6 +57,15 @@ class GenerationConfig:
         if not start or not ends:
             raise Error("bad_file", "config.json has no decoder_start_token_id and eos_token_id: get the file again.")
         return GenerationConfig(start[0], frozenset(ends), **values)
+
+
+def task_params(config: dict[str, Any], task: str) -> dict[str, Any]:
+    """What config.json says for one task only."""
+    tasks = config.get("task_specific_params") or {}
+    params = (tasks.get(task) or {}) if isinstance(tasks, dict) else None
+    if not isinstance(params, dict):
+        raise Error("bad_file", "config.json: task_specific_params isn't an object of objects: get the file again.")
+    return params
 
 
 class Beam(NamedTuple):
@@ -137,16 +145,17 @@ class BeamGenerator:
         Error("out_of_memory") or ("bad_file")."""
         kind = str(checkpoint.config.get("model_type"))
         architecture = models.find(kind)
-        if architecture is None or not hasattr(architecture.Model, "encode"):
+        if architecture is None or not hasattr(architecture.Model, "read"):
             raise Error("bad_file", f"Models of type {kind!r} are not supported yet: take a BART or T5 one.")
         self.device = device
         self.weights = Weights(checkpoint, hardware(device.info).max_binding)
         self.model = architecture.Model(checkpoint.config, self.weights)
         self.vocabulary = sum(w.shape[0] for w in self.model.lm_head.weights)
-        ids = {config.decoder_start_token_id, *config.eos_token_id, config.forced_bos_token_id or 0}
+        forced = [id for id in (config.forced_bos_token_id, config.forced_eos_token_id) if id is not None]
+        ids = {config.decoder_start_token_id, *config.eos_token_id, *forced}
         self.candidates = max(2, 1 + len(config.eos_token_id)) * config.num_beams  # so that not all of them are ends
         fits = 1 <= config.num_beams <= 32 and self.candidates <= min(128, self.vocabulary)
-        if not fits or max(*ids, config.forced_eos_token_id or 0) >= self.vocabulary:
+        if not fits or any(not 0 <= token < self.vocabulary for token in ids):
             raise Error("bad_file", "The model's configuration has too many beams, or tokens beyond its vocabulary.")
         self.source = min(self.model.source, context or self.model.source)  # tokens that it reads at most
         self.positions = min(self.model.cache.positions, max(POSITIONS, config.max_length))

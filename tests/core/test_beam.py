@@ -45,14 +45,23 @@ def test_what_the_files_say():
     assert said({}, {"length_penalty": None}) == GenerationConfig(3, frozenset({2}))
 
 
-@pytest.mark.parametrize("wrong", [{"num_beams": "4"}, {"max_length": 1.5}, {"early_stopping": 3}, {"num_beams": True}])
+@pytest.mark.parametrize(
+    "wrong", [{"num_beams": "4"}, {"max_length": 1.5}, {"early_stopping": 3}, {"task_specific_params": [1]}]
+)
 def test_settings_that_cannot_be(wrong):
     with pytest.raises(tt.Error, match=next(iter(wrong))):
         said(wrong, {})
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"num_beams": 0}, {"num_beams": 65}, {"forced_eos_token_id": 999}, {"eos_token_id": 320}]
+    "wrong",
+    [
+        {"num_beams": 0},
+        {"num_beams": 65},
+        {"forced_eos_token_id": 999},
+        {"forced_bos_token_id": -1},
+        {"eos_token_id": 320},
+    ],
 )
 def test_a_configuration_beyond_the_vocabulary_is_refused(bart, wrong):
     with pytest.raises(tt.Error, match="configuration"):

@@ -15,7 +15,8 @@ One that writes with several beams what it has read is run by beam.py's BeamGene
 source        how many tokens it reads
 cache         kv.CacheShape
 lm_head       nn.Linear: its rows are the vocabulary
-encode(ids [1, S], length [1]) -> list of Tensors that go to what `hidden` reads (Tensor.into)
+read(ids [1, S], length [1]) -> Tensor [1, S, C]: the encoder
+encode(ids, length) -> list of Tensors that go to what `hidden` reads (Tensor.into)
 hidden(beams: kv.BeamCache) -> Tensor [B, C] for the last token of each beam
 logits(hidden) -> Tensor [B, V]
 

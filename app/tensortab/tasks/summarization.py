@@ -6,9 +6,10 @@ too, which is summarised again until it is one part.
 
 import re
 from collections.abc import AsyncGenerator, Callable
+from functools import partial
 from typing import Any
 
-from ..beam import BeamGenerator, GenerationConfig
+from ..beam import BeamGenerator, GenerationConfig, task_params
 from ..device import choose
 from ..errors import Error
 from ..formats import Checkpoint, open_checkpoint
@@ -51,8 +52,7 @@ class EncoderDecoder:
 
     def __init__(self, name: str, checkpoint: Checkpoint, generator: BeamGenerator) -> None:
         self.name, self.generator, self.tokenizer = name, generator, load_tokenizer(checkpoint)
-        task = (checkpoint.config.get("task_specific_params") or {}).get("summarization") or {}
-        self.prefix = str(task.get("prefix") or "")
+        self.prefix = str(task_params(checkpoint.config, "summarization").get("prefix") or "")
 
     def room(self, most: int | None) -> int:
         return self.generator.source
@@ -116,8 +116,10 @@ class Summarization:
     ) -> list[dict[str, str]]:
         """A summary of min_length to max_length tokens, by default as the model's configuration says; a chat model is
         asked for the shorter, and cut off at the longer one. Raises Error("context_exceeded") or ("bad_request")."""
-        states = [state async for state in self.stream(text, max_length, min_length)]
-        return [{"summary_text": states[-1]["text"] if states else ""}]
+        summary = ""
+        async for state in self.stream(text, max_length, min_length):
+            summary = state["text"]
+        return [{"summary_text": summary}]
 
     async def stream(
         self, text: str, max_length: int | None = None, min_length: int | None = None
@@ -131,7 +133,7 @@ class Summarization:
                 raise Error("bad_request", f"max_length and min_length are numbers of tokens, not {length!r}.")
         aborts, writer, done, again = self.aborts, self.writer, 0, False
         while True:
-            size, room = (lambda part, again=again: writer.size(part, again)), writer.room(max_length)
+            size, room = partial(writer.size, again=again), writer.room(max_length)
             if size("") + LEAST > room:
                 raise Error("context_exceeded", "The model reads too few tokens for that: ask for a shorter summary.")
             parts = split(text.strip(), size, room)
@@ -153,7 +155,7 @@ class Summarization:
                 done += 1
                 yield {"text": "\n".join(written), "done": done, "total": total}
             before, text, again = text, "\n".join(written), True
-            if len(parts) == 1 or writer.size(text, again) >= writer.size(before, again):
+            if len(parts) == 1 or not text.strip() or writer.size(text, again) >= writer.size(before, again):
                 return
 
     def abort(self) -> None:
