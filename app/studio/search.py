@@ -57,6 +57,7 @@ class Search(Tab):
             "browser: nothing is uploaded.", "Drop a folder of texts or photos here", [texts, photos])
         self.kinds = [Kind("text", texts), Kind("photo", photos)]
         self.problem, self.pictures = "", []
+        self.paused = False  # indexing was stopped or failed: it goes on when the user says so
         self.restored = asyncio.Event()  # what was kept is there
         folder = self.picker("", self.add_files, webkitdirectory=True)
         files = self.picker(",".join(TEXTS + PHOTOS), self.add_files, multiple=True)
@@ -107,7 +108,7 @@ class Search(Tab):
             return
         something = any(bool(kind.items) for kind in self.kinds)
         pending = not self.busy and any(kind.task.state == "ready" and bool(kind.pending()) for kind in self.kinds)
-        if pending and not self.stopped:
+        if pending and not self.paused:
             self.begin(self.index(), "The index is not complete")
             return
         show(self.start, not self.busy)
@@ -202,6 +203,7 @@ class Search(Tab):
             await self.open_model([file for _, file in files])
             return
         await self.restored.wait()
+        self.paused = False
         files = [(path, file) for path, file in files if is_text(path) or is_photo(path)]
         if not files:
             raise Problem("There is no text and no photo in it", "These are read: %s." % " ".join(TEXTS + PHOTOS))
@@ -246,6 +248,7 @@ class Search(Tab):
     # Indexing
 
     async def index(self) -> None:
+        self.paused = True
         for kind in self.kinds:
             pending = kind.pending() if kind.task.state == "ready" else []
             of = " of " + counted(len(pending), "photo" if kind.name == "photo" else "passage")
@@ -263,6 +266,7 @@ class Search(Tab):
                     item.record.vector = body["array"].slice(place * size, (place + 1) * size)
                     item.record.model = item.model = model
                 await self.replace(kind, [], [item.record for item in batch])
+        self.paused = False
         announce("The index is complete.")
 
     # Searching
