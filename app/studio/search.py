@@ -29,6 +29,7 @@ class Kind:
 
     def __init__(self, name: str, task: Task):
         self.name, self.task, self.items, self.version = name, task, OrderedDict(), 0
+        self._pending, self._pending_of = [], None
 
     def indexed(self) -> list:
         return [item for item in self.items.values() if item.model == self.task.model]
@@ -36,7 +37,10 @@ class Kind:
     def pending(self) -> list:
         """What the model that is loaded, or any, has not seen."""
         model = self.task.model
-        return [item for item in self.items.values() if (item.model != model if model else not item.model)]
+        if self._pending_of != (self.version, model):  # it is asked for at each progress of a download
+            self._pending_of = self.version, model
+            self._pending = [item for item in self.items.values() if (item.model != model if model else not item.model)]
+        return self._pending
 
     def of_file(self, folder: str, name: str) -> list:
         found = []
@@ -56,7 +60,7 @@ class Search(Tab):
             "Choose a folder of texts or photos, and describe what you look for. The index is made and kept in this "
             "browser: nothing is uploaded.", "Drop a folder of texts or photos here", [texts, photos])
         self.kinds = [Kind("text", texts), Kind("photo", photos)]
-        self.problem, self.pictures = "", []
+        self.problem, self.pictures, self.drawn = "", [], None
         self.paused = False  # indexing was stopped or failed: it goes on when the user says so
         self.restored = asyncio.Event()  # what was kept is there
         folder = self.picker("", self.add_files, webkitdirectory=True)
@@ -120,6 +124,10 @@ class Search(Tab):
             self.draw_shelf()
 
     def draw_shelf(self) -> None:
+        state = [(kind.version, kind.task.model) for kind in self.kinds]
+        if state == self.drawn:
+            return
+        self.drawn = state
         folders = OrderedDict()
         for kind in self.kinds:
             for place, items in enumerate((kind.items.values(), kind.pending())):
@@ -138,7 +146,7 @@ class Search(Tab):
         self.note.textContent = self.problem or (kept if folders else "")
 
     async def forget(self, folder: str) -> None:
-        if self.busy:
+        if not self.free():
             return
         for kind in self.kinds:
             await self.replace(kind, [item for item in kind.items.values() if item.folder == folder], [])
