@@ -62,10 +62,9 @@ class Classify(Tab):
         except Exception:
             show(self.result, False)
             raise Problem("The browser cannot read %s as a picture" % file.name) from None
-        began = time.time()
         labels = (await self.ask(self.task, "task", {"top_k": TOP}, (file,)))["output"]
         self.draw(labels)
-        self.facts.textContent = "in %d ms" % (1000 * (time.time() - began))
+        self.facts.textContent = "in %d ms" % (1000 * self.took)
         announce(", ".join(["%s %s" % (found["label"], share(found["score"])) for found in labels]))
 
     async def watch(self) -> None:

@@ -29,6 +29,7 @@ class Kind:
 
     def __init__(self, name: str, task: Task):
         self.name, self.task, self.items, self.version = name, task, OrderedDict(), 0
+        self._pending, self._pending_of = [], None
 
     def indexed(self) -> list:
         return [item for item in self.items.values() if item.model == self.task.model]
@@ -36,7 +37,10 @@ class Kind:
     def pending(self) -> list:
         """What the model that is loaded, or any, has not seen."""
         model = self.task.model
-        return [item for item in self.items.values() if (item.model != model if model else not item.model)]
+        if self._pending_of != (self.version, model):  # it is asked for at each progress of a download
+            self._pending_of = self.version, model
+            self._pending = [item for item in self.items.values() if (item.model != model if model else not item.model)]
+        return self._pending
 
     def of_file(self, folder: str, name: str) -> list:
         found = []
@@ -56,7 +60,8 @@ class Search(Tab):
             "Choose a folder of texts or photos, and describe what you look for. The index is made and kept in this "
             "browser: nothing is uploaded.", "Drop a folder of texts or photos here", [texts, photos])
         self.kinds = [Kind("text", texts), Kind("photo", photos)]
-        self.problem, self.pictures = "", []
+        self.problem, self.pictures, self.drawn = "", [], None
+        self.paused = False  # indexing was stopped or failed: it goes on when the user says so
         self.restored = asyncio.Event()  # what was kept is there
         folder = self.picker("", self.add_files, webkitdirectory=True)
         files = self.picker(",".join(TEXTS + PHOTOS), self.add_files, multiple=True)
@@ -107,7 +112,7 @@ class Search(Tab):
             return
         something = any(bool(kind.items) for kind in self.kinds)
         pending = not self.busy and any(kind.task.state == "ready" and bool(kind.pending()) for kind in self.kinds)
-        if pending and not self.stopped:
+        if pending and not self.paused:
             self.begin(self.index(), "The index is not complete")
             return
         show(self.start, not self.busy)
@@ -119,6 +124,10 @@ class Search(Tab):
             self.draw_shelf()
 
     def draw_shelf(self) -> None:
+        state = [(kind.version, kind.task.model) for kind in self.kinds]
+        if state == self.drawn:
+            return
+        self.drawn = state
         folders = OrderedDict()
         for kind in self.kinds:
             for place, items in enumerate((kind.items.values(), kind.pending())):
@@ -137,7 +146,7 @@ class Search(Tab):
         self.note.textContent = self.problem or (kept if folders else "")
 
     async def forget(self, folder: str) -> None:
-        if self.busy:
+        if not self.free():
             return
         for kind in self.kinds:
             await self.replace(kind, [item for item in kind.items.values() if item.folder == folder], [])
@@ -202,6 +211,7 @@ class Search(Tab):
             await self.open_model([file for _, file in files])
             return
         await self.restored.wait()
+        self.paused = False
         files = [(path, file) for path, file in files if is_text(path) or is_photo(path)]
         if not files:
             raise Problem("There is no text and no photo in it", "These are read: %s." % " ".join(TEXTS + PHOTOS))
@@ -246,6 +256,7 @@ class Search(Tab):
     # Indexing
 
     async def index(self) -> None:
+        self.paused = True
         for kind in self.kinds:
             pending = kind.pending() if kind.task.state == "ready" else []
             of = " of " + counted(len(pending), "photo" if kind.name == "photo" else "passage")
@@ -263,6 +274,7 @@ class Search(Tab):
                     item.record.vector = body["array"].slice(place * size, (place + 1) * size)
                     item.record.model = item.model = model
                 await self.replace(kind, [], [item.record for item in batch])
+        self.paused = False
         announce("The index is complete.")
 
     # Searching

@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+import time
 
 from js import document
 from studio.dom import announce, by_id, el, fill, icon_button, message_of, on, toast
@@ -28,7 +29,7 @@ class Tab:
     def __init__(self, engine: Engine, name: str, title: str, head: str, sub: str, drop: str, tasks: list):
         self.engine, self.title, self.tasks = engine, title, tasks
         self.shown = self.busy = self.stopped = False
-        self.job, self._doing = None, ""
+        self.job, self.took, self._doing = None, 0.0, ""  # took: seconds of the last job
         self._heading = el("h1", title, id=name + "-title", tabindex="-1")
         self._models = el("div", cls="in-use")
         self.work = Card(el("section", cls="notice", aria_label="Progress", hidden=True))
@@ -135,6 +136,7 @@ class Tab:
         self.update()
         try:
             body = await self.job.result()
+            self.took = time.time() - self.job.sent
         finally:
             self.job = None
         self.check()  # what was cancelled may have a result: as much as there was of it

@@ -1,6 +1,7 @@
 """A task beside the chat: its model, which is loaded when it is wanted, the card of that, and the jobs that it does."""
 
 import asyncio
+import time
 
 import js
 from studio.dom import attempt, el
@@ -21,12 +22,13 @@ class Failure(Exception):
 
 
 class Job:
-    """One request of a task. It waits until the model is loaded."""
+    """One request of a task. It waits until the model is loaded; `sent` is when it began, in seconds."""
 
     def __init__(self, task, told, message: tuple):
         """told(body): each partial result. message: method, params, inputs, buffers given away."""
         self._task, self._told, self._message = task, told, message
         self._id, self._ended, self._result, self._error = None, asyncio.Event(), None, None
+        self.sent = 0.0
         task.take(self)
 
     async def result(self) -> dict:
@@ -38,7 +40,7 @@ class Job:
 
     def send(self) -> None:
         method, params, inputs, moved = self._message
-        self._message = None
+        self._message, self.sent = None, time.time()
         params = {"task": self._task.name, "params": params}
         self._id = self._task.engine.request(method, params, self._heard, inputs, moved)
 

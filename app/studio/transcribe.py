@@ -61,7 +61,6 @@ class Transcribe(Tab):
     # A file
 
     async def transcribe(self, file) -> None:
-        began = time.time()
         self.clear(file.name)
         self.running("Reading " + file.name)
         self.update()
@@ -74,14 +73,14 @@ class Transcribe(Tab):
 
         def told(body: dict) -> None:
             self.draw(body["chunks"])
-            done, spent = body["done"], time.time() - began
+            done, spent = body["done"], time.time() - self.job.sent
             left = "  ·  about %s left" % duration(spent * (total - done) / done) if done else ""
             self.running("Transcribing " + file.name, "%s of %s%s" % (clock(done), clock(total), left), done / total)
         self.play(file)
         self.running("Transcribing " + file.name, clock(total))
         body = await self.write(samples, told)
         self.finish(body["chunks"], [file.name, clock(total), language(body),
-                                     "written down in %s" % duration(time.time() - began)])
+                                     "written down in %s" % duration(self.took)])
 
     async def write(self, samples, told=lambda body: None) -> dict:
         return await self.ask(self.task, "task", {"return_timestamps": True}, (samples,), (samples.buffer,), told)

@@ -114,6 +114,7 @@ async function embed({ task, params }, id, ...inputs) {
   const texts = inputs.length ? await Promise.all(inputs.map(async (blob) => `${blob.size} ${blob.type}`)) : params.inputs;
   for (let part = 0; part < 5 && !aborted.has(id); part += 1) await wait((self.pace ?? 20) / 5);
   if (aborted.has(id)) throw { code: "aborted", message: "" };
+  if (self.fault) { const fault = self.fault; self.fault = null; throw fault; }
   self.embedded += texts.length;
   return { dimensions: 3, array: new Float32Array(texts.flatMap(vector)) };
 }

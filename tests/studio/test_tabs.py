@@ -516,6 +516,17 @@ def test_indexing_is_cancelled_and_goes_on(page: Page) -> None:
     assert page.js("tensortab.run('get embedded')") in ("40", "56")
 
 
+def test_indexing_that_fails_says_why_and_waits(page: Page) -> None:
+    loaded_search(page)
+    page.fake(fault={"code": "bad_request", "message": "Said by the test."})
+    give(page, "#search input[multiple]:not([webkitdirectory])", TEXTS)
+    page.wait(seen("#search [data-code=bad_request]"))
+    assert "Said by the test." in page.text("#search [role=alert]")
+    page.click("#search [data-act=index]")
+    indexed(page)
+    assert not page.js(seen("#search [data-kind=error]"))
+
+
 def test_photos_need_a_model_of_the_users_own(page: Page) -> None:
     page.open("#search")
     page.wait(seen("[data-act=pick-files]"))
