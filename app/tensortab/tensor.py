@@ -280,6 +280,10 @@ class Tensor:
         """Index (u32) of the largest value of the last axis; the lowest index at a tie."""
         return Tensor.apply("argmax", self)
 
+    def max(self) -> "Tensor":
+        """The largest value of the last axis."""
+        return Tensor.apply("max", self)
+
     def dequantize(self) -> "Tensor":
         """A weight of any format as f32."""
         return Tensor.apply("dequantize", self)
