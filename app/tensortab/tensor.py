@@ -272,6 +272,38 @@ class Tensor:
 
     __matmul__ = matmul
 
+    def conv1d(
+        self, weight: "Tensor", bias: "Tensor | None" = None, stride: int = 1, padding: int = 0, groups: int = 1
+    ) -> "Tensor":
+        """[N, T, C] -> [N, T', O]; weight [O, C / groups, k] as in a checkpoint, bias [O]."""
+        return self._conv(weight, bias, (stride,), (padding, padding), groups)
+
+    def conv2d(
+        self,
+        weight: "Tensor",
+        bias: "Tensor | None" = None,
+        stride: tuple[int, int] = (1, 1),
+        padding: tuple[int, int, int, int] = (0, 0, 0, 0),
+        groups: int = 1,
+    ) -> "Tensor":
+        """[N, H, W, C] -> [N, H', W', O]; weight [O, C / groups, kh, kw] as in a checkpoint, bias [O]; padding: zeros
+        at the top, left, bottom and right."""
+        return self._conv(weight, bias, stride, padding, groups)
+
+    def _conv(
+        self, weight: "Tensor", bias: "Tensor | None", stride: tuple[int, ...], padding: tuple[int, ...], groups: int
+    ) -> "Tensor":
+        outputs, *_ = weight.shape
+        size, order = weight.shape[2:], filter_order(weight.shape, groups)
+        if order[0]:
+            y = Tensor.apply("conv", self, weight.permute(*order), stride=stride, padding=padding, groups=groups)
+        elif math.prod((*size, *stride)) == 1 and not any(padding):
+            y = self.linear(weight.reshape(outputs, -1))
+        else:
+            windows = Tensor.apply("unfold", self, size=size, stride=stride, padding=padding)
+            y = windows.linear(weight.permute(*order).reshape(outputs, -1))
+        return y if bias is None else y + bias
+
     def softmax(self) -> "Tensor":
         """Over the last axis."""
         return Tensor.apply("softmax", self)
@@ -287,6 +319,13 @@ class Tensor:
     def dequantize(self) -> "Tensor":
         """A weight of any format as f32."""
         return Tensor.apply("dequantize", self)
+
+
+def filter_order(shape: Sequence[int], groups: int) -> tuple[int, ...]:
+    """The order of axes in which a convolution reads its weight [O, C / groups, size ...] without a copy: a matrix
+    [O, size ..., C] where a `linear` of the windows can take it, else [size ..., C / groups, O]."""
+    sizes = range(2, len(shape))
+    return (0, *sizes, 1) if groups == 1 and math.prod(shape[1:]) % 32 == 0 else (*sizes, 1, 0)
 
 
 def contiguous_strides(shape: Sequence[int]) -> tuple[int, ...]:
