@@ -65,7 +65,8 @@ class Executor {
   #pending = new Set(); // verdicts on createBuffer that have not come yet
   #ids = 0;
   #buffers = new Map(); // id -> GPUBuffer
-  #plans = new Map(); // handle -> {steps: [{pipeline, bindGroup, grid}], params, own: [buffer ids], checked, error}
+  #plans = new Map(); // handle -> {steps: [{pipeline, bindGroup, grid}], params, shared: [buffer ids], checked, error}
+  #pool = new Map(); // buffer id -> how many plans have it for what lives only inside them
   #layouts = new Map(); // binding types -> {group, pipeline}
   #pipelines = new Map(); // binding types, label and code -> Promise<GPUComputePipeline>
   #staging = []; // free read-back buffers
@@ -165,14 +166,14 @@ class Executor {
     const pipelines = await compiling;
     this.#ready();
 
-    const loaded = { own: [], params: this.#params(plan.params), steps: [], checked: false, error: null };
+    const loaded = { shared: [], params: this.#params(plan.params), steps: [], checked: false, error: null };
     const handle = ++this.#ids;
     this.#plans.set(handle, loaded);
     let scoped = false;
     try {
-      plan.buffers.forEach(({ size }, i) => {
-        if (ids[i] === null) loaded.own.push(ids[i] = this.createBuffer(size, `transient ${i}`));
-      });
+      const transient = ids.flatMap((id, i) => (id === null ? [i] : []));
+      transient.sort((a, b) => plan.buffers[b].size - plan.buffers[a].size);
+      for (const i of transient) ids[i] = this.#share(plan.buffers[i].size, loaded.shared);
       this.#device.pushErrorScope("validation");
       scoped = true;
       for (const { kernel, bind, params, grid } of plan.steps) {
@@ -204,7 +205,13 @@ class Executor {
     const plan = this.#plans.get(handle);
     check(plan, `there is no plan ${handle}`);
     this.#plans.delete(handle);
-    plan.own.forEach((id) => this.destroyBuffer(id));
+    for (const id of plan.shared) {
+      const plans = this.#pool.get(id) - 1;
+      this.#pool.set(id, plans);
+      if (plans) continue;
+      this.#pool.delete(id);
+      this.destroyBuffer(id);
+    }
     plan.params.destroy();
     this.counters.bindGroups -= plan.steps.length;
   }
@@ -312,6 +319,18 @@ class Executor {
   }
 
   // ---- GPU objects
+
+  // A buffer for what lives only inside a plan that has `shared` already. Plans run one after the other and none relies
+  // on what another left, so they have such buffers in common: the smallest that fits, or else a new one.
+  #share(size, shared) {
+    const fits = [...this.#pool.keys()].filter((id) => this.#buffers.get(id).size >= size && !shared.includes(id));
+    const id = fits.length
+      ? fits.reduce((a, b) => (this.#buffers.get(b).size < this.#buffers.get(a).size ? b : a))
+      : this.createBuffer(size, "transient");
+    this.#pool.set(id, (this.#pool.get(id) ?? 0) + 1);
+    shared.push(id);
+    return id;
+  }
 
   #newBuffer(descriptor) {
     this.counters.created++;

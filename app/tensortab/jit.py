@@ -160,22 +160,44 @@ async def realize(tensor: Tensor) -> Tensor:
     return tensor
 
 
-def jit(function: Callable[..., Tensor]) -> Callable[..., Awaitable[Tensor]]:
-    """Traces `function` of tensors once for each combination of shapes; later calls replay the plan.
+def jit(function: Callable[..., Any], device: Device | None = None) -> "Jit":
+    """Traces `function` of tensors, which gives a Tensor or several, once for each combination of shapes; later calls
+    replay the plan.
 
-    The result of a call is overwritten by the next call with the same shapes.
+    The results of a call are overwritten by the next call with the same shapes: `async with` the Jit where calls may
+    overlap.
     """
-    traced: dict[tuple, tuple[list[Tensor], Program]] = {}
+    return Jit(function, device)
 
-    async def call(*args: Tensor) -> Tensor:
+
+class Jit:
+    def __init__(self, function: Callable[..., Any], device: Device | None) -> None:
+        self.function, self.device = function, device
+        self.traced: dict[tuple, tuple[list[Tensor], Any, Program]] = {}
+        self._turn = asyncio.Lock()
+
+    async def __aenter__(self) -> "Jit":
+        await self._turn.acquire()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._turn.release()
+
+    async def program(self, *args: Tensor) -> tuple[list[Tensor], Any, Program]:
+        """The inputs, results and plan for arguments of these shapes, compiled."""
         key = tuple((a.shape, a.dtype.name) for a in args)
-        if key not in traced:
+        if key not in self.traced:
+            self.device = self.device or await choose()
             inputs = [Tensor.of("input", a.shape, a.dtype) for a in args]
-            result = function(*inputs)
-            if not isinstance(result, Tensor) or result.op == "buffer":
-                raise TypeError("a jit function returns a Tensor that it computes")
-            traced[key] = (inputs, await Program(await choose(), [result]).load())
-        inputs, program = traced[key]
+            results = self.function(*inputs)
+            outputs = [results] if isinstance(results, Tensor) else results
+            if not all(isinstance(output, Tensor) and output.op != "buffer" for output in outputs):
+                raise TypeError("a jit function returns a Tensor that it computes, or a list of them")
+            self.traced[key] = (inputs, results, await Program(self.device, outputs).load())
+        return self.traced[key]
+
+    async def __call__(self, *args: Tensor) -> Any:
+        inputs, results, program = await self.program(*args)
         for given, place in zip(args, inputs, strict=True):
             assert place.buffer is not None
             if given.buffer is not None and given.buffer.data is not None:
@@ -184,11 +206,24 @@ def jit(function: Callable[..., Tensor]) -> Callable[..., Awaitable[Tensor]]:
                 data = await given.tobytes()
             program.device.write(place.buffer.on(program.device), 0, data)
         await program.replay()
-        result = Tensor.node("buffer", shape=program.outputs[0].shape, dtype=program.outputs[0].dtype)
-        result.buffer = program.outputs[0].buffer
-        return result
+        stored = [_stored(output) for output in program.outputs]
+        return stored[0] if isinstance(results, Tensor) else stored
 
-    return call
+    def free(self) -> None:
+        """Gives back the plans, their inputs and their results; the next call traces again."""
+        for inputs, _, program in self.traced.values():
+            program.unload()
+            for tensor in (*inputs, *program.outputs):
+                if tensor.buffer is not None:
+                    tensor.buffer.free()
+        self.traced.clear()
+
+
+def _stored(output: Tensor) -> Tensor:
+    """The values of a plan's output, as a tensor of its own."""
+    result = Tensor.node("buffer", shape=output.shape, dtype=output.dtype)
+    result.buffer = output.buffer
+    return result
 
 
 def run_sync(awaitable: Awaitable[Any]) -> Any:

@@ -20,6 +20,7 @@ _SPEC = re.compile(r"^const (\w+)(?:: \w+)? = (.+?);\s*// spec: .*$", re.M)
 _INCLUDE = re.compile(r"^// include: (?:(\w+)/)?(\w+)\.wgsl(?:\s*// spec: (\w+))?\s*$", re.M)
 _BINDING = re.compile(r"@binding\((\d+)\)\s+var<(\w+)(?:,\s*(\w+))?>\s+(\w+)\s*:")
 _UNIFORM = re.compile(r"^@group\(0\) @binding\(\d+\) var<uniform> p: Params;$", re.M)
+_CALL = re.compile(r"\b(\w+)\(")  # an epilogue may call the functions of kernels/functions/
 _FUSE = "fn epilogue(v: f32, i: u32) -> f32 { return v; } // fuse\n"
 MODES = {("uniform", None): "uniform", ("storage", "read"): "read-only-storage", ("storage", "read_write"): "storage"}
 
@@ -93,6 +94,10 @@ def kernel(
             raise ValueError(f"{stem}.wgsl cannot take a fused epilogue")
         first = len(_BINDING.findall(code))
         buffers = [f"@group(0) @binding({first + n}) var<storage, read> e{n}: array<f32>;\n" for n in range(extra)]
+        called = [
+            name for name in dict.fromkeys(_CALL.findall(epilogue)) if (folder() / f"functions/{name}.wgsl").exists()
+        ]
+        buffers += [source(f"functions/{name}") for name in called]
         code = code.replace(_FUSE, "".join(buffers) + "fn epilogue(v: f32, i: u32) -> f32 { " + epilogue + " }\n")
         label += "+" + epilogue
     found = sorted((int(n), MODES[space, mode or None], name) for n, space, mode, name in _BINDING.findall(code))

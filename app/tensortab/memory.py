@@ -4,6 +4,7 @@ WebGPU forbids reading and writing one buffer in one dispatch, even at different
 buffers, not one arena: a tensor has a buffer to itself from the dispatch that writes it to the last that reads it.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 
@@ -35,3 +36,31 @@ def assign(lifetimes: list[Lifetime], share: bool = True) -> tuple[dict[int, int
         busy_until[slot] = life.last
         place[life.key] = slot
     return place, sizes
+
+
+class Pool:
+    """Buffers for what lives only inside a plan, shared by all plans of a device: they run one after the other, and
+    none of them relies on what another left there. `make` and `drop` are the device's."""
+
+    def __init__(self, make: Callable[[int], int], drop: Callable[[int], None]) -> None:
+        self._make, self._drop = make, drop
+        self._buffers: dict[int, tuple[int, int]] = {}  # buffer -> its size, how many plans have it
+
+    def take(self, sizes: list[int]) -> list[int]:
+        """A buffer for each size, no two the same: of those there are the smallest that fits, or else a new one."""
+        taken: dict[int, int] = {}
+        for n in sorted(range(len(sizes)), key=lambda n: -sizes[n]):
+            fits = [b for b, (size, _) in self._buffers.items() if size >= sizes[n] and b not in taken.values()]
+            buffer = min(fits, key=lambda b: self._buffers[b][0]) if fits else self._make(sizes[n])
+            size, plans = self._buffers.get(buffer, (sizes[n], 0))
+            self._buffers[buffer] = (size, plans + 1)
+            taken[n] = buffer
+        return [taken[n] for n in range(len(sizes))]
+
+    def give_back(self, buffers: list[int]) -> None:
+        for buffer in buffers:
+            size, plans = self._buffers[buffer]
+            self._buffers[buffer] = (size, plans - 1)
+            if plans == 1:
+                del self._buffers[buffer]
+                self._drop(buffer)

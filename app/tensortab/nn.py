@@ -1,16 +1,27 @@
 """Layers. They take Weights and the names of a checkpoint; calling one builds a part of the graph."""
 
-from .tensor import Tensor
+from collections.abc import Callable
+
+from .tensor import Tensor, filter_order
 from .weights import Weights
+
+# by the names of configurations (hidden_act, activation_function)
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "gelu": Tensor.gelu, "gelu_new": Tensor.gelu_new, "gelu_pytorch_tanh": Tensor.gelu_new,
+    "quick_gelu": Tensor.quick_gelu, "relu": Tensor.relu, "silu": Tensor.silu, "swish": Tensor.silu,
+}  # fmt: skip
 
 
 class Linear:
-    """x [..., K] -> [..., N]: x W^T + b. Several names are one matrix, their rows one after the other."""
+    """x [..., K] -> [..., N]: x W^T + b. Several names are one matrix, their rows one after the other; those without a
+    bias have zeros in it if others have one."""
 
     def __init__(self, weights: Weights, *names: str) -> None:
         self.weights = weights.matrix(*(f"{name}.weight" for name in names))
-        biases = [f"{name}.bias" for name in names if f"{name}.bias" in weights]
-        self.bias = weights.vector(*biases) if biases else None
+        self.bias = None
+        if any(f"{name}.bias" in weights for name in names):
+            rows = {name: weights.checkpoint.tensor(f"{name}.weight").shape[0] for name in names}
+            self.bias = weights.vector(*(f"{n}.bias" if f"{n}.bias" in weights else rows[n] for n in names))
 
     def __call__(self, x: Tensor) -> Tensor:
         y = x.linear(*self.weights)
@@ -25,6 +36,31 @@ class Embedding:
 
     def __call__(self, tokens: Tensor, state: Tensor, rows: int) -> Tensor:
         return Tensor.apply("embedding", tokens, state, *self.weights, rows=rows)
+
+
+class Conv1d:
+    """[N, T, C] -> [N, T', O], with zeros around x."""
+
+    def __init__(self, weights: Weights, name: str, stride: int = 1, padding: int = 0) -> None:
+        order = filter_order(weights.checkpoint.tensor(f"{name}.weight").shape, 1)
+        stored = weights.once(lambda w: w.permute(*order).contiguous(), f"{name}.weight")
+        self.weight = stored.permute(*(order.index(axis) for axis in range(3)))
+        self.bias = weights.vector(f"{name}.bias")
+        self.stride, self.padding = stride, padding
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return x.conv1d(self.weight, self.bias, self.stride, self.padding)
+
+
+class LayerNorm:
+    """(x - mean) / sqrt(variance + eps) * weight + bias (arXiv:1607.06450)."""
+
+    def __init__(self, weights: Weights, name: str, eps: float) -> None:
+        self.weight, self.bias = weights.vector(f"{name}.weight"), weights.vector(f"{name}.bias")
+        self.eps = eps
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return x.layer_norm(self.weight, self.bias, self.eps)
 
 
 class RMSNorm:

@@ -38,6 +38,12 @@ def dense(node: Tensor) -> bool:
     return node.op != "view" or (node.strides == contiguous_strides(node.shape) and node.arg["offset"] % 64 == 0)
 
 
+def _bindable(op: str, node: Tensor) -> bool:
+    """What the kernels of `op` read as it is."""
+    strided = OPS[op].strided and node.dtype is f32 and len(node.shape) == 3 and node.strides[-1] == 1
+    return strided or dense(node)
+
+
 class _Graph:
     """The nodes after rewriting, who uses them, and which are computed inside another's kernel."""
 
@@ -65,7 +71,7 @@ class _Graph:
         for node in before:
             src = tuple(new[id(s)] for s in node.src)
             if node.op not in VALUES and not _elementwise(node) and node.op != "silu_gate":
-                src = tuple(s if dense(s) else s.contiguous() for s in src)
+                src = tuple(s if _bindable(node.op, s) else s.contiguous() for s in src)
             if any(a is not b for a, b in zip(src, node.src, strict=True)):
                 changed = Tensor.node(node.op, *src, shape=node.shape, dtype=node.dtype, **node.arg)
             else:
@@ -80,6 +86,9 @@ class _Graph:
                     lead = (slice(None),) * (len(x.shape) - 1)
                     changed = x[(*lead, slice(0, half))].silu() * x[(*lead, slice(half, None))]
             new[id(node)] = changed
+        for output in outputs:
+            if output.buffer is not None:  # where its values are to go
+                new[id(output)].buffer = output.buffer
         return [new[id(t)] for t in outputs]
 
     def groups(self) -> dict[int, int]:

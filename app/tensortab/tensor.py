@@ -7,7 +7,7 @@ from array import array
 from collections.abc import Sequence
 from typing import Any
 
-from .dtype import DTYPES, DType, f32
+from .dtype import DTYPES, DType, f32, u32
 from .ops import OPS, ShapeError, broadcast
 
 
@@ -249,8 +249,16 @@ class Tensor:
         return Tensor.apply("silu", self)
 
     def gelu(self) -> "Tensor":
-        """The tanh form (arXiv:1606.08415)."""
+        """x * Phi(x), Phi the normal distribution (arXiv:1606.08415)."""
         return Tensor.apply("gelu", self)
+
+    def gelu_new(self) -> "Tensor":
+        """Its approximation by tanh; gelu_pytorch_tanh in other configurations."""
+        return Tensor.apply("gelu_new", self)
+
+    def quick_gelu(self) -> "Tensor":
+        """x * sigmoid(1.702 x)."""
+        return Tensor.apply("quick_gelu", self)
 
     # kernels
 
@@ -261,6 +269,10 @@ class Tensor:
     def rms_norm(self, weight: "Tensor", eps: float) -> "Tensor":
         """x / sqrt(mean(x^2) + eps) * weight over the last axis (arXiv:1910.07467)."""
         return Tensor.apply("rms_norm", self, weight, eps=eps)
+
+    def layer_norm(self, weight: "Tensor", bias: "Tensor", eps: float) -> "Tensor":
+        """(x - mean) / sqrt(variance + eps) * weight + bias over the last axis (arXiv:1607.06450)."""
+        return Tensor.apply("layer_norm", self, weight, bias, eps=eps)
 
     def linear(self, *weights: "Tensor") -> "Tensor":
         """[..., K] -> [..., N]: x @ concat(weights).T; weights [n, K] of any format."""
@@ -315,6 +327,37 @@ class Tensor:
     def max(self) -> "Tensor":
         """The largest value of the last axis."""
         return Tensor.apply("max", self)
+
+    def sdpa(
+        self,
+        k: "Tensor",
+        v: "Tensor",
+        heads: int,
+        causal: bool = False,
+        lengths: "Tensor | None" = None,
+        bias: "Tensor | None" = None,
+        scale: float | None = None,
+    ) -> "Tensor":
+        """Scaled dot product attention (arXiv:1706.03762) of queries [N, T, H * D] over k and v [N, S, H * D]: the same
+        shape. lengths: u32 [N], keys from there on do not count; causal: row t sees the keys up to t + S - T; bias
+        [H, T, S] is added to scores; scale: D^-0.5. Columns of a matrix are read where they are."""
+        more = [t for t in (lengths, bias) if t is not None]
+        given = {"lengths": lengths is not None, "bias": bias is not None}
+        scale = (self.shape[-1] // heads) ** -0.5 if scale is None else scale
+        return Tensor.apply("sdpa", self, k, v, *more, heads=heads, causal=causal, scale=scale, **given)
+
+    def lookup(self, *table: "Tensor") -> "Tensor":
+        """Rows of a table [V, C] (weights of any format, one after the other) for ids u32 [...]: [..., C]."""
+        ids, start = self.reshape(-1), Tensor.of("start", (1,), u32)
+        found = Tensor.apply("embedding", ids, start, *table, rows=ids.shape[0])
+        return found.reshape(*self.shape, found.shape[-1])
+
+    def into(self, place: "Tensor") -> "Tensor":
+        """Itself, as an output of a plan whose values go to the storage of `place`."""
+        if self.op in ("view", "buffer", "temp"):
+            raise ValueError(f"{self} computes nothing that could be put elsewhere: use contiguous()")
+        self.buffer = place.buffer
+        return self
 
     def dequantize(self) -> "Tensor":
         """A weight of any format as f32."""

@@ -51,8 +51,9 @@ class Weights:
         self.max_binding = max_binding
         self._pieces: list[_Piece] = []
         self._vectors: list[Tensor] = []
-        self._narrow: list[tuple[Tensor, list[TensorInfo]]] = []  # vectors that a file has in 16 bits
+        self._narrow: list[tuple[Tensor, list[TensorInfo | int]]] = []  # vectors that a file has in 16 bits
         self._made: dict[tuple[str, ...], list[Tensor]] = {}
+        self._once: list[tuple[Tensor, list[Tensor]]] = []  # expressions, and what only they are computed of
 
     def __contains__(self, name: str) -> bool:
         return name in self.checkpoint.tensors
@@ -98,22 +99,52 @@ class Weights:
             self._pieces.append(_Piece(weights[-1], info, dtype.file_size(row * columns), nbytes, 0))
         return weights
 
-    def vector(self, *names: str) -> Tensor:
-        """Small tensors (a norm's gain, biases), one after the other, as f32."""
-        infos = [self.checkpoint.tensor(name) for name in names]
+    def vector(self, *names: str | int) -> Tensor:
+        """Small tensors (a norm's gain, biases), one after the other, as f32; a number is so many zeros."""
+        parts = [self.checkpoint.tensor(name) if isinstance(name, str) else name for name in names]
+        infos = [part for part in parts if isinstance(part, TensorInfo)]
         for info in infos:
             if info.dtype.quantised:
                 raise Error("bad_file", f"{info.name} is {info.dtype}, expected f32, f16 or bf16: the file is damaged")
-        vector = Tensor.of(names[0], (sum(info.size for info in infos),), f32)
+        sizes = [part.size if isinstance(part, TensorInfo) else part for part in parts]
+        vector = Tensor.of(infos[0].name, (sum(sizes),), f32)
         self._vectors.append(vector)
         if any(info.dtype is not f32 for info in infos):
-            self._narrow.append((vector, infos))
+            self._narrow.append((vector, parts))
             return vector
-        element = 0
-        for info in infos:
-            self._pieces.append(_Piece(vector, info, 0, info.nbytes, element))
-            element += info.size
+        for n, part in enumerate(parts):
+            if isinstance(part, TensorInfo):
+                self._pieces.append(_Piece(vector, part, 0, part.nbytes, sum(sizes[:n])))
         return vector
+
+    def tensor(self, name: str) -> Tensor:
+        """A tensor of any shape, as f32."""
+        info = self.checkpoint.tensor(name)
+        if info.dtype is not f32 and info.size % 32 == 0:
+            return self.once(lambda w: w, name)
+        vector = self.vector(name)
+        vector.shape = info.shape
+        return vector
+
+    def once(self, function: Callable[..., Tensor], *names: str) -> Tensor:
+        """function(tensors of these names, as f32), computed when everything is loaded; then they are freed."""
+        sources = [self._source(self.checkpoint.tensor(name)) for name in names]
+        expression = function(*(s if s.dtype is f32 else s.dequantize() for s in sources))
+        result = Tensor.of(names[0], expression.shape)
+        self._once.append((expression.into(result), sources))
+        self._vectors.append(result)
+        return result
+
+    def _source(self, info: TensorInfo) -> Tensor:
+        """A tensor as the file has it; in f32 where that is not to be unpacked in groups of 32."""
+        if info.size % 32 and info.dtype is not f32:
+            vector = self.vector(info.name)
+            self._vectors.remove(vector)
+            vector.shape = info.shape
+            return vector
+        source = Tensor.of(info.name, info.shape, info.dtype)
+        self._pieces.append(_Piece(source, info, 0, info.nbytes, 0))
+        return source
 
     @property
     def nbytes(self) -> int:
@@ -125,13 +156,11 @@ class Weights:
 
     async def load(self, device: Device, on_progress: Callable[[int, int], None] = lambda done, total: None) -> None:
         """Streams everything to `device`, in the order of the file. Raises Error("bad_file") where it is cut short."""
-        total = sum(p.nbytes for p in self._pieces) + sum(i.nbytes for _, infos in self._narrow for i in infos)
-        done = 0
-        for vector, infos in self._narrow:
+        narrow = sum(part.nbytes for _, parts in self._narrow for part in parts if isinstance(part, TensorInfo))
+        total, done = sum(p.nbytes for p in self._pieces) + narrow, narrow
+        for vector, parts in self._narrow:
             assert vector.buffer is not None
-            parts = [as_f32(await i.source.bytes(i.offset, i.nbytes), i.dtype.name) for i in infos]
-            device.write(vector.buffer.on(device), 0, b"".join(parts))
-            done += sum(i.nbytes for i in infos)
+            device.write(vector.buffer.on(device), 0, b"".join([await _vector(part) for part in parts]))
         staging = Tensor.of("staging", (CHUNK // 4,), u32)
         assert staging.buffer is not None
         place = staging.buffer.on(device)
@@ -162,16 +191,34 @@ class Weights:
                 done += sum(piece.nbytes for piece in span)
             await repacked
             on_progress(done, total)
+            await self._compute(device)
         finally:
             for _, read in reads:
                 read.cancel()
             await asyncio.gather(repacked, *(read for _, read in reads), return_exceptions=True)
             staging.buffer.free()
 
+    async def _compute(self, device: Device) -> None:
+        if self._once:
+            program = await Program(device, [expression for expression, _ in self._once]).load()
+            await program.replay()
+            program.unload()
+        self._free_sources()
+
+    def _free_sources(self) -> None:
+        for _, sources in self._once:
+            _free(sources)
+        self._once.clear()
+
     def free(self) -> None:
-        for tensor in self._tensors():
-            if tensor.buffer is not None:
-                tensor.buffer.free()
+        self._free_sources()
+        _free(self._tensors())
+
+
+def _free(tensors: list[Tensor]) -> None:
+    for tensor in tensors:
+        if tensor.buffer is not None:
+            tensor.buffer.free()
 
 
 def _spans(pieces: list[_Piece]) -> Iterator[list[_Piece]]:
@@ -191,6 +238,13 @@ def _spans(pieces: list[_Piece]) -> Iterator[list[_Piece]]:
             span.append(piece)
     if span:
         yield span
+
+
+async def _vector(part: TensorInfo | int) -> bytes:
+    """A part of a vector as f32."""
+    if isinstance(part, int):
+        return bytes(4 * part)
+    return as_f32(await part.source.bytes(part.offset, part.nbytes), part.dtype.name)
 
 
 async def _read(span: list[_Piece]) -> Any:

@@ -112,7 +112,7 @@ def test_steps_repeat_on_the_gpu_and_replays_create_nothing(run: Callable[..., A
     assert values == [1 + 8 * (i + 1) for i in range(40)]  # each sees its own steps, in order
 
 
-def test_pipelines_are_shared_by_plans_and_unload_frees(run: Callable[..., Any]) -> None:
+def test_pipelines_and_transients_are_shared_by_plans_and_unload_frees(run: Callable[..., Any]) -> None:
     first, second, third = run("""
       const counts = () => ({ ...e.counters, created: 0, submits: 0 });
       const one = await e.load(plan, ids), a = counts();
@@ -123,7 +123,7 @@ def test_pipelines_are_shared_by_plans_and_unload_frees(run: Callable[..., Any])
     """)
     assert first["pipelines"] == second["pipelines"] == 2
     assert (first["bindGroups"], second["bindGroups"]) == (3, 6)
-    assert (first["buffers"], second["buffers"]) == (4, 5)
+    assert (first["buffers"], second["buffers"]) == (4, 4)
     assert third == first
 
 
@@ -197,6 +197,25 @@ def test_bad_plans_are_refused(run: Callable[..., Any], change: dict[str, Any], 
     assert message.startswith("bad_request|") and says in message
     for counter in ("buffers", "bytes", "bindGroups"):
         assert before[counter] == after[counter]
+
+
+def test_plans_share_what_lives_only_inside_them(run: Callable[..., Any]) -> None:
+    first, second, alone, left, values = run("""
+      const before = e.counters.bytes, one = await e.load(plan, ids);
+      const first = e.counters.bytes - before, two = await e.load(plan, ids);
+      const second = e.counters.bytes - before;
+      e.replay(one);
+      e.replay(two);
+      e.unload(one);
+      const alone = e.counters.bytes - before;
+      await e.replay(two);
+      const values = floats(await e.read(ids.out, 0, 12));
+      e.unload(two);
+      return [first, second, alone, e.counters.bytes - before, values];
+    """)
+    assert first == second == alone == 4000
+    assert left == 0
+    assert values == [11, 12, 13]
 
 
 def test_bad_calls_are_refused(run: Callable[..., Any]) -> None:

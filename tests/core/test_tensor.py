@@ -1,6 +1,7 @@
 """Tensors against NumPy, on every device."""
 
 import asyncio
+import math
 
 import numpy as np
 import pytest
@@ -26,7 +27,7 @@ def test_elementwise_chain(device, rng, shape):
     )
 
 
-@pytest.mark.parametrize("name", ["exp", "tanh", "relu", "sigmoid", "silu", "gelu"])
+@pytest.mark.parametrize("name", ["exp", "tanh", "relu", "sigmoid", "silu", "gelu", "gelu_new", "quick_gelu"])
 def test_unary(device, rng, name):
     a = rng.uniform(-30, 30, (7, 33)).astype(np.float32)
     want = {
@@ -35,7 +36,9 @@ def test_unary(device, rng, name):
         "relu": lambda v: np.maximum(v, 0),
         "sigmoid": lambda v: 1 / (1 + np.exp(-v.astype(np.float64))),
         "silu": lambda v: v / (1 + np.exp(-v.astype(np.float64))),
-        "gelu": lambda v: 0.5 * v * (1 + np.tanh(np.sqrt(2 / np.pi) * (v + 0.044715 * v.astype(np.float64) ** 3))),
+        "gelu": np.vectorize(lambda v: 0.5 * v * (1 + math.erf(v / math.sqrt(2)))),
+        "gelu_new": lambda v: 0.5 * v * (1 + np.tanh(np.sqrt(2 / np.pi) * (v + 0.044715 * v.astype(np.float64) ** 3))),
+        "quick_gelu": lambda v: v / (1 + np.exp(-1.702 * v.astype(np.float64))),
     }[name](a)
     close(getattr(Tensor(a), name)(), want.astype(np.float32), 1e-4)
 
@@ -77,6 +80,33 @@ def test_jit_replays_with_new_values(device, rng):
     for shape in ((3, 5), (3, 5), (2, 2)):
         a, b = rng.standard_normal((2, *shape), np.float32)
         close(asyncio.run(double(Tensor(a), Tensor(b))), np.tanh(2 * a + b))
+
+
+def test_jit_of_several_results_gives_back_everything(device, rng):
+    """Plans share what lives only inside them: the second shape needs no more of it than the first."""
+    before = device.counters()["buffers"]
+    both = jit(lambda x: [(x.softmax() * 2).softmax(), x.argmax()], device)
+
+    async def calls() -> list:
+        counts = []
+        for n in (9, 5):
+            a = rng.standard_normal((n, 7), np.float32)
+            soft, best = await both(Tensor(a))
+            e = np.exp(a - a.max(-1, keepdims=True))
+            e = np.exp(2 * e / e.sum(-1, keepdims=True))
+            np.testing.assert_allclose(np.array(await soft.tolist()), e / e.sum(-1, keepdims=True), 1e-5)
+            assert await best.tolist() == a.argmax(-1).tolist()
+            counts.append(device.counters()["buffers"] - before)
+        return counts
+
+    assert asyncio.run(calls()) == [4, 7]  # an input and two results each, and one for both
+    both.free()
+    assert device.counters()["buffers"] == before
+
+
+def test_lookup(device, rng):
+    table, ids = rng.standard_normal((50, 64), np.float32), rng.integers(0, 50, (3, 5), np.uint32)
+    close(Tensor(ids, "u32").lookup(Tensor(table)), table[ids])
 
 
 def test_numbers_of_other_types(device):

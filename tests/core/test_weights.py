@@ -64,6 +64,29 @@ def test_weights_may_be_bound_before_they_are_loaded(device):
     made.free()
 
 
+@pytest.mark.parametrize("file", ["tiny_llama", "tiny_llama3", "tiny_f16.gguf", "tiny_q8_0.gguf"])
+def test_what_is_computed_once(device, file):
+    """f32 from any format; what it is computed of is given back."""
+    checkpoint = asyncio.run(open_checkpoint(GOLDEN / file))
+    before = device.counters()["buffers"]
+    made = Weights(checkpoint, 1 << 27)
+    name, norm = "model.layers.0.mlp.down_proj.weight", "model.norm.weight"
+    plain = made.tensor(name)
+    turned = made.once(lambda w: w.transpose().contiguous(), name)
+    scaled = made.once(lambda g, w: (g + 1).reshape(-1, 1) * w, norm, name)
+    for tensor in (plain, turned, scaled):
+        tensor.buffer.on(device)  # as a plan that is made before
+    asyncio.run(made.load(device))
+    w, g = expected(checkpoint, name), expected(checkpoint, norm)
+    assert np.array_equal(plain.numpy(), w)
+    assert np.array_equal(turned.numpy(), w.T)
+    np.testing.assert_allclose(scaled.numpy(), (g[:, None] + 1) * w, 1e-6)
+    assert device.counters()["buffers"] == before + 3
+    assert made.nbytes == 3 * 4 * w.size
+    made.free()
+    assert device.counters()["buffers"] == before
+
+
 def test_progress_reaches_the_end(device):
     checkpoint = asyncio.run(open_checkpoint(GOLDEN / GGUFS[0]))
     made, seen = Weights(checkpoint, 1 << 27), []

@@ -1,10 +1,13 @@
 """elementwise: the generated epilogue over one, many and folded workgroups."""
 
+import math
+
 import numpy as np
 import pytest
 from tensortab.device.native import NativeDevice
 
 from tests.kernels.harness import run
+from tests.kernels.tolerances import assert_close
 
 
 @pytest.mark.parametrize("count, wg", [(1, 64), (3, 64), (127, 64), (129, 64), (65535 * 32 + 5, 32)])
@@ -23,3 +26,13 @@ def test_epilogue_with_two_inputs(backend: NativeDevice, rng: np.random.Generato
         epilogue="return max(v, e0[i]) * e1[i / 2u];", extra=[a, b],
     )  # fmt: skip
     assert (y == np.maximum(x, a) * b[np.arange(200) // 2]).all()
+
+
+def test_gelu(backend: NativeDevice, rng: np.random.Generator) -> None:
+    """A function of kernels/functions in an epilogue."""
+    x = np.concatenate([rng.uniform(-6, 6, 999), [0.0, -40.0, 40.0]]).astype(np.float32)
+    y = run(
+        backend, "elementwise", {}, {"x": x}, {"y": x.shape}, {"count": x.size}, (16, 1, 1), epilogue="return gelu(v);"
+    )
+    expected = np.array([v / 2 * (1 + math.erf(v / math.sqrt(2))) for v in x.tolist()])
+    assert_close(y, expected, np.abs(x) + 1e-6)

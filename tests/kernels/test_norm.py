@@ -1,4 +1,4 @@
-"""rms_norm against numpy in float64."""
+"""rms_norm and layer_norm against numpy in float64."""
 
 import numpy as np
 import pytest
@@ -42,3 +42,18 @@ def test_epilogue(backend: NativeDevice, rng: np.random.Generator) -> None:
     )  # fmt: skip
     expected = normed(x, g, 1e-6) + e0
     assert_close(y, expected, np.abs(expected) + np.abs(e0))
+
+
+@pytest.mark.parametrize("wg", ["4u", "128u"])
+@pytest.mark.parametrize(("rows", "cols"), [(1, 1), (3, 3), (2, 127), (5, 129), (1, 384), (3, 1536)])
+def test_layer_norm(backend: NativeDevice, rng: np.random.Generator, wg: str, rows: int, cols: int) -> None:
+    """Also where the mean is large: the error is that of x, against its deviation."""
+    for mean in (0.0, 30.0):
+        x = (rng.standard_normal((rows, cols)) + mean).astype(np.float32)
+        g, b = rng.standard_normal((2, cols)).astype(np.float32)
+        params = {"rows": rows, "cols": cols, "eps": 1e-5}
+        inputs = {"x": x, "g": g, "b": b}
+        y = run(backend, "layer_norm", {"WG": wg}, inputs, {"y": (rows, cols)}, params, (rows, 1, 1))
+        about = x.astype(np.float64) - x.mean(-1, keepdims=True, dtype=np.float64)
+        deviation = np.sqrt((about**2).mean(-1, keepdims=True) + 1e-5)
+        assert_close(y, about / deviation * g + b, (np.abs(x) + np.abs(about)) / deviation * np.abs(g) + np.abs(b))

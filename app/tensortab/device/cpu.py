@@ -5,6 +5,7 @@ from collections.abc import Awaitable
 from typing import Any
 
 from ..dtype import DTYPES, DType
+from ..memory import Pool
 from ..ops import HALVES, OPS
 
 TOLERANCE = {"f32": 2e-3, "f16": 2e-2, "u32": 0}  # CHECK=1, relative to the largest value of a tensor
@@ -20,6 +21,7 @@ class CPUDevice:
         }  # fmt: skip
         self._buffers: dict[int, Any] = {}
         self._plans: dict[int, tuple[dict, list[int], list[int]]] = {}
+        self._pool = Pool(lambda size: self.create_buffer(size, "transient"), self.destroy_buffer)
         self._next = 0
         self._counts = {"submits": 0, "created": 0}
 
@@ -44,11 +46,11 @@ class CPUDevice:
         return self._buffers[buffer][offset : offset + size].tobytes()
 
     async def load(self, plan: dict, buffers: dict[str, int]) -> int:
-        owned = [self.create_buffer(b["size"], "transient") for b in plan["buffers"] if not b["name"]]
-        spare = iter(owned)
+        shared = self._pool.take([b["size"] for b in plan["buffers"] if not b["name"]])
+        spare = iter(shared)
         ids = [buffers[b["name"]] if b["name"] else next(spare) for b in plan["buffers"]]
         self._next += 1
-        self._plans[self._next] = (plan, ids, owned)
+        self._plans[self._next] = (plan, ids, shared)
         return self._next
 
     def replay(self, plan: int, steps: int = 1, buffer: int = -1, offset: int = 0, size: int = 0) -> Awaitable[bytes]:
@@ -76,8 +78,7 @@ class CPUDevice:
         return times
 
     def unload(self, plan: int) -> None:
-        for buffer in self._plans.pop(plan)[2]:
-            self.destroy_buffer(buffer)
+        self._pool.give_back(self._plans.pop(plan)[2])
 
     def counters(self) -> dict[str, int]:
         size = sum(len(b) for b in self._buffers.values())

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from ..errors import Error
+from ..memory import Pool
 
 MATRIX = "chromium-experimental-subgroup-matrix"
 FEATURES = ("shader-f16", "subgroups", "timestamp-query", MATRIX)
@@ -67,6 +68,7 @@ class NativeDevice:
         }
         self._buffers: dict[int, Any] = {}
         self._plans: dict[int, SimpleNamespace] = {}
+        self._pool = Pool(lambda size: self.create_buffer(size, "transient"), self.destroy_buffer)
         self._pipelines: dict[tuple, Any] = {}
         self._staging: list[Any] = []  # free read-back buffers
         self._next = 0
@@ -153,8 +155,9 @@ class NativeDevice:
         uniform = self._create(len(params), usage.UNIFORM | usage.COPY_DST, "params")
         if params:
             self.device.queue.write_buffer(uniform, 0, params)
-        owned = {n: self.create_buffer(b["size"], "transient") for n, b in enumerate(plan["buffers"]) if not b["name"]}
-        ids = [owned[n] if n in owned else buffers[b["name"]] for n, b in enumerate(plan["buffers"])]
+        shared = self._pool.take([b["size"] for b in plan["buffers"] if not b["name"]])
+        spare = iter(shared)
+        ids = [buffers[b["name"]] if b["name"] else next(spare) for b in plan["buffers"]]
         steps = []
         for step in plan["steps"]:
             kernel = plan["kernels"][step["kernel"]]
@@ -172,7 +175,7 @@ class NativeDevice:
             steps.append((pipeline, group, tuple(step["grid"])))
         self._counts["created"] += len(steps)
         self._counts["bindGroups"] += len(steps)
-        self._plans[key := self._id()] = SimpleNamespace(steps=steps, owned=list(owned.values()), uniform=uniform)
+        self._plans[key := self._id()] = SimpleNamespace(steps=steps, shared=shared, uniform=uniform)
         return key
 
     def replay(self, plan: int, steps: int = 1, buffer: int = -1, offset: int = 0, size: int = 0) -> Awaitable[bytes]:
@@ -223,8 +226,7 @@ class NativeDevice:
         gone = self._plans.pop(plan)
         self._counts["bindGroups"] -= len(gone.steps)
         gone.uniform.destroy()
-        for buffer in gone.owned:
-            self.destroy_buffer(buffer)
+        self._pool.give_back(gone.shared)
 
     def counters(self) -> dict[str, int]:
         return {**self._counts, "pipelines": len(self._pipelines)}

@@ -60,6 +60,7 @@ class Op:
     lower: Callable[..., list[Dispatch]] | None = None  # (hardware, node) -> dispatches; None: elementwise
     expr: str = ""  # elementwise: WGSL of {a} and {b}
     fuse: bool = False  # an elementwise chain may run in this kernel's store
+    strided: bool = False  # reads f32 sources [batch, rows, columns] that are views with dense columns as they are
     inplace: int | None = None  # the result is source number `inplace`, changed
     flops: Callable[[Any], int] = lambda node: 0
     writes: tuple[int, ...] = ()  # further sources that are changed

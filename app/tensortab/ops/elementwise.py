@@ -1,5 +1,6 @@
 """Elementwise operations: a formula in WGSL and one in numpy. They have no kernel of their own (schedule.py)."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -20,6 +21,11 @@ def _elementwise(name: str, expr: str, numpy: Callable) -> None:
     OPS[name] = Op(shape, define, expr=expr, fuse=True)
 
 
+def _gelu(np: Any, a: Any) -> Any:
+    erf = np.vectorize(math.erf, otypes=[np.float64])
+    return 0.5 * a * (1 + erf(a / math.sqrt(2)))
+
+
 _elementwise("copy", "{a}", lambda np, a: np.array(a))
 _elementwise("add", "{a} + {b}", lambda np, a, b: a + b)
 _elementwise("sub", "{a} - {b}", lambda np, a, b: a - b)
@@ -37,8 +43,10 @@ _elementwise("tanh", "tanh(clamp({a}, -15.0, 15.0))", lambda np, a: np.tanh(a))
 _elementwise("relu", "max({a}, 0.0)", lambda np, a: np.maximum(a, 0))
 _elementwise("sigmoid", "1.0 / (1.0 + exp(-{a}))", lambda np, a: 1 / (1 + np.exp(-a)))
 _elementwise("silu", "{a} / (1.0 + exp(-{a}))", lambda np, a: a / (1 + np.exp(-a)))
+_elementwise("gelu", "gelu({a})", lambda np, a: _gelu(np, a))
 _elementwise(
-    "gelu",
+    "gelu_new",
     "0.5 * {a} * (1.0 + tanh(clamp(0.7978845608 * ({a} + 0.044715 * {a} * {a} * {a}), -15.0, 15.0)))",
     lambda np, a: 0.5 * a * (1 + np.tanh(0.7978845608 * (a + 0.044715 * a**3))),
 )
+_elementwise("quick_gelu", "{a} / (1.0 + exp(-1.702 * {a}))", lambda np, a: a / (1 + np.exp(-1.702 * a)))

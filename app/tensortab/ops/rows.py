@@ -28,6 +28,32 @@ OPS["rms_norm"] = Op(
 )
 
 
+def _layer_norm_shape(arg: dict, x: Any, weight: Any, bias: Any) -> tuple:
+    right = all(t.dtype is f32 for t in (x, weight, bias)) and weight.shape == bias.shape == x.shape[-1:]
+    check(right, "layer_norm", x, weight, bias)
+    return x.shape, f32
+
+
+def _layer_norm_definition(np: Any, arg: dict, x: Any, weight: Any, bias: Any) -> Any:
+    about = x - x.mean(-1, keepdims=True)
+    return about / np.sqrt((about * about).mean(-1, keepdims=True) + np.float32(arg["eps"])) * weight + bias
+
+
+def _layer_norm(hw: Hardware, node: Any) -> list[Dispatch]:
+    x, weight, bias = node.src
+    params = {"rows": rows(x), "cols": x.shape[-1], "eps": node.arg["eps"]}
+    return [Dispatch("layer_norm", [x, weight, bias, node], params, hw.grid(rows(x)), hw.workgroup(4))]
+
+
+OPS["layer_norm"] = Op(
+    _layer_norm_shape,
+    _layer_norm_definition,
+    _layer_norm,
+    fuse=True,
+    flops=lambda node: 8 * math.prod(node.shape),
+)
+
+
 def _rows_shape(name: str, reduce: bool) -> Callable:
     def shape(arg: dict, x: Any) -> tuple:
         check(x.dtype is f32 and len(x.shape) > 0 and x.shape[-1] > 0, name, x)

@@ -1,4 +1,5 @@
-"""Tasks, by their Hugging Face names: one file each, `text-generation` in text_generation.py."""
+"""Tasks, by their Hugging Face names: one file each, `text-generation` in text_generation.py, of which chat.py is a
+part."""
 
 from collections.abc import Callable
 from importlib import import_module
@@ -24,7 +25,8 @@ async def pipeline(
     own. context: tokens, at most the model's own. on_progress(stage, done, total) with the stages "download" and
     "load" (bytes) and "compile" (plans).
     """
-    names = [path.stem.replace("_", "-") for path in Path(__file__).parent.glob("*_*.py") if path.stem != "__init__"]
+    files = {path.stem for path in Path(__file__).parent.glob("*.py")} - {"__init__", "chat"}
+    names = [stem.replace("_", "-") for stem in files]
     if task not in names:
         raise Error("bad_request", f"There is no task {task!r}; there is: {', '.join(sorted(names))}.")
     module = import_module("." + task.replace("-", "_"), __package__)

@@ -1,0 +1,71 @@
+"""Attention without a cache: encoders, and decoders that look at what an encoder made (PyTorch's sdpa)."""
+
+import math
+from typing import Any
+
+from ..dtype import f32, u32
+from .base import OPS, Dispatch, Hardware, Op, check, picked
+from .rows import softmax
+
+
+def _sdpa_shape(arg: dict, q: Any, k: Any, v: Any, *more: Any) -> tuple:
+    heads, width = arg["heads"], q.shape[-1]
+    check(all(len(t.shape) == 3 and t.dtype is f32 for t in (q, k, v)), "sdpa (batch, rows, columns)", q, k, v)
+    check(k.shape == v.shape == (q.shape[0], k.shape[1], width) and width % heads == 0, "sdpa", q, k, v)
+    check(k.shape[1] >= q.shape[1] or not arg["causal"], "sdpa (causal: as many keys as queries or more)", q, k)
+    given = dict(zip(_more(arg), more, strict=True))
+    if "lengths" in given:
+        check(given["lengths"].dtype is u32 and given["lengths"].shape == q.shape[:1], "sdpa", q, given["lengths"])
+    if "bias" in given:
+        check(given["bias"].shape == (heads, q.shape[1], k.shape[1]), "sdpa (bias of each head)", q, k, given["bias"])
+    return q.shape, f32
+
+
+def _more(arg: dict) -> list[str]:
+    """The sources behind q, k and v."""
+    return [name for name in ("lengths", "bias") if arg[name]]
+
+
+def _sdpa_definition(np: Any, arg: dict, q: Any, k: Any, v: Any, *more: Any) -> Any:
+    given = dict(zip(_more(arg), more, strict=True))
+    (n, t, width), s, heads = q.shape, k.shape[1], arg["heads"]
+    q, k, v = (x.reshape(n, -1, heads, width // heads).transpose(0, 2, 1, 3) for x in (q, k, v))
+    scores = q @ k.transpose(0, 1, 3, 2) * np.float32(arg["scale"]) + given.get("bias", np.float32(0))
+    seen = np.ones((n, 1, t, s), bool)
+    if "lengths" in given:
+        seen &= np.arange(s) < given["lengths"].reshape(n, 1, 1, 1)
+    if arg["causal"]:
+        seen &= np.arange(s) <= np.arange(t)[:, None] + s - t
+    weights = softmax(np, {}, np.where(seen, scores, np.float32(-3.4e38))) * seen
+    return (weights @ v).transpose(0, 2, 1, 3).reshape(n, t, width)
+
+
+def _sdpa(hw: Hardware, node: Any) -> list[Dispatch]:
+    q, k, v, *more = node.src
+    arg = node.arg
+    (n, t, width), s, heads = q.shape, k.shape[1], arg["heads"]
+    dim = width // heads
+    given = dict(zip(_more(arg), more, strict=True))
+    params: dict[str, Any] = {"t": t, "s": s, "heads": heads, "scale": arg["scale"]}
+    bind = []
+    for name, x in (("q", q), ("k", k), ("v", v)):
+        bind.append(x.src[0] if x.op == "view" else x)
+        params[f"{name}_start"] = x.arg["offset"] if x.op == "view" else 0
+        params |= {f"{name}_row": x.strides[1], f"{name}_batch": x.strides[0] if n > 1 else 0}
+    bind += [given.get("lengths", bind[0]), given.get("bias", bind[0]), node]
+    spec = {"HEAD_DIM": f"{dim}u", "CAUSAL": arg["causal"], "LENGTHS": arg["lengths"], "BIAS": arg["bias"]}
+    tiled = hw.tier != "software" and dim % 8 == 0 and dim <= 128 and 128 * dim + 6800 <= hw.storage
+    stem = picked("sdpa", "sdpa" if tiled else "sdpa_serial", ("sdpa", "sdpa_serial"))
+    if stem == "sdpa":
+        return [Dispatch(stem, bind, params, (-(-t // 32), heads, n), spec)]
+    return [Dispatch(stem, bind, {"n": n} | params, hw.grid(-(-n * t * heads // 16)), spec)]
+
+
+OPS["sdpa"] = Op(
+    _sdpa_shape,
+    _sdpa_definition,
+    _sdpa,
+    fuse=True,
+    strided=True,
+    flops=lambda node: 4 * math.prod(node.shape) * node.src[1].shape[1],
+)
