@@ -40,7 +40,7 @@ def checkpoint(hidden, inner, layers, heads, kv_heads, vocabulary, matrices, hea
         tensors[f"{name}.weight"] = TensorInfo(f"{name}.weight", dtype, shape, 0, size, None)
     config = {
         "model_type": "llama", "hidden_size": hidden, "intermediate_size": inner, "num_hidden_layers": layers,
-        "num_attention_heads": heads, "num_key_value_heads": kv_heads, "vocab_size": vocabulary,
+        "num_attention_heads": heads, "num_key_value_heads": kv_heads, "head_dim": dim, "vocab_size": vocabulary,
         "rms_norm_eps": 1e-5, "max_position_embeddings": CONTEXT + 512,
     }  # fmt: skip
     return Checkpoint("random", {}, tensors, config, rope_interleaved=True)
@@ -79,10 +79,10 @@ async def measure(name, runs=3, count=128):
     generator = Generator(checkpoint(*SHAPES[name]), device, CONTEXT)
     started = time.perf_counter()
     fill(device, generator.weights)
+    await generator.declare()
     for plan in ("decode", "decode_long", *map(str, generator.chunks)):
         await generator._program(plan)
     made = time.perf_counter() - started
-    config = generator.config
     for _ in range(3):  # also brings the clock up
         await decode(generator, 15, 200)
     speeds = {
@@ -101,7 +101,8 @@ async def measure(name, runs=3, count=128):
     await decode(generator, 15, count)
     table = sum(w.buffer.nbytes for w in generator.model.embed_tokens.weights)
     tied = generator.model.embed_tokens.weights is generator.model.lm_head.weights
-    each = 4 * config["num_hidden_layers"] * config["num_key_value_heads"] * generator.head_dim
+    shape = generator.model.cache
+    each = 4 * shape.layers * shape.kv_heads * shape.head_dim
     result = {
         "model": name,
         "shape": SHAPES[name],

@@ -7,18 +7,18 @@ import time
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass, field
-from importlib import import_module
 from typing import Any
 
+from . import models
 from .device import Device
 from .dtype import u32
 from .errors import Error
 from .formats import Checkpoint
 from .jit import Program, hardware
-from .kv import STATE_WORDS, KVCache, rope_table
+from .kv import STATE_WORDS, KVCache
 from .sampling import TOP_LOGPROBS
 from .tensor import Tensor
-from .weights import Weights, as_f32
+from .weights import Weights
 
 # tokens a prefill plan: 32 are a tile of matmul_matrix_small
 CHUNKS = {"software": (8, 32), "default": (16, 128, 512), "subgroups": (16, 128, 512), "matrix": (32, 128, 512)}
@@ -63,53 +63,33 @@ class Token:
     logprobs: list[tuple[int, float]] = field(default_factory=list)
 
 
-NEEDED = (
-    "model_type", "hidden_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads", "rms_norm_eps",
-    "max_position_embeddings",
-)  # fmt: skip
-
-
-def checked(config: dict[str, Any]) -> dict[str, Any]:
-    """The configuration, if it has what a model needs; Error("bad_file") says what it lacks."""
-    lacking = [key for key in NEEDED if key not in config]
-    if lacking:
-        raise Error("bad_file", f"config.json has no {', '.join(lacking)}: take all files of the model's folder.")
-    if config.get("hidden_act", "silu") != "silu":
-        raise Error("bad_file", f"The activation {config['hidden_act']!r} is not supported yet: take one with silu.")
-    return config
-
-
 class Generator:
     """A causal language model on a device, with its cache. One text at a time; others wait."""
 
     def __init__(self, checkpoint: Checkpoint, device: Device, context: int | None = None) -> None:
         """Declares everything; nothing is read or allocated. Raises Error("out_of_memory") or ("bad_file")."""
-        config = checked(checkpoint.config)
-        try:
-            architecture = import_module(f".models.{config['model_type']}", __package__)
-        except ModuleNotFoundError as missing:
-            if not str(missing.name).endswith(f".models.{config['model_type']}"):
-                raise
-            message = f"Models of type {config['model_type']!r} are not supported yet: take a Llama one."
-            raise Error("bad_file", message) from None
+        kind = str(checkpoint.config.get("model_type"))
+        architecture = models.find(kind)
+        if architecture is None:
+            raise Error("bad_file", f"Models of type {kind!r} are not supported yet: take a Llama one.")
         self.device = device
         self.hw = hardware(device.info)
-        self.config = config
         self.weights = Weights(checkpoint, self.hw.max_binding)
-        self.model = architecture.Model(config, self.weights)
-        heads, kv_heads = config["num_attention_heads"], config["num_key_value_heads"]
-        self.head_dim = head_dim = config.get("head_dim") or config["hidden_size"] // heads
+        self.model = architecture.Model(checkpoint.config, self.weights)
+        shape = getattr(self.model, "cache", None)
+        if shape is None:
+            raise Error("bad_file", f"Models of type {kind!r} write no text: take a Llama one.")
         self.chunks = CHUNKS["matrix" if self.hw.matrix else self.hw.tier]
         self.long = LONG[self.hw.tier]
         if context is not None and context < 32:
             raise Error("bad_request", f"context is {context}: give at least 32 tokens.")
-        longest = self.hw.max_binding // (kv_heads * head_dim * 2) // 64 * 64 - self.chunks[-1]
-        self.context = min(context or CONTEXT, config["max_position_embeddings"], longest)
+        longest = self.hw.max_binding // (shape.kv_heads * shape.head_dim * 2) // 64 * 64 - self.chunks[-1]
+        self.context = min(context or CONTEXT, shape.positions, longest)
         if self.context < 32:
             raise Error("out_of_memory", "This GPU's buffers are too small for this model: use a smaller one.")
         room = -(-(self.context + self.chunks[-1]) // 64) * 64  # a padded chunk may reach beyond the context
-        self.kv = KVCache(config["num_hidden_layers"], kv_heads, room, head_dim)
-        self.rope = rope_table(room, head_dim, config)
+        self.kv = KVCache(shape, room)
+        self.rope = Tensor.of("rope", (64 + room // 64, shape.head_dim // 2, 2))
         self.vocabulary = sum(w.shape[0] for w in self.model.embed_tokens.weights)
         outputs = sum(w.shape[0] for w in self.model.lm_head.weights)
         self.tokens = Tensor.of("tokens", (room + 1,), u32)
@@ -166,12 +146,8 @@ class Generator:
         return result
 
     async def declare(self) -> None:
-        """What plans need beside weights: the table of rotations, where the file changes it (GGUF's Llama 3)."""
-        if "rope_freqs.weight" in self.weights:
-            info = self.weights.checkpoint.tensor("rope_freqs.weight")
-            raw = as_f32(await info.source.bytes(info.offset, info.nbytes), info.dtype.name)
-            factors = list(struct.unpack(f"<{len(raw) // 4}f", raw))
-            self.rope = rope_table(self.kv.context, self.head_dim, self.config, factors)
+        """What plans need beside weights: the table of rotations."""
+        self._write(self.rope, 0, await self.model.rotary.table(self.kv.context))
 
     def _plan(self, name: str) -> Program:
         """ "decode", "logprobs" (decode that keeps them), those with "_long" (from position self.long on), or a number

@@ -2,24 +2,37 @@
 
 import math
 import struct
+from dataclasses import dataclass
 from typing import Any
 
 from .dtype import u32
 from .errors import Error
 from .tensor import Buffer, Tensor
+from .weights import Weights, read_vector
 
+FACTORS = "rope_freqs.weight"  # what each frequency is divided by
 STATE_WORDS = 8  # pos, done, generated, rows of logprobs written; the others are spare
+
+
+@dataclass(frozen=True)
+class CacheShape:
+    """What a decoder keeps of each token; `positions`: tokens that a text has at most."""
+
+    layers: int
+    kv_heads: int
+    head_dim: int
+    positions: int
 
 
 class KVCache:
     """Keys and values of each layer, f16 in pairs: u32 [kv heads, context, head_dim / 2]."""
 
-    def __init__(self, layers: int, kv_heads: int, context: int, head_dim: int) -> None:
+    def __init__(self, shape: CacheShape, context: int) -> None:
         self.context = context
         self.long = False  # whether what is traced is for a position at which attention is worth splitting
-        shape = (kv_heads, context, head_dim // 2)
-        self.keys = [Tensor.of(f"keys.{n}", shape, u32) for n in range(layers)]
-        self.values = [Tensor.of(f"values.{n}", shape, u32) for n in range(layers)]
+        each = (shape.kv_heads, context, shape.head_dim // 2)
+        self.keys = [Tensor.of(f"keys.{n}", each, u32) for n in range(shape.layers)]
+        self.values = [Tensor.of(f"values.{n}", each, u32) for n in range(shape.layers)]
 
     def attend(self, layer: int, qkv: Tensor, state: Tensor, rope: Tensor, heads: int, interleaved: bool) -> Tensor:
         """Puts the keys and values of qkv [T, (H + 2G) * D] into the cache, then attends: [T, H * D]."""
@@ -52,16 +65,25 @@ def _stored(node: Tensor) -> Tensor:
     return node
 
 
-def rope_table(context: int, head_dim: int, config: dict[str, Any], factors: list[float] | None = None) -> Tensor:
-    """cos and sin of every angle in two parts, [64 + ceil(context / 64), head_dim / 2, 2]: kernels/rope.wgsl multiplies
-    row pos % 64 by row 64 + pos // 64 (arXiv:2104.09864). `factors` divide the frequencies (GGUF's rope_freqs)."""
-    frequencies = inverse_frequencies(head_dim, config)
-    if factors is not None:
-        frequencies = [f / factor for f, factor in zip(frequencies, factors, strict=True)]
-    positions = [*range(64), *range(0, context, 64)]
-    flat = [turn(p * f) for p in positions for f in frequencies for turn in (math.cos, math.sin)]
-    data = struct.pack(f"<{len(flat)}f", *flat)
-    return Tensor.of("rope", (len(positions), head_dim // 2, 2), data=data)
+class Rotary:
+    """Rotary positions (arXiv:2104.09864) of heads of `head_dim`, as the config and the file say; none without them."""
+
+    def __init__(self, head_dim: int, config: dict[str, Any] | None = None, weights: Weights | None = None) -> None:
+        if config and config.get("partial_rotary_factor", 1.0) != 1.0:
+            raise Error("bad_file", "Models that rotate a part of each head (partial_rotary_factor) are not supported.")
+        self.frequencies = inverse_frequencies(head_dim, config) if config else [0.0] * (head_dim // 2)
+        self.checkpoint = weights.checkpoint if weights else None
+
+    async def table(self, room: int) -> bytes:
+        """cos and sin (f32) of every angle in two parts, [64 + ceil(room / 64), head_dim / 2, 2]: kernels/rope.wgsl
+        multiplies row pos % 64 by row 64 + pos // 64."""
+        frequencies = self.frequencies
+        if self.checkpoint and FACTORS in self.checkpoint.tensors:  # GGUF's way to scale, as Llama 3 does
+            factors = await read_vector(self.checkpoint.tensor(FACTORS))
+            frequencies = [f / factor for f, factor in zip(frequencies, factors, strict=True)]
+        positions = [*range(64), *range(0, room, 64)]
+        flat = [turn(p * f) for p in positions for f in frequencies for turn in (math.cos, math.sin)]
+        return struct.pack(f"<{len(flat)}f", *flat)
 
 
 def inverse_frequencies(head_dim: int, config: dict[str, Any]) -> list[float]:

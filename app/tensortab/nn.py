@@ -1,7 +1,9 @@
 """Layers. They take Weights and the names of a checkpoint; calling one builds a part of the graph."""
 
 from collections.abc import Callable
+from typing import Any
 
+from .errors import Error
 from .tensor import Tensor, filter_order
 from .weights import Weights
 
@@ -10,6 +12,20 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "gelu": Tensor.gelu, "gelu_new": Tensor.gelu_new, "gelu_pytorch_tanh": Tensor.gelu_new,
     "quick_gelu": Tensor.quick_gelu, "relu": Tensor.relu, "silu": Tensor.silu, "swish": Tensor.silu,
 }  # fmt: skip
+
+
+def check_config(config: dict[str, Any], *needed: str, **only: Any) -> None:
+    """Error("bad_file") unless config has positive numbers under the keys `needed`, and under the keys of `only`, if
+    at all, these values."""
+    for key in needed:
+        value = config.get(key)
+        if value is None:
+            raise Error("bad_file", f"config.json has no {key}: take all files of the model's folder.")
+        if type(value) not in (int, float) or not value > 0:
+            raise Error("bad_file", f"config.json: {key} is {value!r}, which can't be: get the file again.")
+    for key, value in only.items():
+        if config.get(key, value) != value:
+            raise Error("bad_file", f"{key} {config[key]!r} is not supported yet: take a model with {value!r}.")
 
 
 class Linear:
@@ -50,6 +66,17 @@ class Conv1d:
 
     def __call__(self, x: Tensor) -> Tensor:
         return x.conv1d(self.weight, self.bias, self.stride, self.padding)
+
+
+class PositionEmbedding:
+    """Learned positions: rows of a table [positions, C] for the current position and those after it: [T, C]. Position
+    0 has row `first`."""
+
+    def __init__(self, weights: Weights, name: str, first: int = 0) -> None:
+        self.weights, self.first = weights.matrix(f"{name}.weight"), first
+
+    def __call__(self, state: Tensor, rows: int) -> Tensor:
+        return Tensor.apply("embedding", state, state, *self.weights, rows=rows, first=self.first)
 
 
 class LayerNorm:

@@ -267,6 +267,12 @@ def _repack(staging: Tensor, piece: _Piece, offset: int) -> list[Tensor]:
     return nodes
 
 
+async def read_vector(info: TensorInfo) -> list[float]:
+    """The numbers of a small tensor, for Python."""
+    raw = as_f32(await info.source.bytes(info.offset, info.nbytes), info.dtype.name)
+    return list(struct.unpack(f"<{len(raw) // 4}f", raw))
+
+
 def as_f32(data: bytes, dtype: str) -> bytes:
     """f32, f16 or bf16 bytes -> f32 bytes."""
     if dtype == "f32":

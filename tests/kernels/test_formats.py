@@ -121,8 +121,24 @@ def test_embedding(backend: NativeDevice, rng: np.random.Generator, format: str)
     y: np.ndarray | tuple = (5, k)
     for begin, end in ((0, split), (split, vocabulary)):
         part = blocks[begin * per_row : end * per_row]
-        params = {"rows": 5, "k": k, "blocks": len(part), "row_start": begin, "row_end": end}
+        params = {"rows": 5, "k": k, "blocks": len(part), "row_start": begin, "row_end": end, "first": 0}
         inputs = {"tokens": tokens, "state": state, "w": planes(format, part)}
         y = run(backend, "embedding", {"FORMAT": format}, inputs, {"y": y}, params, (1, 1, 1))
         assert np.isnan(y).any() == (end < vocabulary)
     np.testing.assert_array_equal(y + 0.0, table[tokens[3:8]] + 0.0)
+
+
+@pytest.mark.parametrize("format", ["f32", "f16", "q8_0"])
+@pytest.mark.parametrize(("position", "first"), [(0, 0), (3, 2), (8, 1)])
+def test_embedding_of_positions(
+    backend: NativeDevice, rng: np.random.Generator, format: str, position: int, first: int
+) -> None:
+    """Rows from the position on, the last one again beyond the table; tokens are not read."""
+    blocks = random_blocks(rng, format, 11 * 96 // DTYPES[format].block)
+    table = dequantized(format, blocks).reshape(11, 96)
+    state = np.array([position, 0, 0, 0, 0, 0, 0, 0], np.uint32)
+    params = {"rows": 5, "k": 96, "blocks": len(blocks), "row_start": 0, "row_end": 11, "first": first}
+    inputs = {"tokens": np.zeros(1, np.uint32), "state": state, "w": planes(format, blocks)}
+    y = run(backend, "embedding", {"FORMAT": format, "POSITIONS": True}, inputs, {"y": (5, 96)}, params, (1, 1, 1))
+    rows = np.minimum(first + position + np.arange(5), 10)
+    np.testing.assert_array_equal(y + 0.0, table[rows] + 0.0)

@@ -96,8 +96,8 @@ def test_bytes_are_those_of_the_token_and_not_of_the_buffers(position: int) -> N
     one, twice = token_bytes(device, 256, position), token_bytes(device, 512, position)
     assert one == twice, "a longer context is not read"
     generator = opened("tiny_q4_0.gguf", device)
-    config = generator.config
-    each = 4 * config["num_hidden_layers"] * config["num_key_value_heads"] * generator.head_dim
+    shape = generator.model.cache
+    each = 4 * shape.layers * shape.kv_heads * shape.head_dim
     assert token_bytes(device, 256, position + 7) - one == 7 * each, "keys and values, two bytes a number"
     weights, table = generator.weights.nbytes, generator.model.embed_tokens.weights
     unread = 0 if table is generator.model.lm_head.weights else sum(w.buffer.nbytes for w in table if w.buffer)

@@ -133,7 +133,7 @@ def test_dispatches_a_token():
         with debug(TIER="subgroups"):
             generator = opened(file, native("dawn"), 4096)
             short, long = (len(generator._plan(name).plan["steps"]) for name in ("decode", "decode_long"))
-        layers = generator.config["num_hidden_layers"]
+        layers = generator.model.cache.layers
         assert short <= 6 * layers + 8
         assert long <= 7 * layers + 8
         generator.free()

@@ -32,55 +32,29 @@ TYPES = {
     29: "iq1_m", 30: "bf16", 34: "tq1_0", 35: "tq2_0", 39: "mxfp4", 40: "nvfp4",
 }  # fmt: skip
 
-# GGUF's names in Hugging Face's words: the part of a name that is in the table is replaced, .weight or .bias stays.
-NAMES = {
-    "token_embd": "model.embed_tokens",
-    "output_norm": "model.norm",
-    "output": "lm_head",
-    "attn_norm": "input_layernorm",
-    "attn_q": "self_attn.q_proj",
-    "attn_k": "self_attn.k_proj",
-    "attn_v": "self_attn.v_proj",
-    "attn_qkv": "self_attn.qkv_proj",
-    "attn_output": "self_attn.o_proj",
-    "attn_q_norm": "self_attn.q_norm",
-    "attn_k_norm": "self_attn.k_norm",
-    "ffn_norm": "post_attention_layernorm",
-    "ffn_gate": "mlp.gate_proj",
-    "ffn_up": "mlp.up_proj",
-    "ffn_down": "mlp.down_proj",
-}
-
-# config.json's key: the key below "<architecture>.", its type, its value where the file leaves it out (REQUIRED: never)
 REQUIRED = object()
-CONFIG = {
-    "hidden_size": ("embedding_length", int, REQUIRED),
-    "intermediate_size": ("feed_forward_length", int, REQUIRED),
-    "num_hidden_layers": ("block_count", int, REQUIRED),
-    "num_attention_heads": ("attention.head_count", int, REQUIRED),
-    "num_key_value_heads": ("attention.head_count_kv", int, None),
-    "head_dim": ("attention.key_length", int, None),
-    "max_position_embeddings": ("context_length", int, REQUIRED),
-    "rms_norm_eps": ("attention.layer_norm_rms_epsilon", float, REQUIRED),
-    "rope_theta": ("rope.freq_base", float, 10000.0),
-}
 
 
-class Architecture(NamedTuple):
-    """What Hugging Face calls an architecture of GGUF's."""
+class Names(NamedTuple):
+    """How GGUF calls what a model type of models/ has. Each such file has one, called GGUF.
 
-    model_type: str
-    class_name: str
-    interleaved: bool  # q and k are stored for the rotation of neighbouring pairs
-    names: dict[str, str] | None = None  # where NAMES doesn't hold
+    tensors      GGUF's words in Hugging Face's: of "blk" and a number, and of the rest of a name but .weight or .bias
+    config       config.json's key: the key below "<architecture>.", its type, its value where the file leaves it out
+                 (REQUIRED: never)
+    interleaved  q and k are stored for the rotation of neighbouring pairs
+    """
 
+    tensors: dict[str, str]
+    config: dict[str, tuple[str, type, Any]]
+    interleaved: bool = False
 
-ARCHITECTURES = {
-    "llama": Architecture("llama", "LlamaForCausalLM", True),
-    "qwen2": Architecture("qwen2", "Qwen2ForCausalLM", False),
-    "qwen3": Architecture("qwen3", "Qwen3ForCausalLM", False),
-    "phi3": Architecture("phi3", "Phi3ForCausalLM", False, {"ffn_up": "mlp.gate_up_proj"}),
-}
+    def hugging_face(self, name: str) -> str:
+        """blk.3.attn_q.weight -> model.layers.3.self_attn.q_proj.weight; a name that isn't in the table stays."""
+        stem, _, kind = name.rpartition(".")
+        parts = stem.split(".", 2)
+        if len(parts) == 3 and parts[0] == "blk" and parts[2] in self.tensors:
+            return f"{self.tensors['blk']}.{parts[1]}.{self.tensors[parts[2]]}.{kind}"
+        return f"{self.tensors[stem]}.{kind}" if stem in self.tensors and stem != "blk" else name
 
 
 class _Short(Exception):
@@ -209,6 +183,8 @@ async def read_gguf(source: Source) -> Checkpoint:
 
     Raises Error("bad_file") if the file is damaged, cut short, in pieces, or of a type or version we can't read.
     """
+    from ..models import find
+
     header = _Header(source)
     await header.grow()
     tensor_count, entry_count = _preamble(header)
@@ -224,14 +200,12 @@ async def read_gguf(source: Source) -> Checkpoint:
     name = metadata.get("general.architecture")
     if not isinstance(name, str):
         raise header.bad("general.architecture is missing", "it isn't a model; use the model's own GGUF file")
-    known = ARCHITECTURES.get(name)
-    names = NAMES | ((known and known.names) or {})
-    tensors = _tensors(header, found, metadata.get("general.alignment", 32), names)
-    if not known:  # whoever knows this architecture finds its numbers in the metadata
-        return Checkpoint("gguf", metadata, tensors, {"model_type": name, "architectures": []})
-    config = {"model_type": known.model_type, "architectures": [known.class_name]}
-    config |= _config(header, name, metadata, tensors)
-    return Checkpoint("gguf", metadata, tensors, config, rope_interleaved=known.interleaved)
+    names: Names | None = getattr(find(name), "GGUF", None)
+    tensors = _tensors(header, found, metadata.get("general.alignment", 32), names or Names({}, {}))
+    if not names:  # whoever knows this architecture finds its numbers in the metadata
+        return Checkpoint("gguf", metadata, tensors, {"model_type": name})
+    config = _config(header, name, metadata, tensors, names)
+    return Checkpoint("gguf", metadata, tensors, config, rope_interleaved=names.interleaved)
 
 
 async def _retry(header: _Header, read: Any) -> Any:
@@ -264,7 +238,7 @@ def _preamble(header: _Header) -> tuple[int, int]:
     return tensor_count, entry_count
 
 
-def _tensors(header: _Header, found: list, alignment: Any, names: dict[str, str]) -> dict[str, TensorInfo]:
+def _tensors(header: _Header, found: list, alignment: Any, names: Names) -> dict[str, TensorInfo]:
     """Tensor records -> TensorInfos: known types, whole blocks, aligned, inside the file, apart from each other."""
     if not isinstance(alignment, int) or not 1 <= alignment <= 1 << 20 or alignment & (alignment - 1):
         raise header.bad(f"general.alignment is {alignment!r}, not a power of two")
@@ -291,7 +265,7 @@ def _tensors(header: _Header, found: list, alignment: Any, names: dict[str, str]
                 f"tensor {name} ends at byte {data_start + offset + nbytes} but the file has {header.source.size}",
                 "it was cut short or damaged, get it again",
             )
-        name = hugging_face_name(name, names)
+        name = names.hugging_face(name)
         if name in tensors:
             raise header.bad(f"tensor {name} stands twice")
         tensors[name] = TensorInfo(name, dtype, shape, data_start + offset, nbytes, header.source)
@@ -303,19 +277,12 @@ def _tensors(header: _Header, found: list, alignment: Any, names: dict[str, str]
     return tensors
 
 
-def hugging_face_name(name: str, names: dict[str, str] = NAMES) -> str:
-    """blk.3.attn_q.weight -> model.layers.3.self_attn.q_proj.weight; a name that isn't in the table stays."""
-    stem, _, kind = name.rpartition(".")
-    parts = stem.split(".", 2)
-    if len(parts) == 3 and parts[0] == "blk" and parts[2] in names:
-        return f"model.layers.{parts[1]}.{names[parts[2]]}.{kind}"
-    return f"{names[stem]}.{kind}" if stem in names else name
-
-
-def _config(header: _Header, architecture: str, metadata: dict, tensors: dict[str, TensorInfo]) -> dict[str, Any]:
+def _config(
+    header: _Header, architecture: str, metadata: dict, tensors: dict[str, TensorInfo], names: Names
+) -> dict[str, Any]:
     """The metadata under config.json's keys."""
-    config: dict[str, Any] = {}
-    for key, (short, kind, default) in CONFIG.items():
+    config: dict[str, Any] = {"model_type": architecture}
+    for key, (short, kind, default) in names.config.items():
         name = f"{architecture}.{short}"
         value = metadata.get(name, default)
         if isinstance(value, list) and value and value.count(value[0]) == len(value):
@@ -325,17 +292,18 @@ def _config(header: _Header, architecture: str, metadata: dict, tensors: dict[st
         if value is not None and not (_number(value) and value > 0 and (kind is float or isinstance(value, int))):
             raise header.bad(f"{name} is {value!r}, which can't be")
         config[key] = value
-    heads = config["num_attention_heads"]
-    config["num_key_value_heads"] = config["num_key_value_heads"] or heads
-    config["head_dim"] = config["head_dim"] or config["hidden_size"] // heads
+    if "num_attention_heads" in config:
+        heads = config["num_attention_heads"]
+        config["num_key_value_heads"] = config["num_key_value_heads"] or heads
+        config["head_dim"] = config["head_dim"] or config["hidden_size"] // heads
     config["rope_scaling"] = _rope_scaling(architecture, metadata)
-    embedding = tensors.get("model.embed_tokens.weight")
+    embedding = tensors.get(names.hugging_face("token_embd.weight"))
     tokens = metadata.get("tokenizer.ggml.tokens")
     if embedding is not None:
         config["vocab_size"] = embedding.shape[0]
     elif isinstance(tokens, list):
         config["vocab_size"] = len(tokens)
-    config["tie_word_embeddings"] = "lm_head.weight" not in tensors
+    config["tie_word_embeddings"] = names.hugging_face("output.weight") not in tensors
     begin, *ends = (_token_id(metadata, name) for name in ("bos", "eos", "eot", "eom"))
     config["bos_token_id"] = begin
     config["eos_token_id"] = list(dict.fromkeys(i for i in ends if i is not None))

@@ -1,1 +1,30 @@
-"""Model architectures: one file each, named after config.json's `model_type`."""
+"""Model architectures: one file each, named after config.json's `model_type`, and nothing else that knows it.
+
+A file has `class Model: __init__(self, config, weights)`, which checks the config and declares its weights. A model
+that writes text, alone or after an encoder, is run by generate.py's Generator and has:
+
+cache         kv.CacheShape: what it keeps of each token, and how many tokens a text may have
+rotary        kv.Rotary: the rotation of positions, Rotary(head_dim) where there is none
+embed_tokens  nn.Embedding: its rows are the vocabulary
+lm_head       nn.Linear
+hidden(tokens, state, rope, kv, rows) -> Tensor [rows, C]; it may read buffers that another plan filled before
+logits(hidden) -> Tensor [rows, V]
+
+and, where GGUF files of it exist, `GGUF`, a formats.gguf.Names.
+"""
+
+from importlib import import_module
+from types import ModuleType
+
+
+def find(model_type: str) -> ModuleType | None:
+    """The file of a model type, None if there is none."""
+    name = model_type.replace("-", "_")
+    if not name.isidentifier():
+        return None
+    try:
+        return import_module(f".{name}", __name__)
+    except ModuleNotFoundError as missing:
+        if missing.name != f"{__name__}.{name}":
+            raise
+        return None

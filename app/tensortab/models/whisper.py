@@ -4,13 +4,12 @@ Names follow the Hugging Face checkpoint; its q, k, v matrices are read as one. 
 each), T tokens, C d_model, H heads, M bands of the spectrum, V vocabulary.
 """
 
-from array import array
 from typing import Any
 
 from ..audio import HOP, LogMel
 from ..dtype import u32
 from ..kv import CacheShape, KVCache, Rotary
-from ..nn import ACTIVATIONS, Conv1d, Embedding, LayerNorm, Linear, check_config
+from ..nn import ACTIVATIONS, Conv1d, Embedding, LayerNorm, Linear, PositionEmbedding, check_config
 from ..tensor import Tensor
 from ..weights import Weights
 
@@ -103,12 +102,10 @@ class Model:
         self.log_mel = LogMel(config["num_mel_bins"])
         self.encoder = Encoder(config, weights, "model.encoder")
         self.embed_tokens = Embedding(weights, "model.decoder.embed_tokens")
-        self.embed_positions = Embedding(weights, "model.decoder.embed_positions")
+        self.embed_positions = PositionEmbedding(weights, "model.decoder.embed_positions")
         self.layers = [DecoderLayer(config, weights, f"model.decoder.layers.{n}", n) for n in range(layers)]
         self.layer_norm = LayerNorm(weights, "model.decoder.layer_norm", EPS)
         self.lm_head = Linear(weights, "model.decoder.embed_tokens")
-        places = array("I", (min(n, positions - 1) for n in range(positions + 1024)))  # padded chunks reach beyond
-        self.places = Tensor.of("places", (len(places),), u32, places.tobytes())
         self.masks = Tensor.of("masks", (2, config["vocab_size"]))
         self.marks = Tensor.of("marks", (4,), u32)
 
@@ -119,7 +116,7 @@ class Model:
 
     def hidden(self, tokens: Tensor, state: Tensor, rope: Tensor, kv: KVCache, rows: int) -> Tensor:
         """The last layer's output for `rows` tokens: (T, C)."""
-        x = self.embed_tokens(tokens, state, rows) + self.embed_positions(self.places, state, rows)
+        x = self.embed_tokens(tokens, state, rows) + self.embed_positions(state, rows)
         for layer in self.layers:
             x = layer(x, state, rope, kv)
         return x
@@ -134,6 +131,6 @@ class Model:
 
     def free(self) -> None:
         self.log_mel.free()
-        for tensor in (self.places, self.masks, self.marks, *(layer.cross for layer in self.layers)):
+        for tensor in (self.masks, self.marks, *(layer.cross for layer in self.layers)):
             if tensor.buffer is not None:
                 tensor.buffer.free()

@@ -20,6 +20,7 @@ OPS["dequantize"] = Op(lambda arg, w: (w.shape, f32), lambda np, arg, w: w, _deq
 
 def _embedding_shape(arg: dict, tokens: Any, state: Any, *weights: Any) -> tuple:
     check(tokens.dtype is u32 and state.dtype is u32 and len({w.shape[1] for w in weights}) == 1, "embedding", *weights)
+    check(len(weights) == 1 or "first" not in arg, "embedding (positions in one table)", *weights)
     return (arg["rows"], weights[0].shape[1]), f32
 
 
@@ -27,21 +28,26 @@ def _embedding(hw: Hardware, node: Any) -> list[Dispatch]:
     tokens, state, *weights = node.src
     dispatches, row = [], 0
     for w in weights:
+        spec = {"FORMAT": w.dtype.name} | ({"POSITIONS": True} if "first" in node.arg else {})
         params = {"rows": node.shape[0], "k": w.shape[1], "blocks": blocks(w), "row_start": row}
+        params["first"] = node.arg.get("first", 0)
         row += w.shape[0]
         params["row_end"] = row
         grid = hw.grid(-(-node.shape[0] * w.shape[1] // 32 // 64))
-        dispatches.append(Dispatch("embedding", [tokens, state, w, node], params, grid, {"FORMAT": w.dtype.name}))
+        dispatches.append(Dispatch("embedding", [tokens, state, w, node], params, grid, spec))
         dispatches[-1].touched = {0: 4 * node.shape[0], 2: w.dtype.file_size(node.shape[0] * w.shape[1])}
     return dispatches
 
 
 def _embedding_definition(np: Any, arg: dict, tokens: Any, state: Any, *weights: Any) -> Any:
-    pos = int(state[0])
-    return np.concatenate(weights, 0)[tokens[pos : pos + arg["rows"]]]
+    pos, table = int(state[0]), np.concatenate(weights, 0)
+    if "first" in arg:
+        return table[np.minimum(arg["first"] + pos + np.arange(arg["rows"]), len(table) - 1)]
+    return table[tokens[pos : pos + arg["rows"]]]
 
 
-OPS["embedding"] = Op(_embedding_shape, _embedding_definition, _embedding)
+# with `first`: the rows of positions pos, pos + 1, ..., of which 0 has row `first`; tokens are not read
+OPS["embedding"] = Op(_embedding_shape, _embedding_definition, _embedding, fuse=True)
 
 
 def _repack_definition(np: Any, arg: dict, source: Any, target: Any) -> Any:
