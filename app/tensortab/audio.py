@@ -2,7 +2,9 @@
 
 import math
 from array import array
+from typing import Any
 
+from .errors import Error
 from .tensor import Tensor
 
 RATE = 16_000  # samples a second
@@ -12,8 +14,39 @@ EDGE = WINDOW // 2  # samples that the first frame sees before the beginning, th
 BINS = WINDOW // 2 + 1  # frequencies of a frame
 
 
+class Recording:
+    """Mono f32 samples at 16 kHz: bytes or another buffer (array, NumPy), or in the tab a Float32Array."""
+
+    def __init__(self, audio: Any) -> None:
+        if hasattr(audio, "subarray"):
+            self.samples, right = audio, audio.BYTES_PER_ELEMENT == 4
+        else:
+            try:
+                view = memoryview(audio)
+                self.samples = view.cast("B").cast("f") if view.format == "B" else view
+                right = self.samples.format == "f" and self.samples.ndim == 1 and self.samples.contiguous
+            except (TypeError, ValueError):
+                right = False
+        if not right:
+            raise Error("bad_request", f"This is no sound ({type(audio).__name__}): give f32 samples, mono, 16 kHz.")
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def window(self, start: int, count: int) -> bytes:
+        """So many samples, zeros behind the end, with EDGE mirrored ones on either side."""
+        stop = min(start + count, len(self))
+        samples = array("f")
+        if hasattr(self.samples, "subarray"):
+            samples.frombytes(self.samples.subarray(start, stop).to_bytes())
+        else:
+            samples.frombytes(self.samples[start:stop].cast("B"))
+        samples.frombytes(bytes(4 * (count - len(samples))))
+        return (samples[EDGE:0:-1] + samples + samples[-2 : -2 - EDGE : -1]).tobytes()
+
+
 class LogMel:
-    """samples [EDGE + frames * HOP + EDGE], mono at 16 kHz -> [frames, bands]."""
+    """Recording.window() [EDGE + frames * HOP + EDGE] -> [frames, bands]."""
 
     def __init__(self, bands: int) -> None:
         turn = [2 * math.pi * n / WINDOW for n in range(WINDOW)]

@@ -45,6 +45,7 @@ class Checkpoint:
     metadata          what the file says about itself, as it says it
     config            config.json's keys (model_type, hidden_size ...); eos_token_id is always a list of ids
     rope_interleaved  True: q and k rows are ordered so that pairs (2i, 2i+1) rotate (GGUF's llama); False: (i, i + D/2)
+    generation_config generation_config.json: how text is generated, {} if there is none
     tokenizer         tokenizer.json, None in a GGUF file (its tokenizer is in the metadata)
     unusable          tensors of a type we can't read: name -> that type
     """
@@ -54,6 +55,7 @@ class Checkpoint:
     tensors: dict[str, TensorInfo]
     config: dict[str, Any] = field(default_factory=dict)
     rope_interleaved: bool = False
+    generation_config: dict[str, Any] = field(default_factory=dict)
     tokenizer: dict[str, Any] | None = None
     tokenizer_config: dict[str, Any] = field(default_factory=dict)
     unusable: dict[str, str] = field(default_factory=dict)
@@ -121,10 +123,13 @@ async def _open_folder(files: Mapping[str, Source]) -> Checkpoint:
         if name not in files:
             raise Error("bad_file", f"{folder} has no {name}: get the model's folder with all its files")
     config = await _read_json(files["config.json"])
+    generation = {}
     if "generation_config.json" in files:
+        generation = await _read_json(files["generation_config.json"])
         # a chat model's turn ends with tokens that often stand only here
-        config["eos_token_id"] = token_ids(config) + token_ids(await _read_json(files["generation_config.json"]))
+        config["eos_token_id"] = token_ids(config) + token_ids(generation)
     checkpoint = await read_safetensors([files[name] for name in names], config)
+    checkpoint.generation_config = generation
     if "tokenizer.json" in files:
         checkpoint.tokenizer = await _read_json(files["tokenizer.json"])
     if "tokenizer_config.json" in files:

@@ -58,7 +58,7 @@ def _sdpa(hw: Hardware, node: Any) -> list[Dispatch]:
     stem = picked("sdpa", "sdpa" if tiled else "sdpa_serial", ("sdpa", "sdpa_serial"))
     if stem == "sdpa":
         return [Dispatch(stem, bind, params, (-(-t // 32), heads, n), spec)]
-    return [Dispatch(stem, bind, {"n": n} | params, hw.grid(-(-n * t * heads // 16)), spec)]
+    return [Dispatch(stem, bind, {"n": n} | params, hw.grid(-(-n * -(-t // 4) * heads // 16)), spec)]
 
 
 OPS["sdpa"] = Op(
