@@ -49,7 +49,7 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
     total[lid] = 0.0;
     highest[lid] = LOWEST;
   }
-  var out = array<array<f32, COLUMNS>, 4>();
+  var out = array<vec4<f32>, COLUMNS>(); // of the four rows
   for (var start = 0u; start < end; start += 32u) {
     var s = array<vec4<f32>, 4>();
     for (var d = 0u; d < HEAD_DIM; d += 8u) {
@@ -100,13 +100,12 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
       highest[lid] = top;
     }
     workgroupBarrier();
-    for (var a = 0u; a < 4u; a++) {
-      let row = r + a * 8u;
-      for (var m = 0u; m < COLUMNS; m++) {
-        var sum = out[a][m] * factor[row];
-        for (var n = 0u; n < 32u; n++) { sum += scores[row * 33u + n] * vt[n * HEAD_DIM + c + m * 8u]; }
-        out[a][m] = sum;
-      }
+    let shrink = vec4<f32>(factor[r], factor[r + 8u], factor[r + 16u], factor[r + 24u]);
+    for (var m = 0u; m < COLUMNS; m++) { out[m] *= shrink; }
+    for (var n = 0u; n < 32u; n++) {
+      let at = r * 33u + n;
+      let weight = vec4<f32>(scores[at], scores[at + 264u], scores[at + 528u], scores[at + 792u]);
+      for (var m = 0u; m < COLUMNS; m++) { out[m] += weight * vt[n * HEAD_DIM + c + m * 8u]; }
     }
   }
   workgroupBarrier();
@@ -117,7 +116,7 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
       let one = select(0.0, 1.0 / total[row], total[row] > 0.0);
       for (var m = 0u; m < COLUMNS; m++) {
         let i = ((id.z * p.t + t) * p.heads + id.y) * HEAD_DIM + c + m * 8u;
-        y[i] = epilogue(out[a][m] * one, i);
+        y[i] = epilogue(out[m][a] * one, i);
       }
     }
   }

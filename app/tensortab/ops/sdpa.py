@@ -54,11 +54,24 @@ def _sdpa(hw: Hardware, node: Any) -> list[Dispatch]:
         params |= {f"{name}_row": x.strides[1], f"{name}_batch": x.strides[0] if n > 1 else 0}
     bind += [given.get("lengths", bind[0]), given.get("bias", bind[0]), node]
     spec = {"HEAD_DIM": f"{dim}u", "CAUSAL": arg["causal"], "LENGTHS": arg["lengths"], "BIAS": arg["bias"]}
-    tiled = hw.tier != "software" and dim % 8 == 0 and dim <= 128 and 128 * dim + 6800 <= hw.storage
-    stem = picked("sdpa", "sdpa" if tiled else "sdpa_serial", ("sdpa", "sdpa_serial"))
+    stem = picked("sdpa", _stem(hw, t, s, dim), KERNELS)
     if stem == "sdpa":
         return [Dispatch(stem, bind, params, (-(-t // 32), heads, n), spec)]
+    if stem == "sdpa_row":
+        return [Dispatch(stem, bind, params, (t, heads, n), spec | {"KEYS": f"{-(-s // 256) * 256}u"})]
     return [Dispatch(stem, bind, {"n": n} | params, hw.grid(-(-n * -(-t // 4) * heads // 16)), spec)]
+
+
+KERNELS = ("sdpa", "sdpa_row", "sdpa_serial")
+FEW = 8  # rows: up to so many sdpa_row is used
+
+
+def _stem(hw: Hardware, t: int, s: int, dim: int) -> str:
+    if hw.tier == "software" or dim > 128:
+        return "sdpa_serial"
+    if t <= FEW and 4 * (-(-s // 256) * 256 + 256 + dim) <= hw.storage:
+        return "sdpa_row"
+    return "sdpa" if dim % 8 == 0 and 128 * dim + 6800 <= hw.storage else "sdpa_serial"
 
 
 OPS["sdpa"] = Op(
