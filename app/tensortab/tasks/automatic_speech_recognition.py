@@ -89,7 +89,7 @@ class SpeechRecognition:
         self, recording: Recording, timed: bool, language: str | None, task: str, aborts: int
     ) -> AsyncGenerator[dict[str, Any], None]:
         """`aborts` is the count when the request was made: abort() ends all that were made before it."""
-        total, at, shown = len(recording), 0, time.perf_counter()
+        at, total, shown = 0, len(recording), time.perf_counter()
         chunks: list[dict[str, Any]] = []
 
         def result(new: list[dict[str, Any]], done: int) -> dict[str, Any]:
@@ -98,14 +98,13 @@ class SpeechRecognition:
 
         async with self._busy:
             while total - at >= HOP and self.generator.aborts == aborts:
-                samples = recording.window(at, self.model.samples)
-                await self.encode(Tensor.of("samples", (len(samples) // 4,), data=samples))
+                await self._hear(recording, at)
                 if language is None:
                     language = await self._language() if self.languages else "en"
                 prompt = [self.start, *([self.languages[language], self._id(task)] if self.languages else [])]
-                stamped = timed or total > self.model.samples
                 ids: list[int] = []
                 length = min(self.model.samples, total - at)
+                stamped = timed or total > self.model.samples
                 async with aclosing(self._tokens(prompt, stamped, aborts)) as tokens:
                     async for id in tokens:
                         ids.append(id)
@@ -114,9 +113,16 @@ class SpeechRecognition:
                             shown = time.perf_counter()
                 new, settled = self._chunks(ids, at, length)
                 chunks += new
-                at = min(total, at + settled)
-                yield result([], at)
-        yield {**result([], at if self.generator.aborts != aborts else total), "language": language or "en"}
+                if self.generator.aborts == aborts:
+                    at = at + settled if total - at - settled >= HOP else total
+                    yield result([], at)
+        yield {**result([], at), "language": language or "en"}
+
+    async def _hear(self, recording: Recording, at: int) -> None:
+        """Encodes the window that begins at a sample."""
+        samples = recording.window(at, self.model.samples)
+        await self.encode(Tensor.of("samples", (len(samples) // 4,), data=samples))
+        self.generator.cached.clear()  # what the decoder has of its text is about other sound
 
     def _chunks(self, ids: list[int], at: int, length: int) -> tuple[list[dict[str, Any]], int]:
         """Tokens of the window that begins at sample `at` as chunks, and how many of its samples they settle."""
@@ -166,7 +172,6 @@ class SpeechRecognition:
         """The likeliest of these tokens after a prompt, and their log probabilities."""
         allowed = set(ids)
         self._rule([id for id in range(self.vocabulary) if id not in allowed], [], len(prompt), self.vocabulary)
-        self.generator.cached.clear()  # what the decoder has of its text is about other sound
         likely: dict[int, float] = {}
         async for token in self.generator.generate(prompt, Sampling(), 1, TOP_LOGPROBS):
             likely = dict(token.logprobs)
