@@ -109,9 +109,9 @@ class SpeechRecognition:
                     async for id in tokens:
                         ids.append(id)
                         if time.perf_counter() - shown > PARTIAL_SECONDS:
-                            yield result(self._chunks(ids, at, length)[0], at)
+                            yield result(self._chunks(ids, at, length, stamped)[0], at)
                             shown = time.perf_counter()
-                new, settled = self._chunks(ids, at, length)
+                new, settled = self._chunks(ids, at, length, stamped)
                 chunks += new
                 if self.generator.aborts == aborts:
                     at = at + settled if total - at - settled >= HOP else total
@@ -124,9 +124,9 @@ class SpeechRecognition:
         await self.encode(Tensor.of("samples", (len(samples) // 4,), data=samples))
         self.generator.cached.clear()  # what the decoder has of its text is about other sound
 
-    def _chunks(self, ids: list[int], at: int, length: int) -> tuple[list[dict[str, Any]], int]:
+    def _chunks(self, ids: list[int], at: int, length: int, stamped: bool) -> tuple[list[dict[str, Any]], int]:
         """Tokens of the window that begins at sample `at` as chunks, and how many of its samples they settle."""
-        parts, settled = cut(ids, self.first, length)
+        parts, settled = cut(ids, self.first, length) if stamped else ([(0, length, ids)], length)
         chunks = []
         for start, stop, part in parts:
             text = self.tokenizer.decode([id for id in part if id < self.end])
