@@ -4,15 +4,15 @@ import asyncio
 import math
 import time
 from array import array
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from itertools import pairwise
 from typing import Any
 
-from ..audio import HOP, RATE, Recording
+from ..audio import EDGE, HOP, RATE, Recording
 from ..device import choose
 from ..errors import Error
-from ..formats import Checkpoint, open_checkpoint
+from ..formats import Checkpoint, open_checkpoint, token_ids
 from ..generate import TOP_LOGPROBS, Generator, Sampling
 from ..jit import jit
 from ..ops.timestamps import NEVER
@@ -35,11 +35,15 @@ async def create(model: Any, device: Any, context: int | None, on_progress: Prog
     if checkpoint.config.get("model_type") != "whisper":
         raise Error("bad_file", f"{model} does not understand speech: take a Whisper model.")
     generator = Generator(checkpoint, device, context)
+    generator.chunks = generator.chunks[:1]  # a prompt has four tokens at most
+    pipe: Any = generator
     try:
         tokenizer = await generator.load(on_progress, lambda: load_tokenizer(checkpoint))
-        return SpeechRecognition(str(getattr(source, "name", model)), checkpoint, tokenizer, generator)
+        pipe = SpeechRecognition(str(getattr(source, "name", model)), checkpoint, tokenizer, generator)
+        await pipe.encode.program(Tensor.of("samples", (EDGE + pipe.model.samples + EDGE,)))
+        return pipe
     except BaseException:  # stopped by the user, too
-        generator.free()
+        pipe.free()
         raise
 
 
@@ -50,15 +54,33 @@ class SpeechRecognition:
         self.name, self.tokenizer, self.generator = name, tokenizer, generator
         self.model = generator.model
         self.encode = jit(self.model.encode, generator.device)
-        self.config = checkpoint.config | checkpoint.generation_config
         self.vocabulary = self.model.masks.shape[-1]
         self.end = self._id("endoftext")  # text is below
         self.start = self._id("startoftranscript")
         self.first = self._id("notimestamps") + 1  # <|0.00|>
-        multilingual = self.config.get("is_multilingual", self.vocabulary > 51864)
-        ids = range(self.start + 1, self._id("translate")) if multilingual else ()
+        config = checkpoint.config | checkpoint.generation_config
+        multilingual = config.get("is_multilingual", self.vocabulary > 51864)
+        ids = range(self.start + 1, self._id("translate")) if multilingual else range(0)
         self.languages = {tokenizer.token(id)[2:-2]: id for id in ids}
+        # tokens that may not come first, and later
+        never = token_ids(config, "suppress_tokens")
+        at_first = never + token_ids(config, "begin_suppress_tokens")
+        latest = self.first + (token_ids(config, "max_initial_timestamp_index") or [50])[0]
+        no_stamp = [*range(self.first), *range(latest + 1, self.vocabulary)]
+        self.masks = {
+            "all": self._mask([], []),
+            "languages": self._mask([id for id in range(self.vocabulary) if id not in ids], []),
+            "plain": self._mask(at_first, never),
+            "stamped": self._mask([*at_first, *no_stamp], [*never, self.first - 1]),
+        }
         self._busy = asyncio.Lock()
+
+    def _mask(self, at_first: list[int], later: list[int]) -> bytes:
+        mask = array("f", bytes(8 * self.vocabulary))
+        for row, ids in enumerate((at_first, later)):
+            for id in filter(self.vocabulary.__gt__, ids):
+                mask[row * self.vocabulary + id] = NEVER
+        return mask.tobytes()
 
     async def __call__(
         self, audio: Any, return_timestamps: bool = False, language: str | None = None, task: str = "transcribe"
@@ -136,17 +158,11 @@ class SpeechRecognition:
 
     async def _tokens(self, prompt: list[int], stamped: bool, aborts: int) -> AsyncGenerator[int, None]:
         """What is said in the window that was encoded; nothing where nobody speaks."""
-        likely = await self._likely([self.start], range(self.vocabulary))
+        likely = await self._likely("all")
         quiet = likely.get(self.first - 2, -math.inf) > math.log(QUIET)  # <|nospeech|>
-        never = self.config.get("suppress_tokens") or []
-        at_first = never + (self.config.get("begin_suppress_tokens") or [])
-        if stamped:
-            latest = self.first + self.config.get("max_initial_timestamp_index", 50)
-            never = [*never, self.first - 1]
-            at_first = [*at_first, *range(self.first), *range(latest + 1, self.vocabulary)]
-        else:
+        if not stamped:
             prompt = [*prompt, self.first - 1]
-        self._rule(at_first, never, len(prompt), self.first if stamped else self.vocabulary)
+        self._rule("stamped" if stamped else "plain", len(prompt), self.first if stamped else self.vocabulary)
         if self.generator.aborts != aborts:
             return
         sampling = Sampling(stop_ids=frozenset([self.end]))
@@ -165,26 +181,21 @@ class SpeechRecognition:
 
     async def _language(self) -> str:
         """What is spoken in the window that was encoded."""
-        likely = await self._likely([self.start], self.languages.values())
+        likely = await self._likely("languages")
         return max(self.languages, key=lambda language: likely.get(self.languages[language], -math.inf))
 
-    async def _likely(self, prompt: list[int], ids: Iterable[int]) -> dict[int, float]:
-        """The likeliest of these tokens after a prompt, and their log probabilities."""
-        allowed = set(ids)
-        self._rule([id for id in range(self.vocabulary) if id not in allowed], [], len(prompt), self.vocabulary)
+    async def _likely(self, mask: str) -> dict[int, float]:
+        """The likeliest tokens at the beginning, and their log probabilities."""
+        self._rule(mask, 1, self.vocabulary)
         likely: dict[int, float] = {}
-        async for token in self.generator.generate(prompt, Sampling(), 1, TOP_LOGPROBS):
+        async for token in self.generator.generate([self.start], Sampling(), 1, TOP_LOGPROBS):
             likely = dict(token.logprobs)
         return likely
 
-    def _rule(self, at_first: list[int], later: list[int], begin: int, first: int) -> None:
-        """Writes which tokens may not come first, and later, and Whisper's rules of timestamps (ops/timestamps.py)."""
+    def _rule(self, mask: str, begin: int, first: int) -> None:
+        """Writes which tokens may follow: a mask, and Whisper's rules of timestamps (ops/timestamps.py)."""
         device, model = self.generator.device, self.model
-        masks = array("f", bytes(8 * self.vocabulary))
-        for row, ids in enumerate((at_first, later)):
-            for id in ids:
-                masks[row * self.vocabulary + id] = NEVER
-        device.write(model.masks.buffer.on(device), 0, masks.tobytes())
+        device.write(model.masks.buffer.on(device), 0, self.masks[mask])
         device.write(model.marks.buffer.on(device), 0, array("I", [begin, first, self.end, 0]).tobytes())
 
     def _id(self, name: str) -> int:
