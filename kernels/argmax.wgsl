@@ -2,23 +2,12 @@
 // x: [rows, cols] f32 -> y: [rows] u32; any cols >= 1.
 // grid: rows, folded in y: (min(rows, 65535), ceil(rows / 65535), 1). ref: ops argmax. pick: always.
 const WG: u32 = 128u; // spec: a power of two, 4u to 256u
+// include: best.wgsl
 
 struct Params { rows: u32, cols: u32 }
 @group(0) @binding(0) var<storage, read> x: array<f32>;
 @group(0) @binding(1) var<storage, read_write> y: array<u32>;
 @group(0) @binding(2) var<uniform> p: Params;
-
-var<workgroup> keys: array<u32, WG>;
-var<workgroup> found: array<u32, WG>;
-
-// The bits of a float as a number of the same order: integer comparisons are exact where compilers assume no NaN and no
-// inf.
-fn ordered(v: f32) -> u32 {
-  var bits = bitcast<u32>(v);
-  if ((bits & 0x7FFFFFFFu) > 0x7F800000u) { return 0u; }
-  if (bits == 0x80000000u) { bits = 0u; }
-  return select(bits | 0x80000000u, ~bits, bits >= 0x80000000u);
-}
 
 @compute @workgroup_size(WG)
 fn main(
@@ -36,18 +25,6 @@ fn main(
       at = c;
     }
   }
-  keys[lane] = key;
-  found[lane] = at;
-  workgroupBarrier();
-  for (var step = WG / 2u; step > 0u; step /= 2u) {
-    if (lane < step) {
-      let other = keys[lane + step];
-      if (other > keys[lane] || (other == keys[lane] && found[lane + step] < found[lane])) {
-        keys[lane] = other;
-        found[lane] = found[lane + step];
-      }
-    }
-    workgroupBarrier();
-  }
-  if (lane == 0u) { y[row] = found[0]; }
+  let found = best(lane, key, at);
+  if (lane == 0u) { y[row] = found.y; }
 }

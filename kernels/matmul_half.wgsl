@@ -1,6 +1,6 @@
 enable f16;
 // linear: y[t, j] = x[t, :] . W[j, :] for many rows of x, in f16: sums of 16 products, then f32.
-//   GATED: silu(gate) * up, where gate is row j and up row n + j of W.
+//   GATED: activated(gate) * up, where gate is row j and up row n + j of W.
 // x: [rows, k] f32, w: planes of FORMAT -> y[t * y_stride + y_offset + j] for j < n. k % 32 == 0.
 // A workgroup computes a tile of 64 rows by 64 rows of W (GATED: 32 of gate and 32 of up, 16 by 16 in turn) in steps of
 // 64 of k: each invocation dequantises 32 weights and brings 8 vectors of x, then adds up 8 by 4 outputs.
@@ -8,7 +8,7 @@ enable f16;
 // neither write nor read a bank together.
 // grid: G = ceil(n / 64), GATED: ceil(n / 32), as (min(G, 65535), ceil(G / 65535), ceil(rows / 64)).
 // ref: ops linear. pick: rows > 4, where f16 is but no matrices are.
-const GATED: bool = false;      // spec: silu(gate) * up
+const GATED: bool = false;      // spec: activated(gate) * up
 
 struct Params { rows: u32, n: u32, k: u32, blocks: u32, y_stride: u32, y_offset: u32, eps: f32 }
 @group(0) @binding(0) var<storage, read> x: array<vec4<f32>>;
@@ -22,6 +22,7 @@ var<workgroup> ws: array<vec4<f16>, 1024>;
 fn epilogue(v: f32, i: u32) -> f32 { return v; } // fuse
 // include: formats/inner.wgsl
 // include: formats/f32.wgsl // spec: FORMAT
+// include: gates/silu.wgsl // spec: GATE
 
 struct Columns { a: vec4<f16>, b: vec4<f16>, c: vec4<f16>, d: vec4<f16> }
 struct Pairs { a: vec2<f16>, b: vec2<f16>, c: vec2<f16>, d: vec2<f16> }
@@ -54,8 +55,8 @@ fn store(v: f32, t: u32, j: u32) {
 fn store4(v: vec4<f32>, t: u32, j: u32) {
     if t < p.rows {
         if GATED {
-            store(v.x / (1.0 + exp(-v.x)) * v.y, t, j);
-            store(v.z / (1.0 + exp(-v.z)) * v.w, t, j + 16u);
+            store(activated(v.x) * v.y, t, j);
+            store(activated(v.z) * v.w, t, j + 16u);
         } else {
             store(v.x, t, j);
             store(v.y, t, j + 16u);

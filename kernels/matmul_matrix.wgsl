@@ -2,7 +2,7 @@ enable f16;
 enable subgroups;
 enable chromium_experimental_subgroup_matrix;
 // linear: y[t, j] = x[t, :] . W[j, :] for many rows of x, by subgroup matrices: f16 products, f32 sums.
-//   GATED: silu(gate) * up, where gate is row j and up row n + j of W.
+//   GATED: activated(gate) * up, where gate is row j and up row n + j of W.
 // x: [rows, k] f32, w: planes of FORMAT -> y[t * y_stride + y_offset + j] for j < n. k % 32 == 0.
 // A workgroup of 8 subgroups computes 128 rows by 128 rows of W (GATED: 64 of gate and 64 of up, 16 by 16 in turn) in
 // steps of 64 of k: it brings both to workgroup memory as f16, then each subgroup adds up 4 by 2 matrices.
@@ -10,7 +10,7 @@ enable chromium_experimental_subgroup_matrix;
 // read neighbouring vectors of x.
 // grid: G = ceil(n / 128), GATED: ceil(n / 64), as (min(G, 65535), ceil(G / 65535), ceil(rows / 128)).
 // ref: ops linear. pick: rows > 4, where 16 x 16 x 16 matrices are, if there are enough of these tiles to go round.
-const GATED: bool = false;      // spec: silu(gate) * up
+const GATED: bool = false;      // spec: activated(gate) * up
 
 struct Params { rows: u32, n: u32, k: u32, blocks: u32, y_stride: u32, y_offset: u32, eps: f32 }
 @group(0) @binding(0) var<storage, read> x: array<vec4<f32>>;
@@ -25,6 +25,7 @@ fn epilogue(v: f32, i: u32) -> f32 { return v; } // fuse
 // include: matrix.wgsl
 // include: formats/inner.wgsl
 // include: formats/f32.wgsl // spec: FORMAT
+// include: gates/silu.wgsl // spec: GATE
 
 // Row r of a workgroup's rows of W, within bounds.
 fn row_of(first: u32, r: u32) -> u32 {
@@ -49,7 +50,7 @@ fn store(first_t: u32, first_j: u32, i: u32, lid: u32) {
         if t < p.rows && j < p.n {
             var v = sum(strip, r, c);
             if GATED {
-                v = v / (1.0 + exp(-v)) * sum(strip, r, c + 16u);
+                v = activated(v) * sum(strip, r, c + 16u);
             }
             let at = t * p.y_stride + p.y_offset + j;
             y[at] = epilogue(v, at);

@@ -6,7 +6,7 @@ enable chromium_experimental_subgroup_matrix;
 // Strips 4i + s are rows of x, 8 + 4i + s rows of W, 16i to 16i + 15 of each, s being the subgroup.
 // grid: G = ceil(n / 32), GATED: ceil(n / 16), as (min(G, 65535), ceil(G / 65535), ceil(rows / 32)).
 // ref: ops linear. pick: rows > 4, where 16 x 16 x 16 matrices are and matmul_matrix had too few workgroups.
-const GATED: bool = false;      // spec: silu(gate) * up
+const GATED: bool = false;      // spec: activated(gate) * up
 
 struct Params { rows: u32, n: u32, k: u32, blocks: u32, y_stride: u32, y_offset: u32, eps: f32 }
 @group(0) @binding(0) var<storage, read> x: array<vec4<f32>>;
@@ -21,6 +21,7 @@ fn epilogue(v: f32, i: u32) -> f32 { return v; } // fuse
 // include: matrix.wgsl
 // include: formats/inner.wgsl
 // include: formats/f32.wgsl // spec: FORMAT
+// include: gates/silu.wgsl // spec: GATE
 
 // Row r of a workgroup's rows of W, within bounds.
 fn row_of(first: u32, r: u32) -> u32 {
@@ -107,7 +108,7 @@ fn main(@builtin(local_invocation_index) lid: u32, @builtin(workgroup_id) wg: ve
         if t < p.rows && j < p.n {
             var v = sum(r, e % WIDE);
             if GATED {
-                v = v / (1.0 + exp(-v)) * sum(r, e % WIDE + 16u);
+                v = activated(v) * sum(r, e % WIDE + 16u);
             }
             let at = t * p.y_stride + p.y_offset + j;
             y[at] = epilogue(v, at);

@@ -1,7 +1,7 @@
 // linear: y[t, j] = x[t, :] . W[j, :]
 //   NORM: with x[t, :] * g / sqrt(mean(x[t, :]^2) + eps) in the place of x[t, :], the sum of squares taken in the same
 //   pass and the root applied at the end.
-//   GATED: silu(gate) * up, where gate is row j and up row n + j of W.
+//   GATED: activated(gate) * up, where gate is row j and up row n + j of W.
 // x: [rows, k] f32, g: [k] f32, w: planes of FORMAT -> y[t * y_stride + y_offset + j] for j < n. k % 32 == 0.
 // LANES neighbouring invocations share 4 rows of W (4 outputs, or 2 gated ones) and take groups of 32 columns in turn,
 // so that they read neighbouring vectors of the planes; their sums meet in workgroup memory.
@@ -10,7 +10,7 @@
 const WG: u32 = 64u;            // spec: invocations a workgroup
 const LANES: u32 = 32u;         // spec: invocations sharing rows, divides WG
 const NORM: bool = false;       // spec: x is RMS-normed with gain g
-const GATED: bool = false;      // spec: silu(gate) * up
+const GATED: bool = false;      // spec: activated(gate) * up
 
 struct Params { rows: u32, n: u32, k: u32, blocks: u32, y_stride: u32, y_offset: u32, eps: f32 }
 @group(0) @binding(0) var<storage, read> x: array<vec4<f32>>;
@@ -25,6 +25,7 @@ var<workgroup> squares: array<f32, WG>;
 fn epilogue(v: f32, i: u32) -> f32 { return v; } // fuse
 // include: formats/inner.wgsl
 // include: formats/f32.wgsl // spec: FORMAT
+// include: gates/silu.wgsl // spec: GATE
 // include: matvec_part.wgsl
 
 @compute @workgroup_size(WG)

@@ -2,7 +2,7 @@ enable subgroups;
 // linear: y[t, j] = x[t, :] . W[j, :] over weights of a block format, in integers.
 //   x becomes integers of 16 bits that share a scale among 32 (int8_input.wgsl).
 //   NORM: with x[t, :] * g / sqrt(mean(x[t, :]^2) + eps) in the place of x[t, :], the root applied at the end.
-//   GATED: silu(gate) * up, where gate is row j and up row n + j of W.
+//   GATED: activated(gate) * up, where gate is row j and up row n + j of W.
 // x: [rows, k] f32, g: [k] f32, w: planes of FORMAT -> y[t * y_stride + y_offset + j] for j < n. k % 32 == 0.
 // LANES neighbouring invocations share OUTPUTS outputs and take groups of 32 columns in turn; the weights of the next
 // group are under way meanwhile, those of the first while x is brought to workgroup memory, TILE groups at a time.
@@ -13,7 +13,7 @@ const WG: u32 = 256u;           // spec: invocations a workgroup
 const OUTPUTS: u32 = 1u;        // spec: outputs of LANES invocations
 const TILE: u32 = 192u;         // spec: groups of x in workgroup memory, 80 bytes each
 const NORM: bool = false;       // spec: x is RMS-normed with gain g
-const GATED: bool = false;      // spec: silu(gate) * up
+const GATED: bool = false;      // spec: activated(gate) * up
 
 struct Params { rows: u32, n: u32, k: u32, blocks: u32, y_stride: u32, y_offset: u32, eps: f32 }
 @group(0) @binding(0) var<storage, read> x: array<vec4<f32>>;
@@ -27,6 +27,7 @@ const ROWS = select(OUTPUTS, 2u * OUTPUTS, GATED);
 fn epilogue(v: f32, i: u32) -> f32 { return v; } // fuse
 // include: int8_input.wgsl
 // include: int8/q4_1.wgsl // spec: FORMAT
+// include: gates/silu.wgsl // spec: GATE
 
 @compute @workgroup_size(WG)
 fn main(@builtin(local_invocation_index) lid: u32, @builtin(workgroup_id) wg: vec3<u32>,
@@ -62,7 +63,7 @@ fn main(@builtin(local_invocation_index) lid: u32, @builtin(workgroup_id) wg: ve
         if lid % LANES == r && first + r < p.n {
             var v = sums[r] * scale;
             if GATED {
-                v = v / (1.0 + exp(min(-v, 80.0))) * (sums[ROWS / 2u + r] * scale); // exp never overflows
+                v = activated(v) * (sums[ROWS / 2u + r] * scale);
             }
             let to = t * p.y_stride + p.y_offset + first + r;
             y[to] = epilogue(v, to);

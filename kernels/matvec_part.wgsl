@@ -35,7 +35,7 @@ fn store(sums: vec4<f32>, squares: f32, t: u32, first: u32, lane: u32) {
     let r = select(1.0, inverseSqrt(squares / f32(p.k) + p.eps), NORM);
     var v = sums[lane] * r;
     if GATED {
-        v = v / (1.0 + exp(min(-v, 80.0))) * (sums[lane + 2u] * r); // exp never overflows
+        v = activated(v) * (sums[lane + 2u] * r);
     }
     let i = t * p.y_stride + p.y_offset + j;
     y[i] = epilogue(v, i);

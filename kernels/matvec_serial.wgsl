@@ -1,7 +1,7 @@
 // linear: y[t, j] = x[t, :] . W[j, :]
 //   NORM: with x[t, :] * g / sqrt(mean(x[t, :]^2) + eps) in the place of x[t, :]. (rms_norm before it is faster here:
 //   each invocation would load g, too.)
-//   GATED: silu(gate) * up, where gate is row j and up row n + j of W.
+//   GATED: activated(gate) * up, where gate is row j and up row n + j of W.
 // x: [rows, k] f32, g: [k] f32, w: planes of FORMAT -> y[t * y_stride + y_offset + j] for j < n. k % 32 == 0.
 // An invocation takes 8 rows of W, for 8 outputs or 4 gated ones: loads are what costs on a processor, and each group
 // of x is loaded once for them. No barriers, no workgroup memory.
@@ -9,7 +9,7 @@
 // pick: software adapters, rows <= 4.
 const WG: u32 = 8u;             // spec: invocations a workgroup
 const NORM: bool = false;       // spec: x is RMS-normed with gain g
-const GATED: bool = false;      // spec: silu(gate) * up
+const GATED: bool = false;      // spec: activated(gate) * up
 
 struct Params { rows: u32, n: u32, k: u32, blocks: u32, y_stride: u32, y_offset: u32, eps: f32 }
 @group(0) @binding(0) var<storage, read> x: array<vec4<f32>>;
@@ -21,6 +21,7 @@ struct Params { rows: u32, n: u32, k: u32, blocks: u32, y_stride: u32, y_offset:
 fn epilogue(v: f32, i: u32) -> f32 { return v; } // fuse
 // include: formats/inner.wgsl
 // include: formats/f32.wgsl // spec: FORMAT
+// include: gates/silu.wgsl // spec: GATE
 
 fn store(v: f32, t: u32, j: u32) {
     if j < p.n {
@@ -71,7 +72,8 @@ fn main(@builtin(local_invocation_index) lid: u32, @builtin(workgroup_id) wg: ve
         sum_b *= r;
     }
     if GATED {
-        store4(sum_a / (1.0 + exp(min(-sum_a, vec4<f32>(80.0)))) * sum_b, t, j); // exp never overflows
+        let gate = vec4<f32>(activated(sum_a.x), activated(sum_a.y), activated(sum_a.z), activated(sum_a.w));
+        store4(gate * sum_b, t, j);
     } else {
         store4(sum_a, t, j);
         store4(sum_b, t, j + 4u);

@@ -3,7 +3,7 @@ diagnostic(off, subgroup_uniformity); // the loop below is uniform within a subg
 // linear: y[t, j] = x[t, :] . W[j, :]
 //   NORM: with x[t, :] * g / sqrt(mean(x[t, :]^2) + eps) in the place of x[t, :], the sum of squares taken in the same
 //   pass and the root applied at the end.
-//   GATED: silu(gate) * up, where gate is row j and up row n + j of W.
+//   GATED: activated(gate) * up, where gate is row j and up row n + j of W.
 // x: [rows, k] f32, g: [k] f32, w: planes of FORMAT -> y[t * y_stride + y_offset + j] for j < n. k % 32 == 0.
 // A subgroup takes 4 rows of W (4 outputs, or 2 gated ones), its invocations groups of 32 columns in turn. A workgroup
 // has two such halves whatever the size of its subgroups: with more subgroups some are idle, a single one takes both.
@@ -12,7 +12,7 @@ diagnostic(off, subgroup_uniformity); // the loop below is uniform within a subg
 // grid: G = ceil(n / 8), GATED: ceil(n / 4), as (min(G, 65535), ceil(G / 65535), rows). pick: subgroups, rows <= 4.
 const WG: u32 = 64u;            // spec: invocations a workgroup
 const NORM: bool = false;       // spec: x is RMS-normed with gain g
-const GATED: bool = false;      // spec: silu(gate) * up
+const GATED: bool = false;      // spec: activated(gate) * up
 
 struct Params { rows: u32, n: u32, k: u32, blocks: u32, y_stride: u32, y_offset: u32, eps: f32 }
 @group(0) @binding(0) var<storage, read> x: array<vec4<f32>>;
@@ -24,6 +24,7 @@ struct Params { rows: u32, n: u32, k: u32, blocks: u32, y_stride: u32, y_offset:
 fn epilogue(v: f32, i: u32) -> f32 { return v; } // fuse
 // include: formats/inner.wgsl
 // include: formats/f32.wgsl // spec: FORMAT
+// include: gates/silu.wgsl // spec: GATE
 // include: matvec_part.wgsl
 
 @compute @workgroup_size(WG)

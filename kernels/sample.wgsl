@@ -24,16 +24,6 @@ struct Settings {
   stop: array<u32, 16>,
 }
 
-// The bits of a float as a number of the same order (NaN 0, -0 = 0), and back.
-fn ordered(v: f32) -> u32 {
-  let bits = bitcast<u32>(v);
-  if ((bits & 0x7FFFFFFFu) > 0x7F800000u) { return 0u; }
-  if (bits == 0x80000000u) { return bits; }
-  return select(bits | 0x80000000u, ~bits, bits >= 0x80000000u);
-}
-
-fn value(key: u32) -> f32 { return bitcast<f32>(select(~key, key & 0x7FFFFFFFu, key >= 0x80000000u)); }
-
 // Bins of d >= 0 by its exponent and the first bits of its mantissa, from 2^-8 to 2^8: as fine near the maximum as far
 // from it. Integer arithmetic on one subtraction, so that every kernel agrees on every token's bin.
 fn bin(d: f32) -> u32 {
@@ -46,27 +36,6 @@ fn bin_start(b: u32) -> f32 { return select(bitcast<f32>(0x3B800000u + b * BIN_W
 // exp(-d / temperature), 0 for a logit of -inf or NaN.
 fn weight(d: f32, temperature: f32) -> f32 {
   return select(exp(-d / temperature), 0.0, (bitcast<u32>(d) & 0x7FFFFFFFu) >= 0x7F000000u);
-}
-
-var<workgroup> keys: array<u32, WG>;
-var<workgroup> ids: array<u32, WG>;
-
-// The largest key and, of those, the lowest id.
-fn best(lane: u32, key: u32, id: u32) -> vec2<u32> {
-  keys[lane] = key;
-  ids[lane] = id;
-  workgroupBarrier();
-  for (var step = WG / 2u; step > 0u; step /= 2u) {
-    if (lane < step) {
-      let other = keys[lane + step];
-      if (other > keys[lane] || (other == keys[lane] && ids[lane + step] < ids[lane])) {
-        keys[lane] = other;
-        ids[lane] = ids[lane + step];
-      }
-    }
-    workgroupBarrier();
-  }
-  return vec2(keys[0], ids[0]);
 }
 
 // The key and the token of the largest logit of all slices.

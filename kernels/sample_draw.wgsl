@@ -9,6 +9,7 @@
 // 8 u32.
 // grid: (1, 1, 1). ref: ops sample. pick: always.
 // include: sample.wgsl
+// include: best.wgsl
 
 struct Params { vocab: u32 }
 @group(0) @binding(0) var<storage, read> logits: array<f32>;

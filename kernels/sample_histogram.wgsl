@@ -3,6 +3,7 @@
 // tokens. Nothing to do without top-k and top-p. Bindings as sample_max.wgsl, sizes too.
 // grid: (slices, 1, 1). ref: ops sample. pick: always.
 // include: sample.wgsl
+// include: best.wgsl
 
 struct Params { vocab: u32 }
 @group(0) @binding(0) var<storage, read> logits: array<f32>;

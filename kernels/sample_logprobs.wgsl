@@ -10,6 +10,7 @@
 // grid: (1, 1, 1). ref: ops sample. pick: after sample_draw, where log probabilities are wanted. vocab <= 256 *
 // 1024.
 // include: sample.wgsl
+// include: best.wgsl
 
 struct Params { vocab: u32 }
 @group(0) @binding(0) var<storage, read> logits: array<f32>;

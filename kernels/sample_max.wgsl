@@ -3,6 +3,7 @@
 // logits: [vocab] f32; state: 8 u32; parts: [16 + 8 slices] u32; hist: [3 * BINS] u32; slices = ceil(vocab / 1024).
 // grid: (slices, 1, 1). ref: ops sample. pick: always.
 // include: sample.wgsl
+// include: best.wgsl
 const LOGPROBS: bool = false; // spec: true in plans with sample_logprobs
 
 struct Params { vocab: u32 }

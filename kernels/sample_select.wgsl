@@ -6,6 +6,7 @@
 // cand: [2, slices, SLICE] u32: in the first half the keys of each slice's candidates, in order of their tokens.
 // grid: (slices, 1, 1). ref: ops sample. pick: always.
 // include: sample.wgsl
+// include: best.wgsl
 
 struct Params { vocab: u32 }
 @group(0) @binding(0) var<storage, read> logits: array<f32>;

@@ -46,7 +46,7 @@ async function install() {
   const { models } = await index.clone().json();
   const manifests = await caches.open(MANIFESTS);
   await manifests.put(index.url, index);
-  await manifests.addAll(models.map((name) => new URL(`models/${encodeURIComponent(name)}/manifest.json`, ROOT).href));
+  await manifests.addAll(models.map(({ name }) => new URL(`models/${encodeURIComponent(name)}/manifest.json`, ROOT).href));
 }
 
 async function activate() {

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from building.models import MODEL, model
 from building.server import Server
-from building.steps import CACHE, DIST, ROOT
+from building.steps import DIST, ROOT
 from tests.browser import Browser, Chromium, Firefox
 
 # Mesa's and Firefox's Vulkan loaders complain, or worse, without one.
@@ -75,7 +76,7 @@ def dist() -> Path:
 @pytest.fixture(scope="session")
 def model_path(dist: Path) -> Path:
     """The default model's GGUF file."""
-    return next((CACHE / "model").glob("*.gguf"))
+    return model(MODEL)
 
 
 @pytest.fixture

@@ -301,7 +301,7 @@ class Chat:
         """What the site offers, for the first visit's card."""
         try:
             index = json.loads(await (await js.fetch("models/index.json")).text())
-            name, self.offered = index["default"], index["models"]
+            name, self.offered = index["default"], [model["name"] for model in index["models"]]
             manifest = json.loads(await (await js.fetch("models/%s/manifest.json" % name)).text())
         except Exception as error:
             self.missing = "The site's list of models could not be read (%s)." % message_of(error)

@@ -71,14 +71,14 @@ class Generator:
         kind = str(checkpoint.config.get("model_type"))
         architecture = models.find(kind)
         if architecture is None:
-            raise Error("bad_file", f"Models of type {kind!r} are not supported yet: take a Llama one.")
+            raise Error("bad_file", f"Models of type {kind!r} are not supported yet: take another one.")
         self.device = device
         self.hw = hardware(device.info)
         self.weights = Weights(checkpoint, self.hw.max_binding)
         self.model = architecture.Model(checkpoint.config, self.weights)
         shape = getattr(self.model, "cache", None)
         if shape is None:
-            raise Error("bad_file", f"Models of type {kind!r} write no text: take a Llama one.")
+            raise Error("bad_file", f"Models of type {kind!r} write no text: take a language model.")
         self.chunks = CHUNKS["matrix" if self.hw.matrix else self.hw.tier]
         self.long = LONG[self.hw.tier]
         if context is not None and context < 32:
@@ -147,7 +147,7 @@ class Generator:
 
     async def declare(self) -> None:
         """What plans need beside weights: the table of rotations."""
-        self._write(self.rope, 0, await self.model.rotary.table(self.kv.context))
+        self._write(self.rope, 0, await self.model.rotary.table(self.context, self.kv.context))
 
     def _plan(self, name: str) -> Program:
         """ "decode", "logprobs" (decode that keeps them), those with "_long" (from position self.long on), or a number

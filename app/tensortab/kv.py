@@ -7,10 +7,11 @@ from typing import Any
 
 from .dtype import u32
 from .errors import Error
+from .formats import check_config
 from .tensor import Buffer, Tensor
 from .weights import Weights, read_vector
 
-FACTORS = "rope_freqs.weight"  # what each frequency is divided by
+LONGROPE = ("longrope", "su")
 STATE_WORDS = 8  # pos, done, generated, rows of logprobs written; the others are spare
 
 
@@ -23,6 +24,21 @@ class CacheShape:
     head_dim: int
     positions: int
 
+    def __post_init__(self) -> None:
+        if self.head_dim % 2 or not 2 <= self.head_dim <= 256:
+            message = f"Heads of {self.head_dim} numbers are not supported: take a model with an even size up to 256."
+            raise Error("bad_file", message)
+
+    @staticmethod
+    def of(config: dict[str, Any]) -> "CacheShape":
+        """By a config with the keys of Llama's. A text ends where a sliding window would begin to forget."""
+        sizes = ["num_hidden_layers", "num_key_value_heads", "head_dim", "max_position_embeddings"]
+        if config.get("sliding_window") and config.get("use_sliding_window", True):
+            sizes.append("sliding_window")
+        check_config(config, *sizes)
+        layers, kv_heads, head_dim, *positions = (config[size] for size in sizes)
+        return CacheShape(layers, kv_heads, head_dim, min(positions))
+
 
 class KVCache:
     """Keys and values of each layer, f16 in pairs: u32 [kv heads, context, head_dim / 2]."""
@@ -34,7 +50,9 @@ class KVCache:
         self.keys = [Tensor.of(f"keys.{n}", each, u32) for n in range(shape.layers)]
         self.values = [Tensor.of(f"values.{n}", each, u32) for n in range(shape.layers)]
 
-    def attend(self, layer: int, qkv: Tensor, state: Tensor, rope: Tensor, heads: int, interleaved: bool) -> Tensor:
+    def attend(
+        self, layer: int, qkv: Tensor, state: Tensor, rope: Tensor, heads: int, interleaved: bool = False
+    ) -> Tensor:
         """Puts the keys and values of qkv [T, (H + 2G) * D] into the cache, then attends: [T, H * D]."""
         arg = {"heads": heads, "interleaved": interleaved}
         self.keys[layer] = keys = Tensor.apply(
@@ -69,35 +87,64 @@ class Rotary:
     """Rotary positions (arXiv:2104.09864) of heads of `head_dim`, as the config and the file say; none without them."""
 
     def __init__(self, head_dim: int, config: dict[str, Any] | None = None, weights: Weights | None = None) -> None:
-        if config and config.get("partial_rotary_factor", 1.0) != 1.0:
+        if config and (config.get("partial_rotary_factor") or 1.0) != 1.0:
             raise Error("bad_file", "Models that rotate a part of each head (partial_rotary_factor) are not supported.")
         self.frequencies = inverse_frequencies(head_dim, config) if config else [0.0] * (head_dim // 2)
-        self.checkpoint = weights.checkpoint if weights else None
+        self.config, self.weights = config or {}, weights
 
-    async def table(self, room: int) -> bytes:
-        """cos and sin (f32) of every angle in two parts, [64 + ceil(room / 64), head_dim / 2, 2]: kernels/rope.wgsl
-        multiplies row pos % 64 by row 64 + pos // 64."""
+    async def table(self, context: int, room: int) -> bytes:
+        """cos and sin (f32) of every angle for `room` positions, in two parts, [64 + ceil(room / 64), head_dim / 2, 2]:
+        kernels/rope.wgsl multiplies row pos % 64 by row 64 + pos // 64. Texts have at most `context` tokens."""
+        if rope_type(self.config) in LONGROPE or (self.weights and "rope_factors_long.weight" in self.weights):
+            factors, scale = await self._long(context)
+        else:
+            factors, scale = await self._stored("rope_freqs"), 1.0
         frequencies = self.frequencies
-        if self.checkpoint and FACTORS in self.checkpoint.tensors:  # GGUF's way to scale, as Llama 3 does
-            factors = await read_vector(self.checkpoint.tensor(FACTORS))
+        if factors is not None:
+            if len(factors) != len(frequencies) or not all(type(f) in (int, float) and f > 0 for f in factors):
+                raise Error("bad_file", f"Factors of rotation {factors} don't fit: get the model's files again.")
             frequencies = [f / factor for f, factor in zip(frequencies, factors, strict=True)]
-        positions = [*range(64), *range(0, room, 64)]
-        flat = [turn(p * f) for p in positions for f in frequencies for turn in (math.cos, math.sin)]
+        turns = (math.cos, math.sin)
+        flat = [scale * turn(p * f) for p in range(64) for f in frequencies for turn in turns]
+        flat += [turn(p * f) for p in range(0, room, 64) for f in frequencies for turn in turns]
         return struct.pack(f"<{len(flat)}f", *flat)
+
+    async def _long(self, context: int) -> tuple[Any, float]:
+        """LongRoPE (arXiv:2402.13753): what each frequency is divided by, in contexts up to that of the training and
+        in longer ones; and the scale of cos and sin."""
+        scaling = self.config | (self.config.get("rope_scaling") or {})
+        check_config(scaling, "max_position_embeddings", "original_max_position_embeddings")
+        original = scaling["original_max_position_embeddings"]
+        longer = scaling.get("factor") or scaling["max_position_embeddings"] / original
+        scale = scaling.get("attention_factor") or math.sqrt(1 + max(0.0, math.log(longer)) / math.log(original))
+        which = "long" if context > original else "short"
+        return scaling.get(f"{which}_factor") or await self._stored(f"rope_factors_{which}") or [], scale
+
+    async def _stored(self, name: str) -> list[float] | None:
+        """Factors as GGUF has them (Llama 3's scaling, too)."""
+        if self.weights is None or f"{name}.weight" not in self.weights:
+            return None
+        return await read_vector(self.weights.checkpoint.tensor(f"{name}.weight"))
+
+
+def rope_type(config: dict[str, Any]) -> str:
+    scaling = config.get("rope_scaling") or {}
+    return scaling.get("rope_type", scaling.get("type", "default"))
 
 
 def inverse_frequencies(head_dim: int, config: dict[str, Any]) -> list[float]:
-    """theta^(-2i/D), scaled as rope_scaling says ("linear", "llama3"); Error("bad_file") for other kinds."""
+    """theta^(-2i/D), scaled as rope_scaling says ("linear", "llama3"); Error("bad_file") for kinds not known."""
     theta = config.get("rope_theta") or 10000.0
     plain = [theta ** (-2 * i / head_dim) for i in range(head_dim // 2)]
-    scaling = config.get("rope_scaling") or {}
-    kind = scaling.get("rope_type", scaling.get("type", "default"))
-    if kind == "default":
+    scaling, kind = config.get("rope_scaling") or {}, rope_type(config)
+    if kind in ("default", *LONGROPE):
         return plain
     if kind == "linear":
+        check_config(scaling, "factor")
         return [f / scaling["factor"] for f in plain]
     if kind != "llama3":
         raise Error("bad_file", f"rope_scaling {kind!r} is not supported yet: take one with linear or llama3.")
+    check_config(scaling, "factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings")
     factor, low, high = scaling["factor"], scaling["low_freq_factor"], scaling["high_freq_factor"]
     original = scaling["original_max_position_embeddings"]
     scaled = []

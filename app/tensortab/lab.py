@@ -259,6 +259,6 @@ def _part(plan: dict[str, Any], step: dict[str, Any]) -> str:
     """The weight that a step reads, without its layer: "mlp.down_proj"."""
     bound = [(size, plan["buffers"][buffer]["name"] or "") for buffer, _, size in step["bind"]]
     for _, name in sorted(bound, reverse=True):
-        if found := re.match(r"(?:model\.)?(?:layers\.\d+\.)?(.+)\.weight", name):
+        if found := re.match(r"(?:.*\.\d+\.|model\.)?(.+)\.weight", name):
             return found[1]
     return ""

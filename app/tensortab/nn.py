@@ -1,31 +1,22 @@
 """Layers. They take Weights and the names of a checkpoint; calling one builds a part of the graph."""
 
 from collections.abc import Callable
-from typing import Any
 
 from .errors import Error
-from .tensor import Tensor, filter_order
+from .tensor import Tensor
 from .weights import Weights
 
+
+class _Activations(dict[str, Callable[[Tensor], Tensor]]):
+    def __missing__(self, name: str) -> Callable[[Tensor], Tensor]:
+        raise Error("bad_file", f"The activation {name!r} is not supported yet: take a model with {', '.join(self)}.")
+
+
 # by the names of configurations (hidden_act, activation_function)
-ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+ACTIVATIONS = _Activations({
     "gelu": Tensor.gelu, "gelu_new": Tensor.gelu_new, "gelu_pytorch_tanh": Tensor.gelu_new,
     "quick_gelu": Tensor.quick_gelu, "relu": Tensor.relu, "silu": Tensor.silu, "swish": Tensor.silu,
-}  # fmt: skip
-
-
-def check_config(config: dict[str, Any], *needed: str, **only: Any) -> None:
-    """Error("bad_file") unless config has positive numbers under the keys `needed`, and under the keys of `only`, if
-    at all, these values."""
-    for key in needed:
-        value = config.get(key)
-        if value is None:
-            raise Error("bad_file", f"config.json has no {key}: take all files of the model's folder.")
-        if type(value) not in (int, float) or not value > 0:
-            raise Error("bad_file", f"config.json: {key} is {value!r}, which can't be: get the file again.")
-    for key, value in only.items():
-        if config.get(key, value) != value:
-            raise Error("bad_file", f"{key} {config[key]!r} is not supported yet: take a model with {value!r}.")
+})  # fmt: skip
 
 
 class Linear:
@@ -52,20 +43,6 @@ class Embedding:
 
     def __call__(self, tokens: Tensor, state: Tensor, rows: int) -> Tensor:
         return Tensor.apply("embedding", tokens, state, *self.weights, rows=rows)
-
-
-class Conv1d:
-    """[N, T, C] -> [N, T', O], with zeros around x."""
-
-    def __init__(self, weights: Weights, name: str, stride: int = 1, padding: int = 0) -> None:
-        order = filter_order(weights.checkpoint.tensor(f"{name}.weight").shape, 1)
-        stored = weights.once(lambda w: w.permute(*order).contiguous(), f"{name}.weight")
-        self.weight = stored.permute(*(order.index(axis) for axis in range(3)))
-        self.bias = weights.vector(f"{name}.bias")
-        self.stride, self.padding = stride, padding
-
-    def __call__(self, x: Tensor) -> Tensor:
-        return x.conv1d(self.weight, self.bias, self.stride, self.padding)
 
 
 class PositionEmbedding:

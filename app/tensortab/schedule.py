@@ -1,12 +1,12 @@
 """Graph -> dispatches in order. Elementwise chains run in the store of the kernel before them, RMS norms inside
-the matvec after them, SwiGLU gates inside the linear before them, and cache updates, for small models with the matvec
+the matvec after them, gates (SwiGLU) inside the linear before them, and cache updates, for small models with the matvec
 before them, inside the attention after them."""
 
 import math
 
 from .debug import level
 from .dtype import f32
-from .ops import OPS, Dispatch, Hardware, attention_step, linear, linear_stem, rows, takes_linear, takes_update
+from .ops import GATES, OPS, Dispatch, Hardware, attention_step, linear, linear_stem, rows, takes_linear, takes_update
 from .tensor import Tensor, contiguous_strides
 
 MAX_STORAGE = 8  # storage buffers a kernel, WebGPU's default limit
@@ -50,7 +50,7 @@ class _Graph:
     def __init__(self, outputs: list[Tensor], hw: Hardware) -> None:
         self.hw = hw
         self.fuse = level("FUSE") > 0
-        self.gated: dict[int, Tensor] = {}  # silu_gate -> the linear that computes it
+        self.gated: dict[int, Tensor] = {}  # gate -> the linear that computes it
         self.outputs = self._rewrite(outputs)
         self.order = toposort(self.outputs)
         self.place = {id(n): i for i, n in enumerate(self.order)}
@@ -61,7 +61,7 @@ class _Graph:
         self.kept = {id(n) for n in self.outputs}
 
     def _rewrite(self, outputs: list[Tensor]) -> list[Tensor]:
-        """silu_gate becomes part of its linear, or plain elementwise; operands of kernels become dense."""
+        """A gate becomes part of its linear, or plain elementwise; operands of kernels become dense."""
         before = toposort(outputs)
         users: dict[int, int] = {id(t): 1 for t in outputs}
         for node in before:
@@ -70,21 +70,22 @@ class _Graph:
         new: dict[int, Tensor] = {}
         for node in before:
             src = tuple(new[id(s)] for s in node.src)
-            if node.op not in VALUES and not _elementwise(node) and node.op != "silu_gate":
+            if node.op not in VALUES and not _elementwise(node) and node.op != "gate":
                 src = tuple(s if _bindable(node.op, s) else s.contiguous() for s in src)
             if any(a is not b for a, b in zip(src, node.src, strict=True)):
                 changed = Tensor.node(node.op, *src, shape=node.shape, dtype=node.dtype, **node.arg)
             else:
                 changed = node
-            if node.op == "silu_gate":
-                (x,) = src
+            if node.op == "gate":
+                (x,), activation = src, node.arg["activation"]
                 alone = x.op == "linear" and len(x.src) == 2 and users[id(node.src[0])] == 1
-                if alone and self.fuse and _takes_gate(self.hw, x):
+                if alone and self.fuse and activation in GATES and _takes_gate(self.hw, x):
                     self.gated[id(changed)] = x
                 else:
                     half = x.shape[-1] // 2
                     lead = (slice(None),) * (len(x.shape) - 1)
-                    changed = x[(*lead, slice(0, half))].silu() * x[(*lead, slice(half, None))]
+                    first = Tensor.apply(activation, x[(*lead, slice(0, half))])
+                    changed = first * x[(*lead, slice(half, None))]
             new[id(node)] = changed
         for output in outputs:
             if output.buffer is not None:  # where its values are to go
@@ -184,7 +185,7 @@ def _lower(graph: _Graph, hw: Hardware, node: Tensor, folded: set[int]) -> list[
     nodes = [node]
     if product.op == "linear":
         norm = product.src[0] if id(product.src[0]) in folded else None
-        dispatches = linear(hw, product, norm, gated=product is not node)
+        dispatches = linear(hw, product, norm, gate=node.arg["activation"] if node.op == "gate" else "")
         nodes = [n for n in (norm, product, node) if n is not None]
         for d in dispatches:
             d.bind[-1] = node

@@ -138,6 +138,8 @@ class Tensor:
             shape = tuple(math.prod(self.shape) // known if n == -1 else n for n in shape)
         if math.prod(shape) != math.prod(self.shape):
             raise ShapeError(f"reshape: {list(self.shape)} has not as many elements as {list(shape)}")
+        if shape == self.shape:
+            return self
         dense = self if self.strides == contiguous_strides(self.shape) else self.contiguous()
         return dense._view(shape, contiguous_strides(shape))
 
@@ -262,13 +264,18 @@ class Tensor:
 
     # kernels
 
-    def silu_gate(self) -> "Tensor":
-        """[..., 2n] -> [..., n]: silu(first half) * second half (SwiGLU, arXiv:2002.05202)."""
-        return Tensor.apply("silu_gate", self)
+    def gate(self, activation: str = "silu") -> "Tensor":
+        """[..., 2n] -> [..., n]: activation(first half) * second half, by the activation's op: SwiGLU with "silu",
+        GeGLU with "gelu_new" (arXiv:2002.05202)."""
+        return Tensor.apply("gate", self, activation=activation)
 
     def rms_norm(self, weight: "Tensor", eps: float) -> "Tensor":
         """x / sqrt(mean(x^2) + eps) * weight over the last axis (arXiv:1910.07467)."""
         return Tensor.apply("rms_norm", self, weight, eps=eps)
+
+    def head_norm(self, weight: "Tensor", heads: int, kv_heads: int, eps: float) -> "Tensor":
+        """An RMS norm of each head of q and of k in qkv [T, (H + 2G) * D]; weight [2 D]: gains of q, then of k."""
+        return Tensor.apply("head_norm", self, weight, heads=heads, kv_heads=kv_heads, eps=eps)
 
     def layer_norm(self, weight: "Tensor", bias: "Tensor", eps: float) -> "Tensor":
         """(x - mean) / sqrt(variance + eps) * weight + bias over the last axis (arXiv:1607.06450)."""
@@ -323,6 +330,11 @@ class Tensor:
     def argmax(self) -> "Tensor":
         """Index (u32) of the largest value of the last axis; the lowest index at a tie."""
         return Tensor.apply("argmax", self)
+
+    def topk(self, k: int) -> "Tensor":
+        """[..., n] -> u32 [..., 2, k]: the bits of the k largest values of the last axis, and their indices; the
+        lowest index first among equals, NaN last."""
+        return Tensor.apply("topk", self, k=k)
 
     def max(self) -> "Tensor":
         """The largest value of the last axis."""

@@ -1,6 +1,8 @@
 // Runs every engine in turn, several times, with the same model, prompt and number of tokens; shows the medians as a
 // table and gives everything as JSON, on the page and by POST to /result if asked.
-// Knobs: ?runs=3&tokens=128&prompt=128&engines=tensortab,transformers.js&shapes=Phi-3-mini&machine=...&post
+// Knobs: ?runs=3&tokens=128&prompt=128&engines=tensortab,transformers.js&tasks=SmolLM2,MiniLM&inputs=1&shapes=Phi-3-mini&machine=...&post
+
+import { agreement, tasks } from "./tasks.js";
 
 // An engine's module has load(options) -> { about, generate(ids, count), free() }; generate gives { ids, first, last }:
 // the milliseconds from its call to the first and to the last token, and the tokens where they can be had.
@@ -16,8 +18,10 @@ const asked = new URLSearchParams(location.search);
 const number = (name, otherwise) => Number(asked.get(name) ?? otherwise);
 const runs = number("runs", 3), tokens = number("tokens", 128), promptTokens = number("prompt", 128);
 const names = asked.get("engines")?.split(",") ?? Object.keys(ENGINES);
+const inputCount = number("inputs", 2); // of each task
 const shapes = asked.get("shapes")?.split(",") ?? [];
 const WARM_MS = 1500; // a GPU's clock takes about a second of work to rise
+const TIMED_MS = 1500; // how long calls of a task are timed, at least one
 
 const status = (text) => { document.querySelector("#status").textContent = text; };
 const round = (value) => Number(value.toPrecision(4));
@@ -33,8 +37,8 @@ async function adapter() {
   throw new Error("This browser has no WebGPU adapter.");
 }
 
-// Calls work(engine, seconds of loading) with an engine that exists only meanwhile.
-async function alone(name, options, work) {
+// Calls work(engine, seconds of loading) with an engine that exists only meanwhile: what `start` of its module gives.
+async function alone(name, options, work, start = "load") {
   const frame = document.createElement("iframe");
   frame.hidden = true;
   frame.src = `engine.html?module=${ENGINES[name].module}`;
@@ -42,7 +46,7 @@ async function alone(name, options, work) {
   try {
     await new Promise((done) => { frame.onload = done; });
     const started = performance.now();
-    const engine = await (await frame.contentWindow.engine).load({ ...ENGINES[name], ...options });
+    const engine = await (await frame.contentWindow.engine)[start]({ ...ENGINES[name], ...options });
     const seconds = (performance.now() - started) / 1000;
     const value = await work(engine, seconds);
     await engine.free();
@@ -72,24 +76,65 @@ async function check(engine, prompts) {
   return rows;
 }
 
-function summary(rows) {
-  const all = {};
-  for (const measure of MEASURES) {
-    const values = rows.map((row) => row[measure]).sort((a, b) => a - b);
-    const middle = values.length >> 1;
-    const median = values.length % 2 ? values[middle] : (values[middle - 1] + values[middle]) / 2;
-    all[measure] = { median: round(median), min: values[0], max: values.at(-1) };
-  }
-  return all;
+function spread(values) {
+  const sorted = values.toSorted((a, b) => a - b), middle = sorted.length >> 1;
+  const median = sorted.length % 2 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
+  return { median: round(median), min: sorted[0], max: sorted.at(-1) };
 }
 
-function show(engines) {
+const summary = (rows) => Object.fromEntries(MEASURES.map((measure) => [measure, spread(rows.map((row) => row[measure]))]));
+
+// One task, by TensorTab and then by Transformers.js in the types that the adapter has: what a call with each input takes
+// (`ms`: the median of each run).
+async function compareTask(name, { inputs, ...what }, f16) {
+  const engines = { "tensortab": { engine: "tensortab" } };
+  for (const dtype of f16 ? ["fp16", "fp32"] : ["fp32"]) engines[`transformers.js ${dtype}`] = { engine: "transformers.js", dtype };
+  const rows = {}, results = {};
+  for (let run = 0; run < runs; run++) {
+    for (const [key, { engine, dtype }] of Object.entries(engines)) {
+      const row = rows[key] ??= { load_s: [], inputs: {} };
+      if (row.error || !names.includes(engine)) continue;
+      status(`Run ${run + 1} of ${runs}: ${name}, ${key}`);
+      try {
+        await alone(engine, { ...what, dtype }, async (loaded, seconds) => {
+          row.about = loaded.about;
+          row.load_s.push(round(seconds));
+          for (const [input, given] of Object.entries(inputs).slice(0, inputCount)) {
+            const { ms, result } = await loaded.measure(given, WARM_MS, TIMED_MS);
+            const one = row.inputs[input] ??= { ms: [], calls: 0 };
+            one.ms.push(spread(ms).median);
+            one.calls += ms.length;
+            if (typeof result === "string" || typeof result[0] === "string") one.result = result;
+            results[input] ??= {};
+            results[input][key] = result;
+            if (run === runs - 1) one.profile = await loaded.profile?.();
+          }
+        }, "task");
+        for (const one of Object.values(row.inputs)) Object.assign(one, spread(one.ms));
+      } catch (error) {
+        row.error = String(error?.message ?? error);
+      }
+    }
+  }
+  for (const [input, { tensortab, ...others }] of Object.entries(results)) {
+    for (const [key, theirs] of Object.entries(others)) if (tensortab) rows[key].inputs[input].agreement = agreement(tensortab, theirs);
+  }
+  return { ...what, engines: rows };
+}
+
+function show(engines, tasks = {}) {
   const head = "<tr><th>engine<th>load, s<th>prompt, ms<th>decode, tokens/s<th>";
   const rows = Object.entries(engines).map(([name, { summary, error, check }]) => {
     const cells = MEASURES.map((m) => summary ? `${summary[m].median} (${summary[m].min} to ${summary[m].max})` : "");
     const same = (check ?? []).reduce((sum, row) => sum + row.same, 0), of = (check ?? []).reduce((sum, row) => sum + row.of, 0);
     return `<tr><td>${[name, ...cells].join("<td>")}<td>${error ?? (of ? `${same} of ${of} tokens are the reference's` : "")}`;
   });
+  for (const [task, { engines }] of Object.entries(tasks)) {
+    for (const [name, { load_s, inputs, error }] of Object.entries(engines)) {
+      const times = Object.entries(inputs).map(([input, { median }]) => `${input}: ${median} ms`).join("<br>");
+      rows.push(`<tr><td>${task}, ${name}<td>${load_s.join(", ")}<td>${times}<td><td>${error ?? ""}`);
+    }
+  }
   document.querySelector("#table").innerHTML = head + rows.join("");
 }
 
@@ -103,7 +148,8 @@ async function main() {
   const long = prompts.find((prompt) => prompt.name === "long").ids;
   const ids = Array.from({ length: promptTokens }, (_, n) => long[n % long.length]);
   const checked = prompts.filter((prompt) => prompt.ids.length <= promptTokens);
-  const engines = Object.fromEntries(names.map((name) => [name, { runs: [] }]));
+  const wanted = (name) => asked.get("tasks")?.split(",").includes(name) ?? true;
+  const engines = Object.fromEntries((wanted("SmolLM2") ? names : []).map((name) => [name, { runs: [] }]));
   const result = {
     date: new Date().toISOString().slice(0, 10),
     machine: asked.get("machine") ?? `${navigator.platform}, ${navigator.hardwareConcurrency} threads`,
@@ -112,10 +158,10 @@ async function main() {
     crossOriginIsolated,
     ...site,
     settings: { runs, tokens, prompt: promptTokens },
-    engines,
+    ...wanted("SmolLM2") && { engines },
   };
   for (let run = 0; run < runs; run++) {
-    for (const name of names.filter((name) => !engines[name].error)) {
+    for (const name of Object.keys(engines).filter((name) => !engines[name].error)) {
       const row = engines[name];
       status(`Run ${run + 1} of ${runs}: ${name}`);
       try {
@@ -139,6 +185,11 @@ async function main() {
       }
       show(engines);
     }
+  }
+  for (const [name, what] of Object.entries(tasks(site.inputs)).filter(([name]) => wanted(name))) {
+    result.tasks ??= {};
+    result.tasks[name] = await compareTask(name, what, options.f16);
+    show(engines, result.tasks);
   }
   for (const name of shapes) {
     status(`Random weights in the shapes of ${name}`);

@@ -1,6 +1,7 @@
-// TensorTab as its own site has it: the engine's worker, which runs bench/engine.py.
+// TensorTab as its own site has it: the engine's worker, which runs bench/engine.py, for the other tasks bench/tasks.py.
 
-export async function load() {
+// A worker's run(Python).
+function start() {
   const worker = new Worker("tensortab/worker.js", { type: "module" });
   const waiting = new Map();
   let last = 0;
@@ -15,6 +16,11 @@ export async function load() {
     worker.postMessage(JSON.stringify({ id: last, method: "run", params: { source } }));
     return waiting.get(last).promise;
   };
+  return { python, end: () => worker.terminate() };
+}
+
+export async function load() {
+  const { python, end } = start();
   const text = await (await fetch("engine.py")).text();
   const about = JSON.parse(await python(`${text}\nawait load()`));
   return {
@@ -25,6 +31,23 @@ export async function load() {
       await python(await (await fetch("shapes.py")).text());
       return JSON.parse(await python(`pipe.free()\nawait measure(${JSON.stringify(name)})`));
     },
-    free: async () => { await python("pipe.free()"); worker.terminate(); },
+    free: async () => { await python("pipe.free()"); end(); },
+  };
+}
+
+export async function task({ task, model, files }) {
+  const { python, end } = start();
+  const call = async (name, ...values) => {
+    const given = values.map((value) => `json.loads(${JSON.stringify(JSON.stringify(value))})`);
+    return JSON.parse(await python(`await ${name}(${given.join(", ")})`));
+  };
+  const here = (path) => new URL(path, import.meta.url).href;
+  await python(await (await fetch("tasks.py")).text());
+  const about = await call("load", task, files?.map((file) => here(`models/${model}/${file}`)) ?? model);
+  return {
+    about,
+    measure: (inputs, warm, enough) => call("measure", inputs, here("."), warm, enough),
+    profile: () => call("profile"),
+    free: async () => { await python("pipe.free()"); end(); },
   };
 }

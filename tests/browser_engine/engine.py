@@ -57,9 +57,10 @@ def make_model(site: SmallSite, name: str, size: int = 150_000, shard_size: int 
         site.put(f"models/{name}/{n:04}.bin", part)
     files = [{"name": "a.bin", "offset": 0, "size": 70_000}, {"name": "b.bin", "offset": 70_000, "size": size - 70_000}]
     manifest = {"name": name, "file": "a.bin", "size": size, "shard_size": shard_size, "shards": shards, "files": files}
-    about = {"license": "CC0-1.0", "source": "made up"}
+    about = {"task": "testing", "memory": 2 * size, "license": "CC0-1.0", "source": "made up"}
     site.put(f"models/{name}/manifest.json", json.dumps(manifest | about))
-    site.put("models/index.json", json.dumps({"default": name, "models": [name]}))
+    models = [{"name": name, "size": size, **about}]
+    site.put("models/index.json", json.dumps({"default": name, "models": models}))
     return data
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from building import site as building
+from building import models as building
 from building.server import Server
 from tests.browser import Chromium, PageError
 from tests.sources.conftest import GOLDEN, hub, tiny_files  # noqa: F401  (hub is a fixture)
@@ -40,7 +40,7 @@ def pack(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(building, "CACHE", tmp_path / "cache")
     monkeypatch.setattr(building, "SHARD", 100_000)
     (tmp_path / "cache").mkdir(exist_ok=True)
-    building.pack_command(str(GOLDEN / "tiny_llama"), None, "MIT")
+    building.pack_command(str(GOLDEN / "tiny_llama"), None, "MIT", "text-generation")
 
 
 def test_a_packed_folder(engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -193,7 +193,7 @@ def test_without_storage_the_model_stays_in_memory(engine: Engine, model: bytes)
 
 
 def test_listing_and_deleting(engine: Engine, model: bytes) -> None:
-    shards = {"license": "CC0-1.0", "source": "made up"}
+    shards = {"task": "testing", "memory": 2 * len(model), "license": "CC0-1.0", "source": "made up"}
     before = engine.ask("storage")
     assert before["models"] == [{"name": "tiny", "size": len(model), "stored": 0, **shards}]
     assert before["quota"] > 0

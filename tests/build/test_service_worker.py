@@ -28,7 +28,7 @@ def publish(folder: Path, text: str) -> str:
 @pytest.fixture
 def small(tmp_path: Path) -> Iterator[Site]:
     (tmp_path / "models/tiny").mkdir(parents=True)
-    (tmp_path / "models/index.json").write_text(json.dumps({"default": "tiny", "models": ["tiny"]}))
+    (tmp_path / "models/index.json").write_text(json.dumps({"default": "tiny", "models": [{"name": "tiny"}]}))
     (tmp_path / "models/tiny/manifest.json").write_text('{"name": "tiny"}')
     (tmp_path / "models/tiny/0000.bin").write_bytes(b"shard")
     publish(tmp_path, "one")
@@ -46,7 +46,7 @@ def test_works_with_the_server_gone(browser: Browser, small: Site) -> None:
         assert browser.evaluate("document.title") == "one"
         assert browser.evaluate(FETCH.format("a.txt")) == "one"
         assert json.loads(browser.evaluate(FETCH.format("models/tiny/manifest.json"))) == {"name": "tiny"}
-        assert json.loads(browser.evaluate(FETCH.format("models/index.json")))["models"] == ["tiny"]
+        assert json.loads(browser.evaluate(FETCH.format("models/index.json")))["models"] == [{"name": "tiny"}]
         # Shards are kept by the engine, not twice.
         assert browser.evaluate("fetch('models/tiny/0000.bin').then(() => 'kept', () => 'gone')") == "gone"
     finally:

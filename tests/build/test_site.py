@@ -1,4 +1,4 @@
-"""dist/, the wheel, the locks, packed models and the server, without a browser."""
+"""dist/, the wheel, the locks and the server, without a browser."""
 
 import hashlib
 import http.client
@@ -11,9 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from building import site as building
 from building.steps import CACHE, DIST, ROOT, digest, once
-from building.tools import LOCKS, MODEL, STATIC
+from building.tools import LOCKS, STATIC
 from tests.conftest import Site
 
 SHA256 = re.compile(r"--hash=sha256:[0-9a-f]{64}")
@@ -67,21 +66,6 @@ def test_the_service_worker_lists_every_file_of_the_app(dist: Path) -> None:
     assert all(hashlib.sha256(files[name].read_bytes()).hexdigest() == value for name, value in listed.items())
 
 
-def test_the_model_is_whole_in_small_shards(dist: Path, model_path: Path) -> None:
-    folder = dist / "models" / MODEL
-    manifest = json.loads((folder / "manifest.json").read_text())
-    total = hashlib.sha256()
-    for shard in manifest["shards"]:
-        data = (folder / shard["path"]).read_bytes()
-        assert len(data) == shard["size"] <= manifest["shard_size"] <= 16 << 20
-        assert hashlib.sha256(data).hexdigest() == shard["sha256"]
-        total.update(data)
-    assert total.hexdigest() == manifest["sha256"] == hashlib.sha256(model_path.read_bytes()).hexdigest()
-    assert manifest["size"] == model_path.stat().st_size
-    assert manifest["license"]
-    assert json.loads((dist / "models/index.json").read_text())["default"] == MODEL
-
-
 def test_a_second_build_does_nothing(dist: Path) -> None:
     before = {p: p.stat().st_mtime_ns for p in DIST.rglob("*") if p.is_file()}
     done = subprocess.run([sys.executable, ROOT / "build.py", "build"], text=True, capture_output=True, check=True)
@@ -97,7 +81,7 @@ def test_the_wheel_is_reproducible_and_carries_kernels_and_executor(dist: Path, 
     names = set(zipfile.ZipFile(wheel).namelist())
     kernels = {p.relative_to(ROOT / "kernels").as_posix() for p in (ROOT / "kernels").rglob("*.wgsl")}
     assert {f"tensortab/kernels/{name}" for name in kernels} <= names
-    assert "tensortab/executor.js" in names
+    assert {"tensortab/executor.js", "tensortab/catalogue.json"} <= names
     assert wheel.name.endswith("-py3-none-any.whl")
 
 
@@ -126,30 +110,6 @@ def test_importing_the_library_needs_nothing_else() -> None:
         "import tensortab"
     )
     subprocess.run([sys.executable, "-I", "-c", code], check=True, cwd=ROOT)
-
-
-def test_pack_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    source = tmp_path / "tiny"
-    source.mkdir()
-    (source / "model.safetensors").write_bytes(bytes(range(256)) * 10)
-    (source / "config.json").write_text("{}")
-    (source / "README.md").write_text("not the model's")
-    monkeypatch.setattr(building, "DIST", tmp_path / "dist")
-    monkeypatch.setattr(building, "CACHE", tmp_path / "cache")
-    monkeypatch.setattr(building, "SHARD", 1000)
-    building.pack(source, "tiny", "MIT", "a test")
-    folder = tmp_path / "dist/models/tiny"
-    manifest = json.loads((folder / "manifest.json").read_text())
-    stream = b"".join((folder / shard["path"]).read_bytes() for shard in manifest["shards"])
-    assert [shard["size"] for shard in manifest["shards"]] == [1000, 1000, 562]
-    assert manifest["file"] == "model.safetensors"
-    parts = {f["name"]: stream[f["offset"] : f["offset"] + f["size"]] for f in manifest["files"]}
-    assert parts == {"config.json": b"{}", "model.safetensors": bytes(range(256)) * 10}
-
-
-def test_pack_refuses_a_folder_without_weights(tmp_path: Path) -> None:
-    with pytest.raises(building.BuildError, match=r"no \.gguf or \.safetensors"):
-        building.pack(tmp_path, "empty", "MIT", "a test")
 
 
 def test_the_command_line_says_what_it_knows() -> None:

@@ -14,7 +14,7 @@ LAYERS = [
     {"nn"},
     {"models"},
     {"generate"},
-    {"lab"},
+    {"lab", "encode", "search"},
     {"tasks"},
     {"__init__"},
 ]

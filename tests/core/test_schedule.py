@@ -53,19 +53,25 @@ def test_a_norm_of_many_rows_does_not():
 
 
 def test_a_gate_runs_inside_the_matvec_before_it():
-    (dispatch,) = schedule([f32(1, 64).linear(weight(256, 64)).silu_gate() + 1], HW)[0]
+    (dispatch,) = schedule([f32(1, 64).linear(weight(256, 64)).gate() + 1], HW)[0]
     assert dispatch.spec["GATED"] is True
     assert dispatch.params["n"] == 128
     assert dispatch.epilogue
 
 
+def test_gates_of_other_activations():
+    (dispatch,) = schedule([f32(1, 64).linear(weight(256, 64)).gate("gelu_new")], HW)[0]
+    assert (dispatch.spec["GATED"], dispatch.spec["GATE"]) == (True, "gelu_new")
+    assert stems(f32(1, 64).linear(weight(256, 64)).gate("relu")) == ["matvec", "elementwise"]
+
+
 def test_a_gate_of_many_rows_is_elementwise():
-    assert stems(f32(9, 64).linear(weight(256, 64)).silu_gate()) == ["matmul", "elementwise"]
+    assert stems(f32(9, 64).linear(weight(256, 64)).gate()) == ["matmul", "elementwise"]
 
 
 def test_a_gate_of_many_rows_runs_inside_a_product_in_f16():
     hw = Hardware("default", True, 1 << 27)
-    (dispatch,) = schedule([f32(9, 64).linear(weight(256, 64)).silu_gate()], hw)[0]
+    (dispatch,) = schedule([f32(9, 64).linear(weight(256, 64)).gate()], hw)[0]
     assert (dispatch.stem, dispatch.grid, dispatch.spec["GATED"]) == ("matmul_half", (4, 1, 1), True)
 
 
@@ -74,7 +80,7 @@ def test_matrices_take_many_rows_in_tiles_that_go_round_and_a_gate():
     assert stems(x.linear(weight(4096, 64)), hw=MATRIX) == ["matmul_matrix"]
     assert stems(x.linear(weight(64, 64), weight(4096, 64)), hw=MATRIX) == ["matmul_matrix_small", "matmul_matrix"]
     for rows, stem, grid in ((9, "matmul_matrix_small", (8, 1, 1)), (300, "matmul_matrix", (64, 1, 3))):
-        (dispatch,) = schedule([f32(rows, 64).linear(weight(256 if rows == 9 else 8192, 64)).silu_gate()], MATRIX)[0]
+        (dispatch,) = schedule([f32(rows, 64).linear(weight(256 if rows == 9 else 8192, 64)).gate()], MATRIX)[0]
         assert (dispatch.stem, dispatch.grid, dispatch.spec["GATED"]) == (stem, grid, True)
 
 
@@ -135,7 +141,7 @@ def test_too_many_operands_are_refused():
 def test_a_kernel_that_was_picked_takes_in_what_it_can(stem):
     x = f32(1, 64).rms_norm(f32(64), 1e-5)
     with debug(PICK=f"linear:{stem}"):
-        made = stems(x.linear(weight(256, 64)).silu_gate())
+        made = stems(x.linear(weight(256, 64)).gate())
     assert made == (["matvec_serial"] if stem == "matvec_serial" else ["rms_norm", stem, "elementwise"])
 
 

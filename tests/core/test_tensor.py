@@ -99,7 +99,9 @@ def test_jit_of_several_results_gives_back_everything(device, rng):
             counts.append(device.counters()["buffers"] - before)
         return counts
 
-    assert asyncio.run(calls()) == [4, 7]  # an input and two results each, and one for both
+    first, second = asyncio.run(calls())
+    assert first in (3, 4)  # an input, two results and a transient, unless other plans have one that fits
+    assert second == first + 3
     both.free()
     assert device.counters()["buffers"] == before
 

@@ -39,6 +39,12 @@ def weight(rng: np.random.Generator, format: str, rows: int, k: int) -> np.ndarr
     return blocks
 
 
+GATES = {
+    "silu": lambda x: x / (1 + np.exp(np.minimum(-x, 700))),
+    "gelu_new": lambda x: 0.5 * x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3))),
+}
+
+
 def check(
     backend: NativeDevice, rng: np.random.Generator, stem: str, format: str, rows: int, n: int, k: int,
     y_offset: int = 0, residual: bool = False, **spec: str | int | bool,
@@ -65,10 +71,10 @@ def check(
     value, scale = x64 @ w.T, np.abs(x64) @ np.abs(w.T)
     if gated:
         gate, up = value[:, :n], value[:, n:]
-        sigmoid = 1 / (1 + np.exp(np.minimum(-gate, 700)))
-        # what an error of gate and up of their scales makes of silu(gate) * up
-        scale = scale[:, :n] * np.abs(up) * 1.1 + np.abs(gate * sigmoid) * scale[:, n:] + 1e-6
-        value = gate * sigmoid * up
+        activated = GATES[str(spec.get("GATE", "silu"))](gate)
+        # what an error of gate and up of their scales makes of activated(gate) * up: no slope is above 1.13
+        scale = scale[:, :n] * np.abs(up) * 1.13 + np.abs(activated) * scale[:, n:] + 1e-6
+        value = activated * up
     expected = before.astype(np.float64)
     expected[:, y_offset : y_offset + n] = value
     scales = np.full_like(expected, 1e-30)
@@ -127,6 +133,11 @@ def test_norm_and_gate(backend: NativeDevice, rng: np.random.Generator, stem: st
     cases = [("q4_1", 133, 608), ("q6_k", 64, 256), ("q8_0" if stem == "matvec_int8" else "f32", 1, 32)]
     for format, n, k in cases[:1] if emulates(backend, source(stem)) else cases:
         check(backend, rng, stem, format, 3, n, k, GATED=gated, **with_norm)
+
+
+@pytest.mark.parametrize("stem", MATVECS + HALVES)
+def test_other_gates(backend: NativeDevice, rng: np.random.Generator, stem: str) -> None:
+    check(backend, rng, stem, "q4_1", 3, n=37, k=96, GATED=True, GATE="gelu_new")
 
 
 @pytest.mark.parametrize("stem", TILES)

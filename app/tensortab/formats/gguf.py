@@ -287,6 +287,8 @@ def _config(
         value = metadata.get(name, default)
         if isinstance(value, list) and value and value.count(value[0]) == len(value):
             value = value[0]  # some writers give one number for each layer
+        if value == 0 and default is None:
+            value = None  # some writers' none
         if value is REQUIRED:
             raise header.bad(f"{name} is missing", "it isn't a complete model; use the model's own GGUF file")
         if value is not None and not (_number(value) and value > 0 and (kind is float or isinstance(value, int))):

@@ -20,6 +20,8 @@ SIZES = {
     "U32": 4, "I32": 4, "F32": 4, "U64": 8, "I64": 8, "F64": 8, "C64": 8,
 }  # fmt: skip
 USABLE = {"F32": "f32", "F16": "f16", "BF16": "bf16"}
+# what checkpoints as old as BERT's own call them
+RENAMED = {".LayerNorm.gamma": ".LayerNorm.weight", ".LayerNorm.beta": ".LayerNorm.bias"}
 
 
 async def read_safetensors(sources: list[Source], config: dict[str, Any]) -> Checkpoint:
@@ -112,6 +114,8 @@ def _entry(source: Source, name: str, entry: Any) -> tuple[str, str, tuple[int, 
         raise _bad(source, f"the entry of tensor {name} has a dtype, shape or data_offsets of the wrong type")
     if len(shape) > 16 or offsets[1] < offsets[0]:
         raise _bad(source, f"the entry of tensor {name} has impossible shape {shape} or data_offsets {offsets}")
+    for old, new in RENAMED.items():
+        name = name.removesuffix(old) + new if name.endswith(old) else name
     return name, kind, tuple(shape), offsets[0], offsets[1]
 
 
@@ -126,6 +130,7 @@ def _complete(config: dict[str, Any], tensors: dict[str, TensorInfo]) -> dict[st
     rope = config.get("rope_parameters")  # transformers 5 has rope_theta and rope_scaling in here
     if isinstance(rope, dict):
         config.setdefault("rope_theta", rope.get("rope_theta"))
+        config.setdefault("partial_rotary_factor", rope.get("partial_rotary_factor"))
         if rope.get("rope_type", "default") != "default":
             config.setdefault("rope_scaling", rope)
     config.setdefault("rope_scaling", None)

@@ -21,7 +21,7 @@ from types import ModuleType
 def find(model_type: str) -> ModuleType | None:
     """The file of a model type, None if there is none."""
     name = model_type.replace("-", "_")
-    if not name.isidentifier():
+    if not name.isidentifier() or name.startswith("_"):
         return None
     try:
         return import_module(f".{name}", __name__)

@@ -4,7 +4,7 @@ import math
 from typing import Any
 
 from ..dtype import f32, u32
-from .base import OPS, Dispatch, Hardware, Op, check, picked
+from .base import OPS, Dispatch, Hardware, Op, check, picked, rows
 from .linear import blocks
 from .rows import softmax
 
@@ -65,6 +65,33 @@ def _kv_update(hw: Hardware, node: Any) -> list[Dispatch]:
 
 
 OPS["kv_update"] = Op(_kv_update_shape, _kv_update_definition, _kv_update, inplace=3, writes=(4,))
+
+
+def _head_norm_shape(arg: dict, qkv: Any, weight: Any) -> tuple:
+    heads, dim = arg["heads"] + 2 * arg["kv_heads"], weight.shape[0] // 2
+    check(qkv.dtype is f32 and weight.dtype is f32 and weight.shape == (2 * dim,), "head_norm", qkv, weight)
+    check(qkv.shape[-1] == heads * dim, "head_norm", qkv, weight)
+    return qkv.shape, f32
+
+
+def _head_norm_definition(np: Any, arg: dict, qkv: Any, weight: Any) -> Any:
+    heads, kv_heads = arg["heads"], arg["kv_heads"]
+    out = qkv.reshape(len(qkv), heads + 2 * kv_heads, -1).copy()
+    gains = np.repeat(weight.reshape(2, 1, -1), [heads, kv_heads], axis=0)[:, 0]
+    turned = out[:, : heads + kv_heads]
+    turned *= gains / np.sqrt((turned * turned).mean(-1, keepdims=True) + np.float32(arg["eps"]))
+    return out.reshape(qkv.shape)
+
+
+def _head_norm(hw: Hardware, node: Any) -> list[Dispatch]:
+    qkv, weight = node.src
+    heads, kv_heads, dim = node.arg["heads"], node.arg["kv_heads"], weight.shape[0] // 2
+    params = {"rows": rows(qkv), "heads": heads, "kv_heads": kv_heads, "head_dim": dim, "eps": node.arg["eps"]}
+    count = rows(qkv) * (heads + 2 * kv_heads)
+    return [Dispatch("head_norm", [qkv, weight, node], params, hw.grid(count), hw.workgroup(4))]
+
+
+OPS["head_norm"] = Op(_head_norm_shape, _head_norm_definition, _head_norm, flops=lambda n: 4 * math.prod(n.shape))
 
 
 def _attention_shape(arg: dict, qkv: Any, state: Any, rope_table: Any, kcache: Any, vcache: Any) -> tuple:
@@ -146,9 +173,9 @@ def attention_step(hw: Hardware, node: Any, norm: Any = None) -> list[Dispatch]:
 
 
 def _attention_merge(parts: Any, node: Any, heads: int, dim: int) -> list[Dispatch]:
-    rows, _, splits, _ = parts.shape
-    params = {"rows": rows, "heads": heads, "head_dim": dim, "splits": splits}
-    return [Dispatch("attention_merge", [parts, node], params, (-(-dim // 64), heads, rows))]
+    count, _, splits, _ = parts.shape
+    params = {"rows": count, "heads": heads, "head_dim": dim, "splits": splits}
+    return [Dispatch("attention_merge", [parts, node], params, (-(-dim // 64), heads, count))]
 
 
 def _attention(hw: Hardware, node: Any) -> list[Dispatch]:

@@ -48,9 +48,10 @@ def _matvec_int8_spec(hw: Hardware, n: int, k: int) -> dict[str, int]:
     return spec | {"TILE": (hw.storage - 1024) // 80}
 
 
-def linear(hw: Hardware, node: Any, norm: Any = None, gated: bool = False) -> list[Dispatch]:
-    """`norm`: the rms_norm node that is x, computed inside; `gated`: the silu_gate after it, too."""
+def linear(hw: Hardware, node: Any, norm: Any = None, gate: str = "") -> list[Dispatch]:
+    """`norm`: the rms_norm node that is x, computed inside; `gate`: the activation of the gate after it, too."""
     x, *weights = node.src
+    gated = bool(gate)
     count, width = rows(x), node.shape[-1] // (2 if gated else 1)
     dispatches, offset = [], 0
     for w in weights:
@@ -68,6 +69,8 @@ def linear(hw: Hardware, node: Any, norm: Any = None, gated: bool = False) -> li
             spec |= {"NORM": norm is not None, "GATED": gated}
         elif gated:
             spec["GATED"] = True
+        if gate not in ("", "silu"):
+            spec["GATE"] = gate
         tile, tile_rows = LINEAR_TILE[stem]
         if stem == "matmul_matrix" and -(-w.shape[0] // tile) * -(-count // tile_rows) < FEW:
             stem, (tile, tile_rows) = "matmul_matrix_small", LINEAR_TILE["matmul_matrix_small"]
@@ -91,17 +94,20 @@ OPS["linear"] = Op(
 )
 
 
-def _silu_gate_shape(arg: dict, x: Any) -> tuple:
-    check(x.dtype is f32 and x.shape[-1] % 2 == 0, "silu_gate", x)
+GATES = ("silu", "gelu_new")  # activations that a linear can compute for the gate after it: kernels/gates
+
+
+def _gate_shape(arg: dict, x: Any) -> tuple:
+    check(x.dtype is f32 and x.shape[-1] % 2 == 0, "gate", x)
     return (*x.shape[:-1], x.shape[-1] // 2), f32
 
 
-def _silu_gate_definition(np: Any, arg: dict, x: Any) -> Any:
-    gate, up = np.split(x, 2, -1)
-    return gate / (1 + np.exp(-gate)) * up
+def _gate_definition(np: Any, arg: dict, x: Any) -> Any:
+    first, second = np.split(x, 2, -1)
+    return OPS[arg["activation"]].numpy(np, {}, first) * second
 
 
-OPS["silu_gate"] = Op(_silu_gate_shape, _silu_gate_definition)  # schedule.py writes it as views and elementwise
+OPS["gate"] = Op(_gate_shape, _gate_definition)  # schedule.py writes it as views and elementwise
 
 
 def _matmul_shape(arg: dict, a: Any, b: Any) -> tuple:

@@ -1,4 +1,4 @@
-"""Operations along the last axis: norms, softmax, argmax, sum."""
+"""Operations along the last axis: norms, softmax, argmax, the k largest, sum."""
 
 import math
 from collections.abc import Callable
@@ -81,6 +81,39 @@ OPS["argmax"] = Op(
     lambda np, arg, x: x.argmax(-1).astype(np.uint32),
     _row_kernel("argmax"),
 )
+
+MOST = 128  # the largest k of topk
+
+
+def _topk_shape(arg: dict, x: Any) -> tuple:
+    fits = x.dtype is f32 and len(x.shape) > 0 and 1 <= arg["k"] <= min(MOST, x.shape[-1])
+    check(fits, f"topk (k = {arg['k']}, at most {MOST} and the columns)", x)
+    return (*x.shape[:-1], 2, arg["k"]), u32
+
+
+def _topk_definition(np: Any, arg: dict, x: Any) -> Any:
+    order = np.lexsort((np.where(np.isnan(x), 0, -x), np.isnan(x)))[..., : arg["k"]]
+    values = np.take_along_axis(x, order, -1)
+    values = np.where(np.isnan(values), np.float32(np.nan), values + np.float32(0))
+    return np.stack([values.view(np.uint32), order.astype(np.uint32)], -2)
+
+
+def _topk(hw: Hardware, node: Any) -> list[Dispatch]:
+    """Slices of a row, then slices of what was found in them, until there is one."""
+    (x,), k, count = node.src, node.arg["k"], rows(node.src[0])
+    spec, size = hw.workgroup(4), 1024 if hw.tier == "software" else 4096
+    n, slices = x.shape[-1], 0
+    dispatches: list[Dispatch] = []
+    while slices != 1:
+        slices = -(-n // size)
+        y = node if slices == 1 else node.node("temp", shape=(count, 2, slices * k), dtype=u32)
+        params = {"rows": count, "n": n, "k": k, "slice": size}
+        dispatches.append(Dispatch("topk", [x, y], params, hw.grid(count * slices), spec | {"FIRST": not dispatches}))
+        x, n = y, slices * k
+    return dispatches
+
+
+OPS["topk"] = Op(_topk_shape, _topk_definition, _topk)
 
 
 def _max_shape(arg: dict, x: Any) -> tuple:

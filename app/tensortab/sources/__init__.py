@@ -1,9 +1,12 @@
 """Sources of bytes: a file, a browser's File, a URL, a model in verified shards. All read ranges, never the whole."""
 
+import re
 from collections.abc import Iterable
 from typing import Any, Protocol, runtime_checkable
 
 from ..errors import Error
+
+MODULE = re.compile(r"\d+_\w+/config\.json")  # a part of a sentence model, such as 1_Pooling: the one kind of subfolder
 
 
 @runtime_checkable
@@ -23,7 +26,10 @@ class Source(Protocol):
 
 
 class Folder(dict[str, Source]):
-    """A model's folder: {file name: Source}. `name` is what messages call it."""
+    """A model's folder: {file name: Source}. `name` is what messages call it.
+
+    A file's name may have a subfolder in front where it is a MODULE: "1_Pooling/config.json".
+    """
 
     def __init__(self, name: str, files: Iterable[Source]) -> None:
         super().__init__()
@@ -32,6 +38,49 @@ class Folder(dict[str, Source]):
             if source.name in self:
                 raise Error("bad_request", f"{name}: two files are called {source.name}. Give the files of one model.")
             self[source.name] = source
+
+
+class PartSource:
+    """A range of another Source: a file of a model in shards."""
+
+    def __init__(self, source: Source, name: str, offset: int, size: int) -> None:
+        self.name, self.size = name, size
+        self._source, self._offset = source, offset
+
+    async def chunk(self, offset: int, size: int) -> Any:
+        check_range(self, offset, size)
+        return await self._source.chunk(self._offset + offset, size)
+
+    async def bytes(self, offset: int, size: int) -> bytes:
+        check_range(self, offset, size)
+        return await self._source.bytes(self._offset + offset, size)
+
+
+def parts(source: Source, manifest: dict[str, Any]) -> dict[str, Source]:
+    """{name: Source} of the files that lie one after the other in a model in shards."""
+    return {f["name"]: PartSource(source, f["name"], f["offset"], f["size"]) for f in manifest.get("files", [])}
+
+
+def checked(manifest: Any, where: str) -> dict[str, Any]:
+    """The manifest.json of a model in shards (build.py pack). Raises Error("bad_file") if it is none.
+
+    Every shard but the last has shard_size bytes, as reading a range counts on; its file lies beside the manifest.
+    """
+    try:
+        shards, size = manifest["shards"], manifest["shard_size"]
+        sizes = [min(size, manifest["size"] - start) for start in range(0, manifest["size"], size)]
+        right = [shard["size"] for shard in shards] == sizes
+        right = right and all(len(s["sha256"]) == 64 and s["sha256"].isalnum() and s["path"] for s in shards)
+        right = right and isinstance(manifest["name"], str) and bool(manifest["name"])
+        right = right and not any({*"/\\"} & {*name} for name in (manifest["name"], *(s["path"] for s in shards)))
+        for file in manifest.get("files", []):
+            inside = 0 <= file["offset"] <= file["offset"] + file["size"] <= manifest["size"]
+            right = right and isinstance(file["name"], str) and inside
+    except (KeyError, TypeError, ValueError, AttributeError):
+        right = False
+    if not right:
+        raise Error("bad_file", f"{where} is not a manifest of shards. Was the site built by build.py?")
+    return manifest
 
 
 def check_range(source: Source, offset: int, size: int) -> None:

@@ -16,7 +16,7 @@ import js
 from pyodide.ffi import JsException, create_proxy, to_js
 
 from ..errors import Error
-from . import check_range, cut_short, no_parts, refusal, too_long
+from . import check_range, checked, cut_short, no_parts, parts, refusal, too_long
 
 FOLDER = "tensortab"
 RETRY_SECONDS = (0.5, 2, 5)  # waits after broken connections that brought nothing
@@ -49,9 +49,9 @@ class BlobSource:
 class UrlSource:
     """A file on a host that gives parts of files (Range) to other sites (CORS), as the Hugging Face hub does."""
 
-    def __init__(self, url: str, size: int) -> None:
+    def __init__(self, url: str, size: int, name: str = "") -> None:
         self.url, self.size = url, size
-        self.name = unquote(urlsplit(url).path.rpartition("/")[2]) or url
+        self.name = name or unquote(urlsplit(url).path.rpartition("/")[2]) or url
 
     @classmethod
     async def open(cls, url: str) -> "UrlSource":
@@ -118,7 +118,7 @@ class ShardSource:
         self.manifest, self.stored = manifest, stored
         self.name, self.size = manifest["name"], manifest["size"]
         self._blobs, self._shard_size = blobs, manifest["shard_size"]
-        self.files = {f["name"]: PartSource(self, f["name"], f["offset"], f["size"]) for f in manifest.get("files", [])}
+        self.files = parts(self, manifest)
 
     @classmethod
     async def open(cls, url: str, on_progress: Progress = lambda done, total: None) -> "ShardSource":
@@ -172,22 +172,6 @@ class ShardSource:
 
     async def bytes(self, offset: int, size: int) -> bytes:
         return (await self.chunk(offset, size)).to_bytes()
-
-
-class PartSource:
-    """A range of another Source."""
-
-    def __init__(self, source: Any, name: str, offset: int, size: int) -> None:
-        self.name, self.size = name, size
-        self._source, self._offset = source, offset
-
-    async def chunk(self, offset: int, size: int) -> Any:
-        check_range(self, offset, size)
-        return await self._source.chunk(self._offset + offset, size)
-
-    async def bytes(self, offset: int, size: int) -> bytes:
-        check_range(self, offset, size)
-        return await self._source.bytes(self._offset + offset, size)
 
 
 async def open_model(model: str, on_progress: Progress = lambda done, total: None) -> Any:
@@ -315,26 +299,11 @@ async def _manifest(url: str) -> tuple[dict[str, Any], Any]:
         kept = await _read_json(folder) if folder is not None else None
         if kept is None:
             raise
-        return _checked(kept, url), folder
+        return checked(kept, url), folder
     except ValueError as error:
         raise Error("bad_file", f"{url} is not a manifest ({error}). Was the site built by build.py?") from None
-    manifest = _checked(manifest, url)
+    manifest = checked(manifest, url)
     return manifest, await _folder(manifest["name"], create=True)
-
-
-def _checked(manifest: Any, url: str) -> dict[str, Any]:
-    """Every shard but the last has shard_size bytes, as chunk() counts on."""
-    try:
-        shards, size = manifest["shards"], manifest["shard_size"]
-        sizes = [min(size, manifest["size"] - start) for start in range(0, manifest["size"], size)]
-        right = [shard["size"] for shard in shards] == sizes
-        right = right and all(len(s["sha256"]) == 64 and s["sha256"].isalnum() and s["path"] for s in shards)
-        right = right and isinstance(manifest["name"], str) and bool(manifest["name"]) and "/" not in manifest["name"]
-    except (KeyError, TypeError, ValueError, AttributeError):
-        right = False
-    if not right:
-        raise Error("bad_file", f"{url} is not a manifest of shards. Was the site built by build.py?")
-    return manifest
 
 
 async def _check_quota(need: int) -> None:
@@ -533,31 +502,31 @@ async def _sizes(folder: Any) -> dict[str, int]:
     return sizes
 
 
+# What the site says about a model, in its manifest and in models/index.json (build.py pack): the task that it is for,
+# bytes to download, bytes that it takes on the GPU.
+ABOUT = {"name": "", "task": "", "size": 0, "memory": 0, "license": "", "source": ""}
+
+
 async def kept() -> list[dict[str, Any]]:
-    """Models in storage: name, size (bytes of the model), stored (bytes kept here), license, source; those of old
-    versions of the site and those of interrupted downloads as well."""
+    """Models in storage: what ABOUT has, and stored (bytes kept here); those of old versions of the site and those of
+    interrupted downloads as well."""
     models = []
     root = await _root()
     if root is not None:
         async for folder in root.values():
-            model = {"name": unquote(folder.name), "size": 0, "license": "", "source": ""}
             known = await _read_json(folder) or {}
-            model |= {key: known[key] for key in model if key in known}
-            models.append({**model, "stored": sum((await _sizes(folder)).values())})
+            about = ABOUT | {"name": unquote(folder.name)} | {key: known[key] for key in ABOUT if key in known}
+            models.append({**about, "stored": sum((await _sizes(folder)).values())})
     return models
 
 
 async def known() -> list[dict[str, Any]]:
     """Models that this site offers, as kept() describes them (stored: 0); none while it can't be reached."""
-    models = []
     with suppress(Error, JsException):
         index = await _fetch(js.URL.new("models/index.json", js.location.href).href, {})
-        for name in (await index.json()).to_py()["models"] if index.ok else []:
-            address = f"models/{quote(name, safe='')}/manifest.json"
-            manifest = (await (await _fetch(js.URL.new(address, js.location.href).href, {})).json()).to_py()
-            about = {key: manifest.get(key, "") for key in ("license", "source")}
-            models.append({"name": name, "size": manifest["size"], **about, "stored": 0})
-    return models
+        if index.ok:
+            return [ABOUT | model | {"stored": 0} for model in (await index.json()).to_py()["models"]]
+    return []
 
 
 async def usage() -> dict[str, Any]:

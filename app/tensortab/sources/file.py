@@ -1,20 +1,23 @@
-"""A file on disk as a Source, memory-mapped: pages are read when they are touched."""
+"""Files on disk as Sources, memory-mapped: pages are read when they are touched."""
 
+import json
 import mmap
 import os
+from pathlib import Path
+from typing import Any
 
 from ..errors import Error
-from . import Folder, check_range
+from . import MODULE, Folder, check_range, checked, parts
 
-MODEL_FILES = (".gguf", ".safetensors", ".json", ".jinja")
+MODEL_FILES = (".gguf", ".safetensors", ".json", ".jinja", "vocab.txt")
 
 
 class FileSource:
     """A local file. Raises Error("bad_file") if it is missing, empty or not a file."""
 
-    def __init__(self, path: str | os.PathLike[str]):
+    def __init__(self, path: str | os.PathLike[str], name: str = ""):
         path = os.fspath(path)
-        self.name = os.path.basename(path)
+        self.name = name or os.path.basename(path)
         try:
             with open(path, "rb") as file:
                 self.size = os.fstat(file.fileno()).st_size
@@ -35,7 +38,48 @@ class FileSource:
         return memoryview(self._map)[offset : offset + size]
 
 
+class ShardSource:
+    """A model of a site (build.py pack) in a folder: manifest.json and its shards; browser.py has the twin for the tab.
+
+    files   {name: Source} of what was packed (one for a GGUF model, several for a model's folder)
+    Raises Error("bad_file") if a shard is missing or of the wrong size; their hashes are for what came over a network.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
+        path = os.path.join(folder, "manifest.json")
+        try:
+            with open(path, encoding="utf-8") as file:
+                manifest: Any = json.load(file)
+        except (OSError, ValueError, RecursionError) as error:
+            raise Error("bad_file", f"{path} can't be read ({error}): pack the model again") from error
+        self.manifest = checked(manifest, path)
+        self.name, self.size, self._shard_size = manifest["name"], manifest["size"], manifest["shard_size"]
+        self._shards = [FileSource(os.path.join(folder, shard["path"])) for shard in manifest["shards"]]
+        for source, shard in zip(self._shards, manifest["shards"], strict=True):
+            if source.size != shard["size"]:
+                raise Error("bad_file", f"{source.name} of {self.name} was cut short: pack the model again")
+        self.files = parts(self, manifest)
+
+    async def bytes(self, offset: int, size: int) -> bytes:
+        """Bytes offset..offset+size, copied."""
+        return bytes(await self.chunk(offset, size))
+
+    async def chunk(self, offset: int, size: int) -> memoryview:
+        """Bytes offset..offset+size: a view, or a copy where several shards have them."""
+        check_range(self, offset, size)
+        views = []
+        for index in range(offset // self._shard_size, max(offset, offset + size - 1) // self._shard_size + 1):
+            start = index * self._shard_size
+            first, end = max(offset, start), min(offset + size, start + self._shard_size)
+            views.append(await self._shards[index].chunk(first - start, end - first))
+        return views[0] if len(views) == 1 else memoryview(b"".join(views))
+
+
 def open_folder(path: str | os.PathLike[str]) -> Folder:
     """The files of a folder that may be a model's. Raises Error("bad_file")."""
-    files = (entry for entry in os.scandir(path) if entry.is_file() and entry.name.endswith(MODEL_FILES))
-    return Folder(os.fspath(path), (FileSource(entry.path) for entry in sorted(files, key=lambda entry: entry.name)))
+    folder = Path(path)
+    files = {file.relative_to(folder).as_posix(): file for file in [*folder.glob("*"), *folder.glob("*/config.json")]}
+    names = [
+        name for name in sorted(files) if name.endswith(MODEL_FILES) and ("/" not in name or MODULE.fullmatch(name))
+    ]
+    return Folder(os.fspath(path), (FileSource(files[name], name) for name in names if files[name].is_file()))

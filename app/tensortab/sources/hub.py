@@ -9,7 +9,7 @@ import sys
 from urllib.parse import quote
 
 from ..errors import Error
-from . import Folder, Source
+from . import MODULE, Folder, Source
 
 if sys.platform == "emscripten":
     from .browser import UrlSource, read_url
@@ -47,11 +47,11 @@ async def open_hub(model: str, hub: str = HUB) -> Source | Folder:
         message = f"The hub has no model {model} that is open to all: check the name ({error})"
         raise Error("bad_file", message) from None
 
-    def source(file: str) -> Source:
-        return UrlSource(f"{hub}/{name}/resolve/{commit}/{quote(file)}", sizes[file])
+    def source(file: str, called: str = "") -> Source:
+        return UrlSource(f"{hub}/{name}/resolve/{commit}/{quote(file)}", sizes[file], called)
 
     if file is None:
-        return Folder(model, (source(file) for file in sizes if "/" not in file))
+        return Folder(model, (source(f, f) for f in sizes if "/" not in f or MODULE.fullmatch(f)))
     if file not in sizes:
         ggufs = ", ".join(other for other in sizes if other.endswith(".gguf")) or "no .gguf file"
         raise Error("bad_file", f"{name} has no file {file}; it has {ggufs}")

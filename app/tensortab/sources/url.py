@@ -15,9 +15,9 @@ TIMEOUT = 30  # seconds without a byte
 class UrlSource:
     """A file on a host that gives parts of files (Range), as the Hugging Face hub does. Nothing is kept on disk."""
 
-    def __init__(self, url: str, size: int) -> None:
+    def __init__(self, url: str, size: int, name: str = "") -> None:
         self.url, self.size = url, size
-        self.name = unquote(urlsplit(url).path.rpartition("/")[2]) or url
+        self.name = name or unquote(urlsplit(url).path.rpartition("/")[2]) or url
 
     @classmethod
     async def open(cls, url: str) -> "UrlSource":

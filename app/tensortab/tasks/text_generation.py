@@ -7,18 +7,17 @@ from ..device import choose
 from ..errors import Error
 from ..formats import open_checkpoint
 from ..generate import Generator, Sampling, Token
-from ..sources.model import find
+from ..sources.model import default, find
 from ..tokenizer import load_tokenizer
 from . import Progress
 from .chat import Chat
 
-DEFAULT = "SmolLM2-135M-Instruct"
 NEW_TOKENS = 256  # transformers' default for this task
 
 
 async def create(model: Any, device: Any, context: int | None, on_progress: Progress) -> "TextGeneration":
     device = device or await choose()
-    model = DEFAULT if model is None else model
+    model = default("text-generation") if model is None else model
     source = await find(model, lambda done, total: on_progress("download", done, total))
     checkpoint = await open_checkpoint(source)
     generator = Generator(checkpoint, device, context)

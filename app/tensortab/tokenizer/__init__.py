@@ -13,6 +13,8 @@ from ..errors import Error
 from ..formats import Checkpoint
 from .decode import Decoder, Stream
 from .gguf import from_gguf
+from .surround import Surround
+from .wordpiece import from_vocab
 from .words import portable
 
 # Tokens that end a turn or a text, by the name that they have in the chat formats in use.
@@ -26,6 +28,8 @@ def load_tokenizer(checkpoint: Checkpoint) -> "Tokenizer":
     tokenizer, config = checkpoint.tokenizer, checkpoint.tokenizer_config
     if checkpoint.format == "gguf":
         tokenizer, config = from_gguf(checkpoint.metadata)
+    elif tokenizer is None and checkpoint.vocab is not None:
+        tokenizer = from_vocab(checkpoint.vocab, config)
     if tokenizer is None:
         raise Error("bad_file", "the model has no tokenizer.json: put it beside the model's weights")
     return Tokenizer(tokenizer, config, checkpoint.config.get("eos_token_id", []))
@@ -36,6 +40,7 @@ class Tokenizer:
 
     bos   id that begins a text, or None
     eos   set of ids that end a text or a turn
+    mask  id that stands for a word to be guessed, or None
     special   set of ids that stand for no text (bos, eos, <|im_start|> ...)
     size   number of ids
     """
@@ -56,10 +61,13 @@ class Tokenizer:
         self.size = len(self._pieces)
         self._added = added.keys()
         self._decoder_config = tokenizer.get("decoder")
+        self._surround_config = tokenizer.get("post_processor")
+        self._surround: Surround | None = None
         self._decoder: Decoder | None = None
         self._names = _token_names(config)
         ids = {name: id for id, name in added.items()}
         self.bos: int | None = ids.get(self._names.get("bos_token", ""))
+        self.mask: int | None = ids.get(self._names.get("mask_token", "[MASK]"))
         ends = {ids[name] for name in ids if name in ENDS or name == self._names.get("eos_token")}
         self.eos: set[int] = {*(eos or []), *ends}
         self._template_text = _chat_template(config)
@@ -71,6 +79,16 @@ class Tokenizer:
         """Token ids of `text`. Names of special tokens in it become those tokens; the model's own begin of text is
         added if `add_special_tokens` (not after a chat template, which writes it itself)."""
         return self._encode(text, add_special_tokens)
+
+    def inputs(self, *texts: str, max_length: int | None = None) -> tuple[list[int], list[int]]:
+        """(ids, token types) of a text or a pair of texts as an encoder reads them, with the special tokens around,
+        at most max_length: longer texts lose their ends, of two the longer one first."""
+        if self._surround is None:
+            try:
+                self._surround = Surround(self._surround_config)
+            except (KeyError, TypeError, AttributeError, ValueError) as error:
+                raise Error("bad_file", f"tokenizer.json: post_processor isn't as it should be ({error!r})") from error
+        return self._surround([self.encode(text, add_special_tokens=False) for text in texts], max_length)
 
     def decode(self, ids: list[int], skip_special_tokens: bool = True) -> str:
         """The text of `ids`. Bytes that are no UTF-8 become U+FFFD."""

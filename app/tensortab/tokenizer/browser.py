@@ -4,7 +4,8 @@ The worker imports both and calls `register(tokenizers, jinja)` before the first
 their files dist/tokenizers.min.mjs and dist/index.js; neither imports anything else.
 
 Known to differ from jinja2 (0.5.11): text.strip(characters) takes all white space whatever the characters, a boolean
-is written true, not True, and text * number is an error. Templates of models rarely do any of it.
+is written true, not True, and text * number is an error. Templates of models rarely do any of it. BERT's tokenizer:
+what is a mark or punctuation is that of a newer Unicode here, which concerns characters younger than 2015.
 """
 
 import json

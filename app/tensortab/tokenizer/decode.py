@@ -18,12 +18,16 @@ def _byte_of_character() -> dict[str, int]:
 
 
 BYTES = _byte_of_character()
+CLEANUP = [  # of WordPiece's decoder, for a token behind a space
+    (" .", "."), (" ?", "?"), (" !", "!"), (" ,", ","), (" ' ", "'"), (" n't", "n't"), (" 'm", "'m"),
+    (" do not", " don't"), (" 's", "'s"), (" 've", "'ve"), (" 're", "'re"),
+]  # fmt: skip
 
 
 class Decoder:
     """tokenizer.json's "decoder": turns a token as the vocabulary writes it into bytes.
 
-    Knows the byte-level one and the parts of SentencePiece's; Error("bad_file") for others.
+    Knows the byte-level one, WordPiece's and the parts of SentencePiece's; Error("bad_file") for others.
     """
 
     def __init__(self, config: Any):
@@ -34,6 +38,7 @@ class Decoder:
         self.byte_fallback = False
         self.replace: list[tuple[str, str]] = []
         self.strip = 0  # leading spaces that go from the start of the text
+        self.within = ""  # what a WordPiece within a word begins with; the others have a space before them
         for part in parts:
             kind = part.get("type") if isinstance(part, dict) else None
             if kind == "ByteLevel":
@@ -45,6 +50,9 @@ class Decoder:
             elif kind == "Metaspace":
                 self.replace.append((part["replacement"], " "))
                 self.strip = int(part.get("prepend_scheme", "always") != "never" and part.get("add_prefix_space", True))
+            elif kind == "WordPiece" and part["prefix"]:
+                self.within = part["prefix"]
+                self.replace += CLEANUP if part.get("cleanup", True) else []
             elif kind == "Strip" and part["content"] == " " and part["stop"] == 0:
                 self.strip = part["start"]
             elif kind != "Fuse":
@@ -52,8 +60,8 @@ class Decoder:
                     "bad_file", f"the tokenizer's decoder {kind} isn't one that TensorTab knows: it can't write text"
                 )
 
-    def bytes(self, piece: str) -> bytes:
-        """The bytes of a token."""
+    def bytes(self, piece: str, first: bool = False) -> bytes:
+        """The bytes of a token; `first`: the text begins with it."""
         if self.byte_level:
             try:
                 return bytes([BYTES[character] for character in piece])
@@ -61,6 +69,8 @@ class Decoder:
                 return piece.encode()
         if self.byte_fallback and len(piece) == 6 and piece.startswith("<0x") and piece.endswith(">"):
             return bytes.fromhex(piece[3:5])
+        if self.within and not first:
+            piece = piece[len(self.within) :] if piece.startswith(self.within) else f" {piece}"
         for old, new in self.replace:
             piece = piece.replace(old, new)
         return piece.encode()
@@ -73,14 +83,16 @@ class Stream:
         self._decoder, self._pieces, self._added, self._skip = decoder, pieces, added, skip
         self._utf8 = codecs.getincrementaldecoder("utf-8")("replace")
         self._strip = decoder.strip
+        self._first = True
 
     def feed(self, id: int) -> str:
         """The text that is complete with this token, "" if none is."""
         # a vocabulary padded to a round size has ids without a token
         if id in self._skip or not 0 <= id < len(self._pieces):
             return ""
-        piece = self._pieces[id]
-        return self._begin(self._utf8.decode(piece.encode() if id in self._added else self._decoder.bytes(piece)))
+        piece, first, self._first = self._pieces[id], self._first, False
+        as_it_is = id in self._added and not self._decoder.within
+        return self._begin(self._utf8.decode(piece.encode() if as_it_is else self._decoder.bytes(piece, first)))
 
     def end(self) -> str:
         """What is left: U+FFFD for an unfinished character."""

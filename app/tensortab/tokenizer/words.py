@@ -43,7 +43,8 @@ def byte_level(*regexes: str) -> dict[str, Any]:
 def portable(tokenizer: dict[str, Any]) -> dict[str, Any]:
     """tokenizer.json with every part present.
 
-    Shorthands whose meaning differs between the backends (what is a digit or a space beyond ASCII) become expressions.
+    Shorthands whose meaning differs between the backends (what is a digit or a space beyond ASCII) become expressions,
+    and a capital sigma is small before letters are lowered: in JavaScript how depends on what comes after it.
     """
     parts = ("normalizer", "pre_tokenizer", "post_processor", "decoder")
     result = {
@@ -55,6 +56,7 @@ def portable(tokenizer: dict[str, Any]) -> dict[str, Any]:
         "padding": None,
     }
     result["pre_tokenizer"] = _spelled_out(result["pre_tokenizer"])
+    result["normalizer"] = _small_sigma(result["normalizer"])
     return result
 
 
@@ -68,4 +70,14 @@ def _spelled_out(node: Any) -> Any:
         return split(r"\p{N}" if node.get("individual_digits") else r"\p{N}+")
     if kind == "ByteLevel" and node.get("use_regex", True) and not node.get("add_prefix_space", True):
         return byte_level(GPT2)
+    return node
+
+
+def _small_sigma(node: Any) -> Any:
+    kind = node.get("type") if isinstance(node, dict) else None
+    if kind == "Sequence":
+        return node | {"normalizers": [_small_sigma(part) for part in node.get("normalizers", [])]}
+    if kind == "Lowercase" or (kind == "BertNormalizer" and node.get("lowercase")):
+        sigma = {"type": "Replace", "pattern": {"String": "Σ"}, "content": "σ"}
+        return {"type": "Sequence", "normalizers": [sigma, node]}
     return node

@@ -1,0 +1,116 @@
+"""Encoders of texts: whole texts go through a model in batches of few shapes.
+
+The model's file has `class Model` with size (numbers in a vector), length (positions that it has) and
+hidden(ids, types, lengths) -> Tensor [N, T, C]; other tasks' classes (HEADS) are Models with logits(rows of that) too.
+"""
+
+from array import array
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from . import models
+from .device import Device, choose
+from .dtype import f32, u32
+from .errors import Error
+from .formats import Checkpoint, open_checkpoint
+from .jit import hardware
+from .sources.model import default, find
+from .tensor import Tensor
+from .tokenizer import load_tokenizer
+from .weights import Weights
+
+LENGTHS = (16, 32, 48, 64, 96, 128, 192, 256, 320, 384, 448, 512)  # tokens a row; longer ones in steps of the last
+BATCH = 4096  # tokens in a batch at most, with the padding
+# the class in a model's file that does a task
+HEADS = {
+    "feature-extraction": "Model", "fill-mask": "ForMaskedLM", "text-classification": "ForSequenceClassification",
+}  # fmt: skip
+Text = str | tuple[str, str]  # or a pair
+
+
+@dataclass
+class Batch:
+    """Texts of similar lengths: numbers[i] is the place of row i among all; further rows are empty."""
+
+    numbers: list[int]
+    tokens: list[list[int]]  # of each text
+    ids: Tensor  # u32 [N, T], padded on the right
+    types: Tensor
+    lengths: Tensor  # u32 [N]
+
+
+class Encoder:
+    """A model that reads texts, with its weights and its tokenizer, on a device.
+
+    max_length: tokens that it reads of a text: as many as the model has positions, or fewer where the tokenizer
+    (model_max_length), a sentence model (sentence_bert_config.json's max_seq_length) or the caller says so.
+    """
+
+    def __init__(self, name: str, checkpoint: Checkpoint, device: Device, head: str) -> None:
+        self.name, self.checkpoint, self.device = name, checkpoint, device
+        self.config = checkpoint.config
+        self.tokenizer = load_tokenizer(checkpoint)
+        self.weights = Weights(checkpoint, hardware(device.info).max_binding)
+        kind = str(self.config.get("model_type"))
+        architecture = getattr(models.find(kind), head, None)
+        self.model: Any
+        self.model = architecture(self.config, self.weights) if architecture else None
+        if not hasattr(self.model, "length"):
+            raise Error("bad_file", f"Models of type {kind!r} can't be used for this yet: take a BERT or a DistilBERT.")
+        self.max_length: int = self.model.length
+
+    @classmethod
+    async def open(
+        cls, task: str, model: Any, device: Device | None, context: int | None, on_progress: Callable
+    ) -> "Encoder":
+        """A model for one of HEADS, with its weights; the arguments are pipeline's."""
+        device = device or await choose()
+        model = default(task) if model is None else model
+        source = await find(model, lambda done, total: on_progress("download", done, total))
+        checkpoint = await open_checkpoint(source)
+        sentence = await checkpoint.json("sentence_bert_config.json")
+        encoder = cls(str(getattr(source, "name", model)), checkpoint, device, HEADS[task])
+        limits = checkpoint.tokenizer_config.get("model_max_length"), sentence.get("max_seq_length"), context
+        for limit in limits:
+            if isinstance(limit, int | float) and 2 < limit < encoder.max_length:
+                encoder.max_length = int(limit)
+        try:
+            await encoder.weights.load(device, lambda done, total: on_progress("load", done, total))
+        except BaseException:  # stopped by the user, too
+            encoder.weights.free()
+            raise
+        return encoder
+
+    def batches(self, texts: Sequence[Text]) -> Iterator[Batch]:
+        """All texts, the longest first. Raises Error("bad_request")."""
+        pairs = [text if isinstance(text, tuple) else (text,) for text in texts]
+        if not all(isinstance(part, str) for pair in pairs for part in pair):
+            raise Error("bad_request", "Give a text or a list of texts.")
+        inputs = [self.tokenizer.inputs(*pair, max_length=self.max_length) for pair in pairs]
+        order = sorted(range(len(inputs)), key=lambda number: -len(inputs[number][0]))
+        while order:
+            columns = min(self.max_length, _up(len(inputs[order[0]][0])))
+            most = 1 << (max(1, BATCH // columns)).bit_length() - 1
+            numbers, order = order[:most], order[most:]
+            rows = 1 << (len(numbers) - 1).bit_length()
+            tokens, types = ([inputs[n][part] for n in numbers] for part in range(2))
+            lengths = [len(row) for row in tokens] + [0] * (rows - len(tokens))
+            ids, kinds = (padded("I", part, rows, columns) for part in (tokens, types))
+            yield Batch(numbers, tokens, ids, kinds, Tensor(lengths, "u32"))
+
+    def free(self) -> None:
+        """Gives the GPU's memory back."""
+        self.weights.free()
+
+
+def _up(length: int) -> int:
+    return next((n for n in LENGTHS if n >= length), -(-length // LENGTHS[-1]) * LENGTHS[-1])
+
+
+def padded(code: str, rows: Sequence[Sequence[Any]], count: int, columns: int) -> Tensor:
+    """[count, columns] with the rows' numbers and zeros behind; code: "I" (u32) or "f" (f32), as of an array."""
+    values = array(code, bytes(4 * count * columns))
+    for number, row in enumerate(rows):
+        values[number * columns : number * columns + len(row)] = array(code, row)
+    return Tensor.of("rows", (count, columns), u32 if code == "I" else f32, values.tobytes())

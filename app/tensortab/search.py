@@ -1,0 +1,118 @@
+"""Search by meaning: the vectors nearest to one, among up to millions on the GPU."""
+
+import asyncio
+import math
+import struct
+from collections.abc import Sequence
+from typing import Any
+
+from .device import Device
+from .errors import Error
+from .jit import Program
+from .ops.rows import MOST
+from .tensor import Tensor
+
+CHUNK = 16 << 20  # bytes of a buffer of vectors
+
+
+class Index:
+    """Vectors on the GPU, numbered in the order in which they came. Their cosines with another vector are what counts.
+
+    index = Index(pipe.dimensions, device)
+    index.add(await pipe(texts))
+    for number, cosine in await index.search(vector): ...
+
+    count: vectors in it. A vector is a sequence of so many numbers as the index has dimensions, of any length.
+    """
+
+    def __init__(self, dimensions: int, device: Device) -> None:
+        """dimensions: a multiple of 32, as every model's are."""
+        if dimensions < 32 or dimensions % 32:
+            raise Error("bad_request", f"Vectors of {dimensions} numbers can't be searched: take a multiple of 32.")
+        self.dimensions, self.device, self.count = dimensions, device, 0
+        self._room = CHUNK // (4 * dimensions)  # vectors in a chunk
+        self._chunks: list[Tensor] = []
+        self._query = Tensor.of("query", (1, dimensions))
+        self._plan: tuple[int, int, Program] | None = None  # for so many vectors, of which k are asked for
+        self._turn = asyncio.Lock()
+
+    def add(self, vectors: Sequence[Sequence[float]]) -> None:
+        """Behind the others. Raises Error("bad_request")."""
+        self._append(b"".join([self._unit(vector) for vector in vectors]))
+
+    async def search(self, vector: Sequence[float], k: int = 10) -> list[tuple[int, float]]:
+        """(number, cosine) of the k nearest, or of all if there are fewer, the nearest first. Raises
+        Error("bad_request")."""
+        if not 1 <= k <= MOST:
+            raise Error("bad_request", f"k is {k}: give 1 to {MOST}.")
+        query = self._unit(vector)
+        if not self.count:
+            return []
+        async with self._turn:
+            k = min(k, self.count)
+            program = await self._program(k)
+            self.device.write(self._on(self._query), 0, query)
+            data = memoryview(await program.replay(1, program.outputs[0], 0, 8 * k))
+        return list(zip(data[4 * k :].cast("I"), data[: 4 * k].cast("f"), strict=True))
+
+    async def save(self) -> bytes:
+        """All vectors, of length 1: f32, little-endian, row by row."""
+        parts = []
+        for n, chunk in enumerate(self._chunks):
+            count = min(self._room, self.count - n * self._room)
+            parts.append(await self.device.read(self._on(chunk), 0, 4 * self.dimensions * count))
+        return b"".join(parts)
+
+    @classmethod
+    def load(cls, data: Any, dimensions: int, device: Device) -> "Index":
+        """The index of which save() gave `data` (bytes-like). Raises Error("bad_file")."""
+        if len(data) % (4 * dimensions):
+            raise Error("bad_file", f"{len(data)} bytes are no vectors of {dimensions} numbers: make the index again.")
+        index = cls(dimensions, device)
+        index._append(data)
+        return index
+
+    def free(self) -> None:
+        """Gives the GPU's memory back; the index is empty then."""
+        self._unload()
+        for tensor in (self._query, *self._chunks):
+            if tensor.buffer is not None:
+                tensor.buffer.free()
+        self._chunks.clear()
+        self.count = 0
+
+    def _unit(self, vector: Sequence[float]) -> bytes:
+        if len(vector) != self.dimensions:
+            raise Error("bad_request", f"A vector has {len(vector)} numbers, and those here {self.dimensions}.")
+        length = math.hypot(*vector)
+        if not math.isfinite(length):
+            raise Error("bad_request", "A vector has a number that is not finite.")
+        return struct.pack(f"<{self.dimensions}f", *(x / (length or 1.0) for x in vector))
+
+    def _append(self, data: Any) -> None:
+        view, each = memoryview(data), 4 * self.dimensions
+        while view:
+            if self.count == self._room * len(self._chunks):
+                self._chunks.append(Tensor.of("vectors", (self._room, self.dimensions)))
+            place = self.count % self._room
+            part = view[: (self._room - place) * each]
+            self.device.write(self._on(self._chunks[-1]), place * each, part)
+            self.count += len(part) // each
+            view = view[len(part) :]
+
+    async def _program(self, k: int) -> Program:
+        """The plan that multiplies the query with each vector, and finds the k largest products."""
+        if self._plan is None or self._plan[:2] != (self.count, k):
+            self._unload()
+            chunks = [chunk[: self.count - n * self._room] for n, chunk in enumerate(self._chunks)]
+            self._plan = (self.count, k, await Program(self.device, [self._query.linear(*chunks).topk(k)]).load())
+        return self._plan[2]
+
+    def _unload(self) -> None:
+        if self._plan is not None:
+            self._plan[2].unload()
+            self._plan = None
+
+    def _on(self, tensor: Tensor) -> int:
+        assert tensor.buffer is not None
+        return tensor.buffer.on(self.device)

@@ -1,0 +1,119 @@
+"""feature-extraction: texts as vectors, one for each token or for the whole text."""
+
+import struct
+from array import array
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from ..encode import Encoder, padded
+from ..errors import Error
+from ..formats import Checkpoint
+from ..jit import jit
+from ..tensor import Tensor
+from . import Progress
+
+# the share of each of a text's n tokens in its vector, by sentence-transformers' names
+POOLINGS: dict[str, Callable[[int], list[float]]] = {
+    "mean": lambda n: [1 / n] * n,
+    "cls": lambda n: [1.0] + [0.0] * (n - 1),
+    "mean_sqrt_len_tokens": lambda n: [n**-0.5] * n,
+    "weightedmean": lambda n: [2 * (t + 1) / (n * (n + 1)) for t in range(n)],
+    "lasttoken": lambda n: [0.0] * (n - 1) + [1.0],
+}
+OLD = {"cls_token": "cls", "mean_tokens": "mean", "weightedmean_tokens": "weightedmean"}  # names before version 5
+
+
+async def create(model: Any, device: Any, context: int | None, on_progress: Progress) -> "FeatureExtraction":
+    encoder = await Encoder.open("feature-extraction", model, device, context, on_progress)
+    try:
+        return FeatureExtraction(encoder, *await sentence_model(encoder.checkpoint))
+    except BaseException:
+        encoder.free()
+        raise
+
+
+async def sentence_model(checkpoint: Checkpoint) -> tuple[str, bool]:
+    """(pooling, whether vectors are normalised) as the folder of a sentence model says; ("none", False) for others."""
+    modules = {}
+    for module in await checkpoint.json("modules.json", list):
+        if isinstance(module, dict):
+            modules[str(module.get("type")).rpartition(".")[2]] = module
+    if not modules.keys() <= {"Transformer", "Pooling", "Normalize"}:
+        raise Error("bad_file", f"Sentence models of {', '.join(modules)} are not supported yet: take another one.")
+    if "Pooling" not in modules:
+        return "none", "Normalize" in modules
+    config = await checkpoint.json(f"{modules['Pooling'].get('path')}/config.json")
+    old = [key.removeprefix("pooling_mode_") for key, on in config.items() if key.startswith("pooling_mode_") and on]
+    mode = config.get("pooling_mode", [OLD.get(name, name) for name in old])
+    if isinstance(mode, list) and len(mode) == 1:
+        (mode,) = mode
+    if not isinstance(mode, str) or mode not in POOLINGS:
+        raise Error("bad_file", f"The pooling {mode!r} is not supported yet: take a model with {', '.join(POOLINGS)}.")
+    return mode, "Normalize" in modules
+
+
+class FeatureExtraction:
+    """await pipe(["A text", "Another"], pooling="mean", normalize=True) -> [[0.1, ...], [0.2, ...]]
+
+    dimensions: numbers in a vector.
+    """
+
+    def __init__(self, encoder: Encoder, pooling: str, normalize: bool) -> None:
+        self.encoder, self.name = encoder, encoder.name
+        self.pooling, self.normalize = pooling, normalize
+        self.dimensions = size = encoder.model.size
+        self._unit = Tensor.of("unit", (size,), data=struct.pack("<f", size**-0.5) * size)
+        self.runs = {
+            (pooled, unit): jit(partial(self._vectors, pooled, unit), encoder.device)
+            for pooled in (False, True)
+            for unit in (False, True)
+        }
+
+    def _vectors(
+        self, pooled: bool, unit: bool, ids: Tensor, types: Tensor, lengths: Tensor, *shares: Tensor
+    ) -> Tensor:
+        x = self.encoder.model.hidden(ids, types, lengths)  # (N, T, C)
+        if pooled:
+            x = shares[0].reshape(x.shape[0], 1, -1).matmul(x)  # (N, 1, C)
+        return x.rms_norm(self._unit, 1e-24) if unit else x  # x / |x|, as C^-0.5 of its root mean square is |x|
+
+    async def __call__(
+        self, texts: str | list[str], pooling: str | None = None, normalize: bool | None = None
+    ) -> list[list[Any]]:
+        """pooling: "none" gives a vector for each token, "mean", "cls" ... (POOLINGS) one for each text; normalize: to
+        length 1. By default what the folder of a sentence model says, or else "none" and not normalised. Longer texts
+        lose their ends. Raises Error("bad_request").
+        """
+        pooling = self.pooling if pooling is None else pooling
+        unit = self.normalize if normalize is None else normalize
+        if pooling != "none" and pooling not in POOLINGS:
+            raise Error("bad_request", f"pooling is {pooling!r}: take none or {', '.join(POOLINGS)}.")
+        texts = [texts] if isinstance(texts, str) else texts
+        run = self.runs[pooling != "none", bool(unit)]
+        result: list[list[Any]] = [[]] * len(texts)
+        for batch in self.encoder.batches(texts):
+            inputs = [batch.ids, batch.types, batch.lengths]
+            rows, columns = batch.ids.shape
+            if pooling != "none":
+                inputs.append(padded("f", [POOLINGS[pooling](len(tokens)) for tokens in batch.tokens], rows, columns))
+            async with run:
+                values = array("f", await run.read(*inputs))
+            each = len(values) // rows
+            for row, (number, tokens) in enumerate(zip(batch.numbers, batch.tokens, strict=True)):
+                result[number] = self._nested(values[row * each : (row + 1) * each], pooling, len(tokens))
+        return result
+
+    def _nested(self, values: array, pooling: str, tokens: int) -> list[Any]:
+        if pooling != "none":
+            return values.tolist()
+        size = self.dimensions
+        return [values[start : start + size].tolist() for start in range(0, tokens * size, size)]
+
+    def free(self) -> None:
+        """Gives the GPU's memory back."""
+        for run in self.runs.values():
+            run.free()
+        if self._unit.buffer is not None:
+            self._unit.buffer.free()
+        self.encoder.free()

@@ -1,0 +1,64 @@
+"""text-classification: labels for texts, or for pairs of texts."""
+
+from array import array
+from typing import Any
+
+from ..encode import Encoder, Text
+from ..jit import jit
+from ..tensor import Tensor
+from . import Progress
+
+
+async def create(model: Any, device: Any, context: int | None, on_progress: Progress) -> "TextClassification":
+    return TextClassification(await Encoder.open("text-classification", model, device, context, on_progress))
+
+
+class TextClassification:
+    """await pipe("What a film!") -> [{"label": "POSITIVE", "score": 0.99}]"""
+
+    def __init__(self, encoder: Encoder) -> None:
+        self.encoder, self.name = encoder, encoder.name
+        config = encoder.config
+        count = sum(weight.shape[0] for weight in encoder.model.classifier.weights)
+        names = config.get("id2label")
+        names = names if isinstance(names, dict) else {}
+        self.labels = [str(names.get(str(n), f"LABEL_{n}")) for n in range(count)]
+        kind = config.get("problem_type")
+        self.scores = Tensor.softmax
+        if kind == "multi_label_classification" or (kind != "regression" and count == 1):
+            self.scores = Tensor.sigmoid
+        elif kind == "regression":
+            self.scores = Tensor.contiguous
+        self.run = jit(self._scores, encoder.device)
+
+    def _scores(self, ids: Tensor, types: Tensor, lengths: Tensor) -> Tensor:
+        first = self.encoder.model.hidden(ids, types, lengths)[:, 0]  # (N, C)
+        return self.scores(self.encoder.model.logits(first))
+
+    async def __call__(self, texts: str | dict[str, str] | list[Any], top_k: int | None = 1) -> list[Any]:
+        """The best labels of a text, of a pair {"text", "text_pair"}, or a list for each of a list of these; top_k:
+        None for all labels. Scores are probabilities: softmax, or sigmoid where several labels may hold (the config's
+        problem_type), or there is one. Raises Error("bad_request").
+        """
+        several = isinstance(texts, list)
+        given: list[Text] = [_text(text) for text in (texts if isinstance(texts, list) else [texts])]
+        results: list[Any] = [None] * len(given)
+        for batch in self.encoder.batches(given):
+            async with self.run as run:
+                values = array("f", await run.read(batch.ids, batch.types, batch.lengths))
+            for row, number in enumerate(batch.numbers):
+                scores = values[row * len(self.labels) : (row + 1) * len(self.labels)]
+                ranked = sorted(zip(self.labels, scores, strict=True), key=lambda pair: -pair[1])
+                results[number] = [{"label": label, "score": score} for label, score in ranked[:top_k]]
+        return results if several else results[0]
+
+    def free(self) -> None:
+        """Gives the GPU's memory back."""
+        self.run.free()
+        self.encoder.free()
+
+
+def _text(given: Any) -> Text:
+    if isinstance(given, dict) and "text" in given:
+        return (given["text"], given["text_pair"]) if "text_pair" in given else given["text"]
+    return given
