@@ -12,6 +12,8 @@ struct Params {
 @group(0) @binding(1) var<storage, read_write> y: array<f32>;
 @group(0) @binding(2) var<uniform> p: Params;
 
+fn epilogue(v: f32, i: u32) -> f32 { return v; } // fuse
+
 @compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) grid: vec3<u32>) {
   let i = id.y * grid.x * 64u + id.x;
@@ -32,5 +34,5 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
   if (row < p.height && column < p.width) {
     v = x[((n * p.height + row) * p.width + column) * p.channels + c];
   }
-  y[i] = v;
+  y[i] = epilogue(v, i);
 }

@@ -3,9 +3,10 @@
 from .debug import debug
 from .dtype import DTYPES, DType
 from .errors import Error
+from .image import Image
 from .jit import jit
 from .tasks import pipeline
 from .tensor import Tensor
 
 __version__ = "0.1.0"
-__all__ = ["DTYPES", "DType", "Error", "Tensor", "debug", "jit", "pipeline"]
+__all__ = ["DTYPES", "DType", "Error", "Image", "Tensor", "debug", "jit", "pipeline"]

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from .errors import Error
-from .tensor import Tensor
+from .tensor import Tensor, filter_order
 from .weights import Weights
 
 
@@ -16,6 +16,7 @@ class _Activations(dict[str, Callable[[Tensor], Tensor]]):
 ACTIVATIONS = _Activations({
     "gelu": Tensor.gelu, "gelu_new": Tensor.gelu_new, "gelu_pytorch_tanh": Tensor.gelu_new,
     "quick_gelu": Tensor.quick_gelu, "relu": Tensor.relu, "silu": Tensor.silu, "swish": Tensor.silu,
+    "relu6": lambda x: x.maximum(0.0).minimum(6.0), "tanh": Tensor.tanh,
 })  # fmt: skip
 
 
@@ -33,6 +34,72 @@ class Linear:
     def __call__(self, x: Tensor) -> Tensor:
         y = x.linear(*self.weights)
         return y if self.bias is None else y + self.bias
+
+
+class Conv:
+    """A convolution along one axis ([N, T, C], weight [O, C / groups, k]) or two ([N, H, W, C], weight [O, C / groups,
+    kh, kw]). The weight is stored once in the order in which kernels read it. padding: zeros before
+    each axis, then after each, by default so many that the output has ceil(size / stride) elements, an odd one
+    behind (TensorFlow's "SAME").
+
+    norm: the name of a batch normalisation after it (arXiv:1502.03167), which becomes part of weight and bias.
+    """
+
+    def __init__(
+        self,
+        weights: Weights,
+        name: str,
+        stride: int = 1,
+        padding: tuple[int, ...] | None = None,
+        groups: int = 1,
+        norm: str = "",
+        eps: float = 0.0,
+    ) -> None:
+        self.stride, self.padding, self.groups = stride, padding, groups
+        order = filter_order(weights.checkpoint.tensor(f"{name}.weight").shape, groups)
+        parts = [f"{norm}.{part}" for part in ("weight", "running_var", "bias", "running_mean")] if norm else []
+        biases = [f"{name}.bias"] if f"{name}.bias" in weights else []
+
+        def filters(weight: Tensor, *gain: Tensor) -> Tensor:
+            if norm:
+                weight = weight * scale(*gain).reshape(-1, *(1 for _ in weight.shape[1:]))
+            return weight.permute(*order).contiguous()
+
+        def scale(weight: Tensor, variance: Tensor) -> Tensor:
+            return weight / (variance + eps).sqrt()
+
+        def shift(weight: Tensor, variance: Tensor, bias: Tensor, mean: Tensor, *before: Tensor) -> Tensor:
+            return bias - (mean - before[0] if before else mean) * scale(weight, variance)
+
+        stored = weights.once(filters, f"{name}.weight", *parts[:2])
+        self.weight = stored.permute(*(order.index(axis) for axis in range(len(order))))
+        self.bias = weights.once(shift, *parts, *biases) if norm else weights.vector(*biases) if biases else None
+
+    def __call__(self, x: Tensor) -> Tensor:
+        stride, size, padding = self.stride, self.weight.shape[2:], self.padding
+        if padding is None:
+            sides = zip(x.shape[1:-1], size, strict=True)
+            missing = [max(0, (-(-n // stride) - 1) * stride + k - n) for n, k in sides]
+            padding = (*(n // 2 for n in missing), *(n - n // 2 for n in missing))
+        return x.conv(self.weight, self.bias, tuple(stride for _ in size), padding, self.groups)
+
+
+class Patches:
+    """An image [N, H, W, 3] as rows [N, 1 + P, C], one for each patch of size x size pixels and a learned one before
+    them, with learned positions (arXiv:2010.11929)."""
+
+    def __init__(self, weights: Weights, name: str, size: int, first: str, positions: str) -> None:
+        self.projection = Conv(weights, name, size, (0, 0, 0, 0))
+        *_, rows, columns = weights.checkpoint.tensor(positions).shape
+
+        def table(first: Tensor, positions: Tensor) -> Tensor:
+            return positions.reshape(1, rows, columns) + first.reshape(1, 1, columns).pad(0, rows - 1)
+
+        self.table = weights.once(table, first, positions)
+
+    def __call__(self, pixel_values: Tensor) -> Tensor:
+        x = self.projection(pixel_values)
+        return x.reshape(x.shape[0], -1, x.shape[-1]).pad(1, 0) + self.table
 
 
 class Embedding:

@@ -130,6 +130,8 @@ class Tensor:
     def _view(self, shape: Sequence[int], strides: Sequence[int], offset: int = 0) -> "Tensor":
         base = self.src[0] if self.op == "view" else self
         start = self.arg["offset"] if self.op == "view" else 0
+        dense = contiguous_strides(shape)  # axes of one element may have any stride: this one needs no copy
+        strides = [d if n == 1 else s for n, s, d in zip(shape, strides, dense, strict=True)]
         return Tensor.node("view", base, shape=shape, dtype=self.dtype, strides=tuple(strides), offset=start + offset)
 
     def reshape(self, *shape: int) -> "Tensor":
@@ -182,6 +184,12 @@ class Tensor:
                 start = range(size)[part]
             offset += start * self.strides[axis]
         return self._view(shape, strides, offset)
+
+    def split(self, parts: int) -> list["Tensor"]:
+        """Equal parts of the last axis."""
+        size = self.shape[-1] // parts
+        lead = (slice(None),) * (len(self.shape) - 1)
+        return [self[(*lead, slice(n * size, (n + 1) * size))] for n in range(parts)]
 
     def contiguous(self) -> "Tensor":
         return Tensor.apply("copy", self)
@@ -273,6 +281,11 @@ class Tensor:
         """x / sqrt(mean(x^2) + eps) * weight over the last axis (arXiv:1910.07467)."""
         return Tensor.apply("rms_norm", self, weight, eps=eps)
 
+    def normalize(self) -> "Tensor":
+        """x / |x| over the last axis."""
+        squares = Tensor.apply("sum", self * self)
+        return self / squares.reshape(*squares.shape, 1).sqrt()
+
     def head_norm(self, weight: "Tensor", heads: int, kv_heads: int, eps: float) -> "Tensor":
         """An RMS norm of each head of q and of k in qkv [T, (H + 2G) * D]; weight [2 D]: gains of q, then of k."""
         return Tensor.apply("head_norm", self, weight, heads=heads, kv_heads=kv_heads, eps=eps)
@@ -295,37 +308,48 @@ class Tensor:
         self, weight: "Tensor", bias: "Tensor | None" = None, stride: int = 1, padding: int = 0, groups: int = 1
     ) -> "Tensor":
         """[N, T, C] -> [N, T', O]; weight [O, C / groups, k] as in a checkpoint, bias [O]."""
-        return self._conv(weight, bias, (stride,), (padding, padding), groups)
+        return self.conv(weight, bias, (stride,), (padding, padding), groups)
 
     def conv2d(
         self,
         weight: "Tensor",
         bias: "Tensor | None" = None,
-        stride: tuple[int, int] = (1, 1),
-        padding: tuple[int, int, int, int] = (0, 0, 0, 0),
+        stride: tuple[int, ...] = (1, 1),
+        padding: tuple[int, ...] = (0, 0, 0, 0),
         groups: int = 1,
     ) -> "Tensor":
         """[N, H, W, C] -> [N, H', W', O]; weight [O, C / groups, kh, kw] as in a checkpoint, bias [O]; padding: zeros
         at the top, left, bottom and right."""
-        return self._conv(weight, bias, stride, padding, groups)
+        return self.conv(weight, bias, stride, padding, groups)
 
-    def _conv(
+    def conv(
         self, weight: "Tensor", bias: "Tensor | None", stride: tuple[int, ...], padding: tuple[int, ...], groups: int
     ) -> "Tensor":
-        outputs, *_ = weight.shape
-        size, order = weight.shape[2:], filter_order(weight.shape, groups)
+        """conv1d or conv2d. padding: of each axis before it, then of each after it."""
+        order, (outputs, _, *size) = filter_order(weight.shape, groups), weight.shape
         if order[0]:
             y = Tensor.apply("conv", self, weight.permute(*order), stride=stride, padding=padding, groups=groups)
-        elif math.prod((*size, *stride)) == 1 and not any(padding):
-            y = self.linear(weight.reshape(outputs, -1))
         else:
-            windows = Tensor.apply("unfold", self, size=size, stride=stride, padding=padding)
+            alone = math.prod((*size, *stride)) == 1 and not any(padding)
+            windows = self if alone else Tensor.apply("unfold", self, size=size, stride=stride, padding=padding)
             y = windows.linear(weight.permute(*order).reshape(outputs, -1))
         return y if bias is None else y + bias
+
+    def pad(self, before: int, after: int) -> "Tensor":
+        """[N, T, C] -> [N, before + T + after, C], with zeros around."""
+        return Tensor.apply("unfold", self, size=(1,), stride=(1,), padding=(before, after))
+
+    def resize(self, table: "Tensor", axis: int) -> "Tensor":
+        """An RGBA image, u32 [H, W], in another size along an axis; table: image.weights()."""
+        return Tensor.apply("resize", self, table, axis=axis)
 
     def softmax(self) -> "Tensor":
         """Over the last axis."""
         return Tensor.apply("softmax", self)
+
+    def mean(self) -> "Tensor":
+        """[..., R, C] -> [..., C]: over the last axis but one, as of all positions of an image."""
+        return Tensor.apply("mean", self)
 
     def argmax(self) -> "Tensor":
         """Index (u32) of the largest value of the last axis; the lowest index at a tie."""

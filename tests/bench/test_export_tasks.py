@@ -12,11 +12,11 @@ from onnx.reference.op_run import OpRun
 from tensortab.device.cpu import CPUDevice
 from tensortab.encode import Encoder
 from tensortab.sources.file import open_folder
-from tests.models.test_vision import ARRAYS, MODELS, tensors
 
 from bench.export_tasks import export
 from tests import recipe_text
 from tests.models import test_bert
+from tests.models.test_vision import ARRAYS, MODELS, tensors
 from tests.recipe import write_folder
 
 

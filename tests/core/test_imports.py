@@ -11,10 +11,12 @@ LAYERS = [
     {"schedule", "plan", "device"},
     {"jit"},
     {"weights", "kv"},
+    {"image"},
     {"nn"},
     {"models"},
     {"generate"},
     {"lab", "encode", "search"},
+    {"vision"},
     {"tasks"},
     {"__init__"},
 ]

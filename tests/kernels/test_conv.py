@@ -68,8 +68,9 @@ def test_unfold(
     x = rng.standard_normal(shape).astype(np.float32)
     want = windows(x, size, stride, padding)
     params = geometry(x, want.shape[1:3], size, stride, padding) | {"count": want.size}
-    y = run(backend, "unfold", {}, {"x": x}, {"y": want.shape}, params, fold(want.size))
-    assert (y == want).all()
+    more = {"epilogue": "return v * 2.0;"}
+    y = run(backend, "unfold", {}, {"x": x}, {"y": want.shape}, params, fold(want.size), **more)
+    assert (y == 2 * want).all()
 
 
 @pytest.mark.parametrize("groups", [1, 2, 4])

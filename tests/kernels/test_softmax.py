@@ -1,4 +1,4 @@
-"""softmax, argmax, max and sum over the last axis, for any number of columns."""
+"""softmax, argmax, max and sum over the last axis, mean over the one before, for any number of columns."""
 
 import numpy as np
 import pytest
@@ -58,3 +58,12 @@ def test_max(backend: NativeDevice, rng: np.random.Generator, rows: int, cols: i
     wg = {"WG": 4} if rows > 100 else {}
     y = run(backend, "max", wg, {"x": x}, {"y": (rows,)}, {"rows": rows, "cols": cols}, fold(rows))
     assert (y == x.max(-1)).all()
+
+
+@pytest.mark.parametrize("wg", ["16u", "256u"])
+@pytest.mark.parametrize(("batch", "rows", "cols"), [(1, 1, 1), (3, 49, 17), (2, 3, 129), (1, 1000, 127)])
+def test_mean(backend: NativeDevice, rng: np.random.Generator, wg: str, batch: int, rows: int, cols: int) -> None:
+    x = rng.standard_normal((batch, rows, cols)).astype(np.float32)
+    grid, params = (-(-cols // 16), batch, 1), {"rows": rows, "cols": cols}
+    y = run(backend, "mean", {"WG": wg}, {"x": x}, {"y": (batch, cols)}, params, grid, epilogue="return v * 2.0;")
+    assert_close(y, 2 * x.mean(-2, dtype=np.float64), 2 * np.abs(x).mean(-2, dtype=np.float64))

@@ -119,3 +119,18 @@ class BrowserDevice:
 
     def destroy(self) -> None:
         self._js.destroy()
+
+
+async def pixels(source: Any) -> tuple[int, int, Any]:
+    """(width, height, RGBA as a JavaScript array) of an image: a Blob, which the browser decodes, or an ImageBitmap."""
+    try:
+        bitmap = await js.createImageBitmap(source)
+    except JsException as error:
+        raise Error(
+            "bad_request", f"The browser can't read this as an image ({error}): give a PNG or a JPEG."
+        ) from None
+    width, height = bitmap.width, bitmap.height
+    context = js.OffscreenCanvas.new(width, height).getContext("2d")
+    context.drawImage(bitmap, 0, 0)
+    bitmap.close()
+    return width, height, context.getImageData(0, 0, width, height).data

@@ -8,8 +8,9 @@ from typing import Any
 
 from ..audio import HOP, LogMel
 from ..dtype import u32
+from ..formats import check_config
 from ..kv import CacheShape, KVCache, Rotary
-from ..nn import ACTIVATIONS, Conv1d, Embedding, LayerNorm, Linear, PositionEmbedding, check_config
+from ..nn import ACTIVATIONS, Conv, Embedding, LayerNorm, Linear, PositionEmbedding
 from ..tensor import Tensor
 from ..weights import Weights
 
@@ -45,8 +46,8 @@ class EncoderLayer:
 class Encoder:
     def __init__(self, config: dict[str, Any], weights: Weights, name: str) -> None:
         self.activation_fn = ACTIVATIONS[config["activation_function"]]
-        self.conv1 = Conv1d(weights, f"{name}.conv1", padding=1)
-        self.conv2 = Conv1d(weights, f"{name}.conv2", stride=2, padding=1)
+        self.conv1 = Conv(weights, f"{name}.conv1", padding=(1, 1))
+        self.conv2 = Conv(weights, f"{name}.conv2", 2, (1, 1))
         self.embed_positions = weights.tensor(f"{name}.embed_positions.weight")
         self.layers = [EncoderLayer(config, weights, f"{name}.layers.{n}") for n in range(config["encoder_layers"])]
         self.layer_norm = LayerNorm(weights, f"{name}.layer_norm", EPS)

@@ -57,7 +57,7 @@ def _unfold(hw: Hardware, node: Any) -> list[Dispatch]:
     return [Dispatch("unfold", [node.src[0], node], params, hw.grid(-(-count // 64)))]
 
 
-OPS["unfold"] = Op(_unfold_shape, _unfold_definition, _unfold)
+OPS["unfold"] = Op(_unfold_shape, _unfold_definition, _unfold, fuse=True)
 
 
 def _conv_shape(arg: dict, x: Any, weight: Any) -> tuple:

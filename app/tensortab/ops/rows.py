@@ -130,3 +130,21 @@ def _sum_shape(arg: dict, x: Any) -> tuple:
 
 
 OPS["sum"] = Op(_sum_shape, lambda np, arg, x: x.sum(-1), _row_kernel("sum"), flops=lambda n: math.prod(n.src[0].shape))
+
+
+def _mean_shape(arg: dict, x: Any) -> tuple:
+    check(x.dtype is f32 and len(x.shape) > 1 and x.shape[-2] > 0, "mean", x)
+    return (*x.shape[:-2], x.shape[-1]), f32
+
+
+def _mean(hw: Hardware, node: Any) -> list[Dispatch]:
+    (x,) = node.src
+    params = {"rows": x.shape[-2], "cols": x.shape[-1]}
+    grid = (-(-x.shape[-1] // 16), math.prod(x.shape[:-2]), 1)
+    return [Dispatch("mean", [x, node], params, grid, hw.workgroup(16))]
+
+
+# over the last axis but one
+OPS["mean"] = Op(
+    _mean_shape, lambda np, arg, x: x.mean(-2), _mean, fuse=True, flops=lambda n: math.prod(n.src[0].shape)
+)

@@ -12,7 +12,7 @@ from typing import Any
 from ..audio import EDGE, HOP, RATE, Recording
 from ..device import choose
 from ..errors import Error
-from ..formats import Checkpoint, open_checkpoint, token_ids
+from ..formats import open_checkpoint, token_ids
 from ..generate import TOP_LOGPROBS, Generator, Sampling
 from ..jit import jit
 from ..ops.timestamps import NEVER
@@ -34,12 +34,14 @@ async def create(model: Any, device: Any, context: int | None, on_progress: Prog
     checkpoint = await open_checkpoint(source)
     if checkpoint.config.get("model_type") != "whisper":
         raise Error("bad_file", f"{model} does not understand speech: take a Whisper model.")
+    generation = await checkpoint.json("generation_config.json")
     generator = Generator(checkpoint, device, context)
     generator.chunks = generator.chunks[:1]  # a prompt has four tokens at most
     pipe: Any = generator
     try:
         tokenizer = await generator.load(on_progress, lambda: load_tokenizer(checkpoint))
-        pipe = SpeechRecognition(str(getattr(source, "name", model)), checkpoint, tokenizer, generator)
+        name = str(getattr(source, "name", model))
+        pipe = SpeechRecognition(name, checkpoint.config | generation, tokenizer, generator)
         await pipe.encode.program(Tensor.of("samples", (EDGE + pipe.model.samples + EDGE,)))
         return pipe
     except BaseException:  # stopped by the user, too
@@ -50,7 +52,7 @@ async def create(model: Any, device: Any, context: int | None, on_progress: Prog
 class SpeechRecognition:
     """await pipe(samples) -> {"text": " Hello.", "chunks": [], "language": "en"}"""
 
-    def __init__(self, name: str, checkpoint: Checkpoint, tokenizer: Any, generator: Generator) -> None:
+    def __init__(self, name: str, config: dict[str, Any], tokenizer: Any, generator: Generator) -> None:
         self.name, self.tokenizer, self.generator = name, tokenizer, generator
         self.model = generator.model
         self.encode = jit(self.model.encode, generator.device)
@@ -58,7 +60,6 @@ class SpeechRecognition:
         self.end = self._id("endoftext")  # text is below
         self.start = self._id("startoftranscript")
         self.first = self._id("notimestamps") + 1  # <|0.00|>
-        config = checkpoint.config | checkpoint.generation_config
         multilingual = config.get("is_multilingual", self.vocabulary > 51864)
         ids = range(self.start + 1, self._id("translate")) if multilingual else range(0)
         self.languages = {tokenizer.token(id)[2:-2]: id for id in ids}

@@ -1,0 +1,207 @@
+"""Images, and their way to what a vision model reads: resized, cut out and normalised by kernels, as
+preprocessor_config.json says (Hugging Face's keys)."""
+
+import math
+import sys
+from array import array
+from functools import lru_cache
+from typing import Any
+
+from .device import Device
+from .dtype import f32, i32, u32
+from .errors import Error
+from .jit import Program
+from .ops.image import BITS
+from .tensor import Tensor
+
+SIZES = 8  # sizes of images whose plans are kept
+FILTERS = (0, 2, 3)  # Pillow's numbers, and Hugging Face's: nearest, bilinear, bicubic
+
+
+class Image:
+    """`width` x `height` pixels of RGBA, 8 bits each, row-major; `data` is bytes-like, in the tab also a JavaScript
+    array."""
+
+    def __init__(self, width: int, height: int, data: Any) -> None:
+        size = data.byteLength if hasattr(data, "byteLength") else memoryview(data).nbytes
+        if width < 1 or height < 1 or size != 4 * width * height:
+            raise Error(
+                "bad_request",
+                f"An image of {width} x {height} pixels has {4 * width * height} bytes of RGBA, not {size}.",
+            )
+        self.width, self.height, self.data = width, height, data
+
+    @staticmethod
+    async def of(source: Any) -> "Image":
+        """An Image as it is; an array [H, W, 3 or 4] of u8; a Pillow image; in the tab a Blob (decoded by the browser)
+        or an ImageBitmap. Raises Error("bad_request")."""
+        if isinstance(source, Image):
+            return source
+        if hasattr(source, "convert"):
+            width, height = source.size
+            return Image(width, height, source.convert("RGBA").tobytes())
+        if hasattr(source, "shape") and hasattr(source, "tobytes"):
+            return _of_array(source)
+        if sys.platform == "emscripten":
+            from .device.browser import pixels
+
+            return Image(*await pixels(source))
+        raise Error(
+            "bad_request", f"{type(source).__name__} is not an image: give an Image, an array or a Pillow image."
+        )
+
+
+def _of_array(array: Any) -> Image:
+    shape = tuple(array.shape)
+    data = array.tobytes()
+    if len(shape) != 3 or shape[2] not in (3, 4) or len(data) != math.prod(shape):
+        raise Error(
+            "bad_request", f"An array of shape {list(shape)} is not an image: give [height, width, 3 or 4] of u8."
+        )
+    if shape[2] == 3:
+        rgba = bytearray(b"\xff") * (4 * shape[0] * shape[1])
+        for channel in range(3):
+            rgba[channel::4] = data[channel::3]
+        data = bytes(rgba)
+    return Image(shape[1], shape[0], data)
+
+
+class ImageProcessor:
+    """Writes images into `pixel_values`, f32 [1, H, W, 3], as a folder's preprocessor_config.json says."""
+
+    def __init__(self, config: dict[str, Any], device: Device) -> None:
+        self.device = device
+        square = not config.get("do_center_crop")
+        self.size = _size(config.get("size", 224), square) if config.get("do_resize", True) else {}
+        self.resample = config.get("resample", 2)
+        self.crop = None if square else _size(config.get("crop_size", 224), True)
+        if not isinstance(self.resample, int) or self.resample not in FILTERS:
+            raise Error("bad_file", f"preprocessor_config.json: resample {self.resample!r} is not one of {FILTERS}.")
+        if self.crop is None and "height" not in self.size:
+            raise Error("bad_file", "preprocessor_config.json gives images no common size (size or crop_size)")
+        self.scale, self.offset = _affine(config)
+        out = self.crop or self.size
+        self.pixel_values = Tensor.of("pixel_values", (1, out["height"], out["width"], 3), f32)
+        # by height and width, the latest last: the image, the tables of its resizing, and the plan
+        self._plans: dict[tuple[int, int], tuple[list[Tensor], Program]] = {}
+
+    async def prepare(self, image: Image) -> Program:
+        """The plan whose replay writes `image`; what is submitted after it reads that."""
+        (place, *_), program = await self._plan(image.height, image.width)
+        assert place.buffer is not None
+        self.device.write(place.buffer.on(self.device), 0, image.data)
+        return program
+
+    async def _plan(self, height: int, width: int) -> tuple[list[Tensor], Program]:
+        key = (height, width)
+        if key in self._plans:
+            self._plans[key] = self._plans.pop(key)
+        else:
+            while len(self._plans) >= SIZES:
+                self._drop(next(iter(self._plans)))
+            stored = [Tensor.of("image", key, u32)]
+            self._plans[key] = (stored, await Program(self.device, [self._graph(stored)]).load())
+        return self._plans[key]
+
+    def _graph(self, stored: list[Tensor]) -> Tensor:
+        """Of the image stored[0]; what it needs besides is appended."""
+        (image,) = stored
+        height, width = image.shape
+        if "shortest_edge" in self.size:
+            short = min(height, width)
+            height, width = (int(self.size["shortest_edge"] * side / short) for side in (height, width))
+        elif self.size:
+            height, width = self.size["height"], self.size["width"]
+        if max(image.shape + (height, width)) >= 1 << 15:
+            raise Error(
+                "bad_request", f"An image of {image.shape[1]} x {image.shape[0]} pixels is too long: cut it first."
+            )
+        for axis, side in ((1, width), (0, height)):  # as Pillow, before version 13 always in this order
+            if side != image.shape[axis]:
+                taps = weights(image.shape[axis], side, self.resample)
+                stored.append(Tensor.of("weights", (side, len(taps) // side), i32, taps))
+                image = image.resize(stored[-1], axis)
+        _, rows, columns, _ = self.pixel_values.shape
+        return Tensor.apply(
+            "pixel_values", image, self.pixel_values,
+            index=0, top=(height - rows) // 2, left=(width - columns) // 2, scale=self.scale, offset=self.offset,
+        )  # fmt: skip
+
+    def _drop(self, key: tuple[int, int]) -> None:
+        stored, program = self._plans.pop(key)
+        program.unload()
+        for tensor in stored:
+            assert tensor.buffer is not None
+            tensor.buffer.free()
+
+    def free(self) -> None:
+        """Gives the GPU's memory back."""
+        for key in list(self._plans):
+            self._drop(key)
+        if self.pixel_values.buffer is not None:
+            self.pixel_values.buffer.free()
+
+
+@lru_cache(SIZES)
+def weights(size: int, out_size: int, resample: int) -> array:
+    """What Pillow makes `out_size` pixels of: for each the first of `size` pixels that it sees, and their weights as
+    i32, whose last BITS bits are a fraction; as many of them for each, the last ones may be 0."""
+    scale = size / out_size
+    if resample == 0:
+        return array("i", [n for o in range(out_size) for n in (int((o + 0.5) * scale), 1 << BITS)])
+    filter, support = {2: (_bilinear, 1.0), 3: (_bicubic, 2.0)}[resample]
+    stretch = max(1.0, scale)
+    taps = math.ceil(support * stretch) * 2 + 1
+    table = array("i")
+    for o in range(out_size):
+        center, reach = (o + 0.5) * scale, support * stretch
+        first, last = max(0, int(center - reach + 0.5)), min(size, int(center + reach + 0.5))
+        values = [filter(abs((s - center + 0.5) * (1 / stretch))) for s in range(first, last)]
+        total = sum(values)
+        exact = [v / total * (1 << BITS) for v in values]
+        table.append(first)
+        table.extend([int(v + 0.5) if v > 0 else int(v - 0.5) for v in exact])
+        table.extend([0] * (taps - len(exact)))
+    return table
+
+
+def _bilinear(x: float) -> float:
+    return max(0.0, 1 - x)
+
+
+def _bicubic(x: float) -> float:
+    """Keys 1981, a = -1/2."""
+    if x < 1:
+        return (1.5 * x - 2.5) * x * x + 1
+    return ((-0.5 * x + 2.5) * x - 4) * x + 2 if x < 2 else 0.0
+
+
+def _size(size: Any, square: bool) -> dict[str, int]:
+    """{"height", "width"} or {"shortest_edge"}; older files have a number."""
+    if isinstance(size, int):
+        size = {"height": size, "width": size} if square else {"shortest_edge": size}
+    given: dict[str, Any] = size if isinstance(size, dict) else {}
+    found = {
+        name: given.get(name) for name in (("shortest_edge",) if "shortest_edge" in given else ("height", "width"))
+    }
+    sides = {name: side for name, side in found.items() if isinstance(side, int) and 0 < side < 1 << 15}
+    if sides.keys() != found.keys():
+        raise Error("bad_file", f"preprocessor_config.json: {size!r} is not a size")
+    return sides
+
+
+def _affine(config: dict[str, Any]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """What makes a pixel's value of a byte, for each of three channels: byte * scale + offset."""
+    factor = config.get("rescale_factor", 1 / 255) if config.get("do_rescale", True) else 1.0
+    means, stds = (config.get(f"image_{name}", [0.5] * 3) for name in ("mean", "std"))
+    if not config.get("do_normalize", True):
+        means, stds = [0.0] * 3, [1.0] * 3
+    numbers = [factor, *means, *stds] if isinstance(means, list) and isinstance(stds, list) else []
+    if len(numbers) != 7 or not all(isinstance(n, int | float) and math.isfinite(n) for n in numbers) or 0 in stds:
+        raise Error("bad_file", "preprocessor_config.json: rescale_factor, image_mean and image_std are not numbers")
+    shift = 1.0 if config.get("rescale_offset") else 0.0
+    twice = "EfficientNet" in str(config.get("image_processor_type")) and config.get("include_top", True)
+    again = stds if twice else [1.0] * 3  # that processor divides once more
+    scale = tuple(factor / std / more for std, more in zip(stds, again, strict=True))
+    offset = tuple(-(mean + shift) / std / more for mean, std, more in zip(means, stds, again, strict=True))
+    return scale, offset

@@ -1,0 +1,65 @@
+"""EfficientNet-lite (Liu 2020, github.com/tensorflow/tpu, after Tan and Le 2019, arXiv:1905.11946): without squeeze and
+excitation, and with ReLU6. The names of the weights are those of its PyTorch ports.
+
+N images of H x W pixels, C channels, L labels.
+"""
+
+from typing import Any
+
+from ..nn import ACTIVATIONS, Conv, Linear
+from ..tensor import Tensor
+from ..weights import Weights
+
+
+class Block:
+    """Expansion, depthwise convolution, projection, and the residual but in a stage's first block."""
+
+    def __init__(self, config: dict[str, Any], weights: Weights, name: str, stride: int, first: bool) -> None:
+        self.activation, self.first = ACTIVATIONS[config["hidden_act"]], first
+        eps, expands = config["batch_norm_eps"], f"{name}._expand_conv.weight" in weights
+        self.expand = Conv(weights, f"{name}._expand_conv", norm=f"{name}._bn0", eps=eps) if expands else None
+        channels = weights.checkpoint.tensor(f"{name}._depthwise_conv.weight").shape[0]
+        self.depthwise = Conv(weights, f"{name}._depthwise_conv", stride, None, channels, f"{name}._bn1", eps)
+        self.project = Conv(weights, f"{name}._project_conv", norm=f"{name}._bn2", eps=eps)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        y = self.activation(self.expand(x)) if self.expand else x
+        y = self.project(self.activation(self.depthwise(y)))
+        return y if self.first else x + y
+
+
+class Model:
+    """pixel_values f32 (N, H, W, 3)."""
+
+    def __init__(self, config: dict[str, Any], weights: Weights) -> None:
+        self.activation = ACTIVATIONS[config["hidden_act"]]
+        eps = config["batch_norm_eps"]
+        self.stem = Conv(weights, "_conv_stem", 2, norm="_bn0", eps=eps)
+        self.blocks: list[Block] = []
+        for repeats, stride in zip(config["num_block_repeats"], config["strides"], strict=True):
+            for n in range(repeats):
+                name = f"_blocks.{len(self.blocks)}"
+                self.blocks.append(Block(config, weights, name, stride if n == 0 else 1, n == 0))
+        self.head = Conv(weights, "_conv_head", norm="_bn1", eps=eps)
+
+    def hidden(self, pixel_values: Tensor) -> list[Tensor]:
+        """The output of the stem and of each block: (N, H', W', C)."""
+        x = [self.activation(self.stem(pixel_values))]
+        for block in self.blocks:
+            x.append(block(x[-1]))
+        return x
+
+    def embed_image(self, pixel_values: Tensor) -> Tensor:
+        """The head's mean over all positions: (N, C)"""
+        x = self.activation(self.head(self.hidden(pixel_values)[-1]))
+        return x.reshape(x.shape[0], -1, x.shape[-1]).mean()
+
+
+class ForImageClassification(Model):
+    def __init__(self, config: dict[str, Any], weights: Weights) -> None:
+        super().__init__(config, weights)
+        self.classifier = Linear(weights, "_fc")
+
+    def logits(self, pixel_values: Tensor) -> Tensor:
+        """(N, L)"""
+        return self.classifier(self.embed_image(pixel_values))

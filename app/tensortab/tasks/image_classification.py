@@ -1,0 +1,40 @@
+"""image-classification: what is in an image, of the labels that the model knows."""
+
+import math
+from typing import Any
+
+from ..errors import Error
+from ..vision import Vision
+from . import Progress
+
+
+async def create(model: Any, device: Any, context: int | None, on_progress: Progress) -> "ImageClassification":
+    return ImageClassification(await Vision.open("image-classification", model, device, on_progress))
+
+
+class ImageClassification:
+    """await pipe(image, top_k=5) -> [{"label": "tabby cat", "score": 0.7}, ...], the likeliest first."""
+
+    def __init__(self, vision: Vision) -> None:
+        self.name, self.vision = vision.name, vision
+        names = vision.config.get("id2label") or {}
+        self.labels = {int(id): str(label) for id, label in names.items() if str(id).isdecimal()}
+
+    async def __call__(self, image: Any, top_k: int = 5) -> list[dict[str, Any]]:
+        """image: what tensortab.Image.of takes. Raises Error("bad_request")."""
+        return ranked(await self.vision(image), lambda n: self.labels.get(n, f"LABEL_{n}"), top_k)
+
+    def free(self) -> None:
+        """Gives the GPU's memory back."""
+        self.vision.free()
+
+
+def ranked(logits: list[float], label: Any, top_k: int) -> list[dict[str, Any]]:
+    """The softmax of logits, the top_k highest first: [{"label": label(number), "score"}]."""
+    if top_k < 1:
+        raise Error("bad_request", f"top_k is {top_k}: ask for one label or more.")
+    high = max(logits)
+    scores = [math.exp(x - high) for x in logits]
+    total = sum(scores)
+    order = sorted(range(len(scores)), key=lambda n: -scores[n])
+    return [{"label": label(n), "score": scores[n] / total} for n in order[:top_k]]

@@ -1,0 +1,47 @@
+"""image-feature-extraction: images as vectors, and texts in the same space where the model has them."""
+
+import math
+from operator import mul
+from typing import Any
+
+from ..errors import Error
+from ..vision import Texts, Vision
+from . import Progress
+
+
+async def create(model: Any, device: Any, context: int | None, on_progress: Progress) -> "ImageFeatureExtraction":
+    vision = await Vision.open("image-feature-extraction", model, device, on_progress)
+    try:
+        return ImageFeatureExtraction(vision, Texts(vision) if hasattr(vision.model, "embed_text") else None)
+    except BaseException:
+        vision.free()
+        raise
+
+
+class ImageFeatureExtraction:
+    """await pipe([image, ...]) -> [[0.1, ...], ...]: vectors of length 1, whose products say how alike images are."""
+
+    def __init__(self, vision: Vision, texts: Texts | None) -> None:
+        self.name, self.vision, self.texts = vision.name, vision, texts
+
+    async def __call__(self, images: Any) -> list[list[float]]:
+        """images: one or a list of what tensortab.Image.of takes. Raises Error("bad_request")."""
+        listed = images if isinstance(images, list | tuple) else [images]
+        return [_normalized(await self.vision(image)) for image in listed]
+
+    async def text(self, texts: list[str]) -> list[list[float]]:
+        """Vectors of texts in the same space. Raises Error("bad_request") if the model reads no texts."""
+        if self.texts is None:
+            raise Error("bad_request", f"{self.name} reads images only: take a CLIP model.")
+        return await self.texts(texts)
+
+    def free(self) -> None:
+        """Gives the GPU's memory back."""
+        if self.texts is not None:
+            self.texts.free()
+        self.vision.free()
+
+
+def _normalized(vector: list[float]) -> list[float]:
+    length = math.sqrt(sum(map(mul, vector, vector))) or 1.0
+    return [x / length for x in vector]

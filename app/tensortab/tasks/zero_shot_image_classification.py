@@ -1,0 +1,47 @@
+"""zero-shot-image-classification: which of the labels that the user gives fits an image best."""
+
+import math
+from operator import mul
+from typing import Any
+
+from ..errors import Error
+from ..vision import Texts, Vision
+from . import Progress
+from .image_classification import ranked
+
+
+async def create(model: Any, device: Any, context: int | None, on_progress: Progress) -> "ZeroShotImageClassification":
+    vision = await Vision.open("zero-shot-image-classification", model, device, on_progress)
+    try:
+        texts = Texts(vision)
+        (scale,) = await vision.model.logit_scale.tolist()
+        return ZeroShotImageClassification(vision, texts, math.exp(scale))
+    except BaseException:
+        vision.free()
+        raise
+
+
+class ZeroShotImageClassification:
+    """await pipe(image, candidate_labels=["cat", "dog"]) -> [{"label": "cat", "score": 0.9}, ...], the best first."""
+
+    def __init__(self, vision: Vision, texts: Texts, scale: float) -> None:
+        self.name, self.vision, self.texts, self.scale = vision.name, vision, texts, scale
+        self._read: tuple[list[str], list[list[float]]] = ([], [])  # the last texts, which are often the next ones, too
+
+    async def __call__(
+        self, image: Any, candidate_labels: list[str], hypothesis_template: str = "This is a photo of {}."
+    ) -> list[dict[str, Any]]:
+        """image: what tensortab.Image.of takes. Raises Error("bad_request")."""
+        if not candidate_labels or isinstance(candidate_labels, str) or "{}" not in hypothesis_template:
+            raise Error("bad_request", "Give a list of labels, and a template with {} in it.")
+        texts = [hypothesis_template.replace("{}", str(label)) for label in candidate_labels]
+        seen = await self.vision(image)
+        if self._read[0] != texts:
+            self._read = texts, await self.texts(texts)
+        logits = [self.scale * sum(map(mul, seen, vector)) for vector in self._read[1]]
+        return ranked(logits, candidate_labels.__getitem__, len(candidate_labels))
+
+    def free(self) -> None:
+        """Gives the GPU's memory back."""
+        self.texts.free()
+        self.vision.free()

@@ -1,0 +1,133 @@
+"""Models that see: an image goes through its processor and the model in one go, its row of numbers comes back.
+
+The model's file has `class Model` with embed_image(pixel_values) -> Tensor [N, C], and where it reads texts, too,
+embed_text(ids, ends) -> Tensor [N, C] and logit_scale; `class ForImageClassification` is a Model with
+logits(pixel_values) -> Tensor [N, L]. pixel_values: f32 [N, H, W, 3].
+"""
+
+import asyncio
+import struct
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from . import models
+from .device import Device, choose
+from .encode import padded
+from .errors import Error
+from .formats import Checkpoint, open_checkpoint
+from .image import Image, ImageProcessor
+from .jit import Program, hardware, jit
+from .sources.model import default, find
+from .tensor import Tensor
+from .tokenizer import load_tokenizer
+from .weights import Weights
+
+TEXTS = 16  # that are read at once
+TOKENS = 16  # rows of texts have a multiple of so many
+# the class in a model's file that does a task, and its method
+HEADS = {
+    "image-classification": ("ForImageClassification", "logits"),
+    "zero-shot-image-classification": ("Model", "embed_image"),
+    "image-feature-extraction": ("Model", "embed_image"),
+}
+
+
+class Vision:
+    """A model that reads images, with its weights, on a device. `await vision(image)` gives its head's numbers."""
+
+    def __init__(self, name: str, checkpoint: Checkpoint, processor: dict, device: Device, task: str) -> None:
+        self.name, self.checkpoint, self.device = name, checkpoint, device
+        self.config = checkpoint.config
+        self.weights = Weights(checkpoint, hardware(device.info).max_binding)
+        self.processor = ImageProcessor(processor, device)
+        self._turn = asyncio.Lock()
+        kind = str(self.config.get("model_type"))
+        head, method = HEADS[task]
+        architecture = getattr(models.find(kind), head, None)
+        if not hasattr(architecture, method):
+            raise Error(
+                "bad_file", f"Models of type {kind!r} can't be used for this yet: take a CLIP, ViT or EfficientNet."
+            )
+        self.model: Any
+        self.program: Program | None
+        try:
+            self.model = architecture(self.config, self.weights)  # type: ignore[misc]
+            self.program = Program(device, [getattr(self.model, method)(self.processor.pixel_values)])
+        except (KeyError, TypeError, ValueError) as error:
+            raise Error("bad_file", f"config.json isn't as a model of type {kind!r} has it ({error!r})") from None
+
+    @classmethod
+    async def open(cls, task: str, model: Any, device: Device | None, on_progress: Callable) -> "Vision":
+        """A model for one of HEADS, with its weights; the arguments are pipeline's."""
+        device = device or await choose()
+        model = default(task) if model is None else model
+        source = await find(model, lambda done, total: on_progress("download", done, total))
+        checkpoint = await open_checkpoint(source)
+        processor = await checkpoint.json("preprocessor_config.json")
+        vision = cls(str(getattr(source, "name", model)), checkpoint, processor, device, task)
+        try:
+            assert vision.program is not None
+            await asyncio.gather(
+                vision.program.load(), vision.weights.load(device, lambda done, total: on_progress("load", done, total))
+            )
+        except BaseException:  # stopped by the user, too
+            vision.free()
+            raise
+        return vision
+
+    async def __call__(self, image: Any) -> list[float]:
+        """image: what Image.of takes."""
+        seen = await Image.of(image)
+        async with self._turn:
+            assert self.program is not None
+            prepared = (await self.processor.prepare(seen)).replay()
+            row = self.program.outputs[0]
+            done = self.program.replay(read=row, size=4 * row.shape[-1])  # submitted before the other is waited for
+            await prepared
+            return list(struct.unpack(f"<{row.shape[-1]}f", await done))
+
+    def free(self) -> None:
+        """Gives the GPU's memory back."""
+        if self.program is not None:
+            self.program.unload()
+            for output in self.program.outputs:
+                if output.buffer is not None:
+                    output.buffer.free()
+            self.program = None  # and with it the constants of its graph
+        self.processor.free()
+        self.weights.free()
+
+
+class Texts:
+    """The texts' side of a model of both: `await texts(["a cat"])` gives vectors in the space of the images'."""
+
+    def __init__(self, vision: Vision) -> None:
+        if not hasattr(vision.model, "embed_text"):
+            raise Error("bad_file", f"{vision.name} reads images only: take a CLIP model.")
+        self.tokenizer = load_tokenizer(vision.checkpoint)
+        config = vision.config.get("text_config", {})
+        self.limit, self.end = config.get("max_position_embeddings", 77), config.get("eos_token_id")
+        self.run = jit(vision.model.embed_text, vision.device)
+
+    async def __call__(self, texts: Sequence[str]) -> list[list[float]]:
+        """Longer texts than the model reads are cut."""
+        if not all(isinstance(text, str) for text in texts):
+            raise Error("bad_request", "Give a list of texts.")
+        vectors: list[list[float]] = []
+        for first in range(0, len(texts), TEXTS):
+            ids = [self.tokenizer.inputs(text, max_length=self.limit)[0] for text in texts[first : first + TEXTS]]
+            columns = min(self.limit, -(-max(map(len, ids)) // TOKENS) * TOKENS)
+            rows = 1 << (len(ids) - 1).bit_length()
+            ends = [n * columns + self._end(row) for n, row in enumerate(ids)] + [0] * (rows - len(ids))
+            async with self.run:
+                # attention is causal: what follows the end of a text does not count
+                made = await self.run(padded("I", ids, rows, columns), Tensor(ends, "u32"))
+                vectors += (await made.tolist())[: len(ids)]
+        return vectors
+
+    def _end(self, ids: list[int]) -> int:
+        """Where the text's vector is: at its end token, in older configurations at the largest id."""
+        return ids.index(self.end if self.end in ids else max(ids))
+
+    def free(self) -> None:
+        self.run.free()
