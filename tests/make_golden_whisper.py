@@ -1,6 +1,10 @@
-"""Writes tests/golden/whisper.npz: what transformers says about tests/tiny_whisper.py.
+"""Writes tests/golden/whisper.npz, what transformers says about tests/tiny_whisper.py, and whisper_speech.json.
 
-Made with Python 3.11, torch 2.13.0 (CPU), transformers 5.24.0, numpy 2.4.6: python tests/make_golden_whisper.py
+Made with Python 3.11, torch 2.13.0 (CPU), transformers 5.24.0, ctranslate2 4.8.5, faster-whisper 1.2.1, numpy 2.4.6:
+
+    python tests/make_golden_whisper.py <CTranslate2 folder of tiny.en>      (a minute)
+
+whisper_speech.json has what faster-whisper hears in tests/speech.py: chunks of "ship" and of "recording". whisper.npz:
 
 mel80, mel128     WhisperFeatureExtractor's features of noise of 2 s, every 4th frame
 encoder, decoder  hidden states before the first layer, after each, and after the last norm; every 4th channel
@@ -11,12 +15,14 @@ long.*            of a recording of several windows: tokens of each window, wher
 rules.*           WhisperTimeStampLogitsProcessor: tokens, logits before and after it
 """
 
+import json
 import sys
 import tempfile
 from pathlib import Path
 
 import numpy as np
 import torch
+from faster_whisper import WhisperModel
 
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT / "app"), str(ROOT)]
@@ -31,6 +37,7 @@ from transformers import (  # noqa: E402
 )
 
 from tests import tiny_whisper as tiny  # noqa: E402
+from tests.speech import clip, recording  # noqa: E402
 
 FIRST = tiny.ID["notimestamps"] + 1
 
@@ -112,7 +119,21 @@ def rules(model: WhisperForConditionalGeneration) -> dict[str, np.ndarray]:
     return {"rules.tokens": tokens, "rules.before": np.array(before), "rules.after": np.array(after)}
 
 
-def main() -> None:
+def speech(folder: str) -> dict[str, list]:
+    """Greedy, windows independent of each other."""
+    whisper = WhisperModel(folder, device="cpu", compute_type="float32", cpu_threads=1, local_files_only=True)
+    plain = {"beam_size": 1, "temperature": 0, "condition_on_previous_text": False, "vad_filter": False}
+    said = {}
+    for name, audio in (("ship", clip("ship")), ("recording", recording())):
+        segments, _ = whisper.transcribe(audio, language="en", **plain)
+        said[name] = [{"timestamp": [round(s.start, 2), round(s.end, 2)], "text": s.text} for s in segments]
+    return said
+
+
+def main(folder_of_tiny_en: str) -> None:
+    torch.set_num_threads(1)  # products are small
+    said = speech(folder_of_tiny_en)
+    (ROOT / "tests/golden/whisper_speech.json").write_text(json.dumps(said, indent=1) + "\n")
     with tempfile.TemporaryDirectory() as folder:
         model = WhisperForConditionalGeneration.from_pretrained(tiny.write(Path(folder)), dtype=torch.float32).eval()
         model.generation_config = GenerationConfig.from_pretrained(folder)
@@ -146,4 +167,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1])

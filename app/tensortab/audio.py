@@ -19,7 +19,7 @@ class Recording:
 
     def __init__(self, audio: Any) -> None:
         if hasattr(audio, "subarray"):
-            self.samples, right = audio, audio.BYTES_PER_ELEMENT == 4
+            self.samples, right = audio, audio.constructor.name == "Float32Array"
         else:
             try:
                 view = memoryview(audio)

@@ -17,6 +17,7 @@ from tests import tiny_whisper as tiny
 from tests.kernels.tolerances import TOLERANCES
 
 GOLDEN = np.load(Path(__file__).parents[1] / "golden" / "whisper.npz")
+adapters = pytest.mark.parametrize("adapter", ["cpu", "wgpu-software", "dawn-subgroups"], indirect=True)
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +47,7 @@ def relative(got: np.ndarray, want: np.ndarray) -> float:
     return float(np.linalg.norm(got - want) / np.linalg.norm(want))
 
 
+@adapters
 @pytest.mark.parametrize("bands", [80, 128])
 def test_log_mel(adapter, bands):
     log_mel = LogMel(bands)
@@ -57,6 +59,7 @@ def test_log_mel(adapter, bands):
     log_mel.free()
 
 
+@adapters
 def test_encoder_block_by_block(adapter, folder):
     generator = opened(folder, adapter)
     encoder = generator.model.encoder
@@ -82,6 +85,7 @@ def test_encoder_block_by_block(adapter, folder):
     generator.free()
 
 
+@adapters
 def test_decoder_block_by_block(adapter, folder):
     """All tokens at once, then one by one from the cache: hidden states and logits."""
     generator = opened(folder, adapter)
