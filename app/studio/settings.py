@@ -111,8 +111,8 @@ class Settings:
              el("section", el("h3", "Appearance"), self._themes()),
              el("section", el("h3", "Models on this device"), self.models,
                 el("div", button("Use model files", "pick-file"), cls="row"),
-                el("p", "Llama models work: a .gguf file, or a folder's .safetensors and .json files. Your own files "
-                        "are read where they lie, and not copied.", cls="about"),
+                el("p", "Llama, Mistral, Qwen, Gemma, Phi-3 and GPT-2 work: a .gguf file, or a folder's .safetensors "
+                        "and .json files. Your own files are read where they lie, and not copied.", cls="about"),
                 el("div", el("input", type="text", id="hub-id", placeholder="organisation/model", spellcheck="false",
                              autocapitalize="off", aria_label="Model on the Hugging Face hub"),
                    button("Load from the Hugging Face hub", "load-hub"), cls="row"),

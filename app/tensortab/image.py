@@ -14,7 +14,7 @@ from .jit import Program
 from .ops.image import BITS
 from .tensor import Tensor
 
-SIZES = 8  # sizes of images whose plans are kept
+SIZES = 4  # sizes of images whose plans are kept, each with room for its pixels
 FILTERS = (0, 2, 3)  # Pillow's numbers, and Hugging Face's: nearest, bilinear, bicubic
 
 
@@ -142,7 +142,7 @@ class ImageProcessor:
             self.pixel_values.buffer.free()
 
 
-@lru_cache(SIZES)
+@lru_cache(4 * SIZES)
 def weights(size: int, out_size: int, resample: int) -> array:
     """What Pillow makes `out_size` pixels of: for each the first of `size` pixels that it sees, and their weights as
     i32, whose last BITS bits are a fraction; as many of them for each, the last ones may be 0."""

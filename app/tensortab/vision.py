@@ -1,8 +1,8 @@
 """Models that see: an image goes through its processor and the model in one go, its row of numbers comes back.
 
 The model's file has `class Model` with embed_image(pixel_values) -> Tensor [N, C], and where it reads texts, too,
-embed_text(ids, ends) -> Tensor [N, C] and logit_scale; `class ForImageClassification` is a Model with
-logits(pixel_values) -> Tensor [N, L]. pixel_values: f32 [N, H, W, 3].
+embed_text(ids, ends) -> Tensor [N, C], logit_scale, length (positions of a text) and end (the token that ends one).
+`class ForImageClassification` is a Model with logits(pixel_values) -> Tensor [N, L]. pixel_values: f32 [N, H, W, 3].
 """
 
 import asyncio
@@ -66,14 +66,23 @@ class Vision:
         processor = await checkpoint.json("preprocessor_config.json")
         vision = cls(str(getattr(source, "name", model)), checkpoint, processor, device, task)
         try:
-            assert vision.program is not None
-            await asyncio.gather(
-                vision.program.load(), vision.weights.load(device, lambda done, total: on_progress("load", done, total))
-            )
+            await vision._load(lambda done, total: on_progress("load", done, total))
         except BaseException:  # stopped by the user, too
             vision.free()
             raise
         return vision
+
+    async def _load(self, on_progress: Callable[[int, int], None]) -> None:
+        """The weights, while the plan compiles."""
+        assert self.program is not None
+        parts = (self.program.load(), self.weights.load(self.device, on_progress))
+        tasks = [asyncio.ensure_future(part) for part in parts]
+        try:
+            await asyncio.gather(*tasks)
+        finally:  # the first that fails, or a stop, ends the other before anything is freed
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     async def __call__(self, image: Any) -> list[float]:
         """image: what Image.of takes."""
@@ -105,8 +114,7 @@ class Texts:
         if not hasattr(vision.model, "embed_text"):
             raise Error("bad_file", f"{vision.name} reads images only: take a CLIP model.")
         self.tokenizer = load_tokenizer(vision.checkpoint)
-        config = vision.config.get("text_config", {})
-        self.limit, self.end = config.get("max_position_embeddings", 77), config.get("eos_token_id")
+        self.model = vision.model
         self.run = jit(vision.model.embed_text, vision.device)
 
     async def __call__(self, texts: Sequence[str]) -> list[list[float]]:
@@ -115,8 +123,10 @@ class Texts:
             raise Error("bad_request", "Give a list of texts.")
         vectors: list[list[float]] = []
         for first in range(0, len(texts), TEXTS):
-            ids = [self.tokenizer.inputs(text, max_length=self.limit)[0] for text in texts[first : first + TEXTS]]
-            columns = min(self.limit, -(-max(map(len, ids)) // TOKENS) * TOKENS)
+            ids = [
+                self.tokenizer.inputs(text, max_length=self.model.length)[0] for text in texts[first : first + TEXTS]
+            ]
+            columns = min(self.model.length, -(-max(map(len, ids)) // TOKENS) * TOKENS)
             rows = 1 << (len(ids) - 1).bit_length()
             ends = [n * columns + self._end(row) for n, row in enumerate(ids)] + [0] * (rows - len(ids))
             async with self.run:
@@ -127,7 +137,7 @@ class Texts:
 
     def _end(self, ids: list[int]) -> int:
         """Where the text's vector is: at its end token, in older configurations at the largest id."""
-        return ids.index(self.end if self.end in ids else max(ids))
+        return ids.index(self.model.end if self.model.end in ids else max(ids))
 
     def free(self) -> None:
         self.run.free()

@@ -11,7 +11,8 @@ hidden(tokens, state, rope, kv, rows) -> Tensor [rows, C]; it may read buffers t
 logits(hidden) -> Tensor [rows, V]
 rules(logits, tokens, state) -> Tensor [1, V]: optional, logits without what may not follow
 
-and, where GGUF files of it exist, `GGUF`, a formats.gguf.Names.
+and, where GGUF files of it exist, `GGUF`, a formats.gguf.Names. What a model that reads whole texts has, says
+encode.py; one that sees, vision.py.
 """
 
 from importlib import import_module

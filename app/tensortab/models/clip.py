@@ -82,6 +82,8 @@ class Model:
             Linear(weights, f"{name}_projection") for name in ("visual", "text")
         )
         self.logit_scale = weights.vector("logit_scale")
+        self.length = weights.checkpoint.tensor("text_model.embeddings.position_embedding.weight").shape[0]
+        self.end = text.get("eos_token_id")
 
     def embed_image(self, pixel_values: Tensor) -> Tensor:
         """Vectors of length 1, of the rows of the class: (N, D)"""
