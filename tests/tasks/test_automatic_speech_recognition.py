@@ -13,6 +13,7 @@ import tensortab as tt
 from tensortab import device as devices
 from tensortab.audio import Recording
 from tensortab.device.cpu import CPUDevice
+from tensortab.tasks import automatic_speech_recognition
 from tensortab.tasks.automatic_speech_recognition import cut
 
 from building.models import model
@@ -103,6 +104,18 @@ def test_silence_and_next_to_nothing(pipe):
         assert isinstance(asyncio.run(pipe(audio, language="en"))["text"], str)
 
 
+def test_nobody_speaks(pipe, monkeypatch):
+    """Where <|nospeech|> is likely, a window counts only if its tokens are likely enough."""
+
+    async def likely(mask: str) -> dict[int, float]:
+        return {FIRST - 2: -0.1}
+
+    monkeypatch.setattr(pipe, "_likely", likely)
+    for unsure, expected in ((-1e9, text(GOLDEN["greedy.plain"])), (0.0, "")):
+        monkeypatch.setattr(automatic_speech_recognition, "UNSURE", unsure)
+        assert asyncio.run(pipe(tiny.noise(1.7, 2), language="en"))["text"] == expected
+
+
 def test_abort_and_close(pipe):
     async def stopped() -> list[dict]:
         partials = []
@@ -159,8 +172,8 @@ def test_cut(ids, parts, settled):
 
 
 def test_speech():
-    """37 s of speech, two windows, by tiny.en: what faster-whisper hears, and when. At the end of a recording it goes on
-    with zeros for the spectrum's logarithms, and we with silence: the last timestamp may differ."""
+    """37 s of speech, two windows, by tiny.en: what faster-whisper hears, and when. At the end of a recording it goes
+    on with zeros for the spectrum's logarithms, and we with silence: the last timestamp may differ."""
     with alone():
         folder = model("whisper-tiny.en")
     pipe = asyncio.run(tt.pipeline("automatic-speech-recognition", model=folder, device=native("wgpu")))
@@ -168,7 +181,7 @@ def test_speech():
         pipe.stream(b"", task="translate")
     result = asyncio.run(pipe(recording(), return_timestamps=True))
     pipe.free()
-    golden = json.loads((GOLDEN_FOLDER / "whisper_speech.json").read_text())["recording"]
+    golden = json.loads((GOLDEN_FOLDER / "whisper_speech.json").read_text())
     assert [chunk["text"] for chunk in result["chunks"]] == [chunk["text"] for chunk in golden]
     assert result["text"] == "".join(chunk["text"] for chunk in golden)
     assert result["language"] == "en"
