@@ -95,7 +95,7 @@ class Model:
 
     def __init__(self, config: dict[str, Any], weights: Weights) -> None:
         sizes = ("decoder_layers", "decoder_attention_heads", "d_model", "max_target_positions")
-        more = ("encoder_layers", "encoder_attention_heads", "max_source_positions", "num_mel_bins", "vocab_size")
+        more = ("encoder_layers", "encoder_attention_heads", "max_source_positions", "num_mel_bins")
         check_config(config, *sizes, *more, scale_embedding=False)
         layers, heads, size, positions = (config[name] for name in sizes)
         self.cache, self.rotary = CacheShape(layers, heads, size // heads, positions), Rotary(size // heads)
@@ -107,11 +107,11 @@ class Model:
         self.layers = [DecoderLayer(config, weights, f"model.decoder.layers.{n}", n) for n in range(layers)]
         self.layer_norm = LayerNorm(weights, "model.decoder.layer_norm", EPS)
         self.lm_head = Linear(weights, "model.decoder.embed_tokens")
-        self.masks = Tensor.of("masks", (2, config["vocab_size"]))
+        self.masks = Tensor.of("masks", (2, sum(w.shape[0] for w in self.embed_tokens.weights)))
         self.marks = Tensor.of("marks", (4,), u32)
 
     def encode(self, samples: Tensor) -> list[Tensor]:
-        """audio.framed() samples of a window -> keys and values of each layer of the decoder (1, S, 2 C)."""
+        """Recording.window() -> keys and values of each layer of the decoder (1, S, 2 C)."""
         x = self.encoder(self.log_mel(samples))
         return [layer.cross_kv_proj(x).into(layer.cross) for layer in self.layers]
 

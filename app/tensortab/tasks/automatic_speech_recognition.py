@@ -45,6 +45,7 @@ async def create(model: Any, device: Any, context: int | None, on_progress: Prog
         await pipe.encode.program(Tensor.of("samples", (EDGE + pipe.model.samples + EDGE,)))
         return pipe
     except BaseException:  # stopped by the user, too
+        generator.model.free()
         pipe.free()
         raise
 
