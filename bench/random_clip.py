@@ -33,6 +33,11 @@ PREPROCESSOR = {
     "image_mean": [0.48145466, 0.4578275, 0.40821073], "image_std": [0.26862954, 0.26130258, 0.27577711],
 }  # fmt: skip
 
+TOKENIZER = {  # texts are not measured: it knows where one ends
+    "version": "1.0", "added_tokens": [], "pre_tokenizer": None, "decoder": None,
+    "model": {"type": "BPE", "vocab": {"<|endoftext|>": 49407}, "merges": []},
+}  # fmt: skip
+
 
 def shapes(config: dict) -> dict[str, tuple[int, ...]]:
     """{name: shape} of every tensor, as transformers has them."""
@@ -76,5 +81,5 @@ def make(folder: Path, config: dict = CONFIG) -> None:
             values += 1
         tensors[name] = Tensor("F16", shape, values.astype(np.float16).tobytes())
     write(folder / "model.safetensors", tensors)
-    (folder / "config.json").write_text(json.dumps(config))
-    (folder / "preprocessor_config.json").write_text(json.dumps(PREPROCESSOR))
+    for name, content in {"config": config, "preprocessor_config": PREPROCESSOR, "tokenizer": TOKENIZER}.items():
+        (folder / f"{name}.json").write_text(json.dumps(content))

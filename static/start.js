@@ -13,8 +13,9 @@ try {
 const theme = storage.getItem("tensortab.theme");
 if (theme) document.documentElement.dataset.theme = theme;
 
-// The address says which page is shown: the Lab or the chat.
-const view = () => { document.documentElement.dataset.view = location.hash === "#lab" ? "lab" : "chat"; };
+// The address says which page is shown: #lab, #search ..., or else the chat.
+const pages = ["transcribe", "search", "classify", "summarise", "lab"];
+const view = () => { document.documentElement.dataset.view = pages.find((page) => location.hash === `#${page}`) ?? "chat"; };
 view();
 addEventListener("hashchange", view);
 

@@ -11,7 +11,6 @@ from studio import dom, notice, sidebar, store, transcript
 from studio.conversation import Conversation, check
 from studio.dom import announce, attempt, by_id, message_of, show, toast
 from studio.engine import Engine
-from studio.lab import Lab
 from studio.settings import Settings, register_worker
 
 prompt = by_id("prompt")
@@ -42,7 +41,7 @@ class Chat:
         self.engine = Engine()
         self.engine.changed, self.engine.started = self.engine_changed, self.engine_started
         self.settings = Settings(self.engine)
-        self.lab = Lab(self.engine)
+        self.pages = {}  # those beside the chat that were opened so far
         self.transcript = transcript.Transcript()
         self.conversation = self.fresh()
         self.last = js.tensortab.session.getItem("tensortab.open")  # a reload shows the same chat again
@@ -287,7 +286,8 @@ class Chat:
         self.draw_buttons()
         self.draw_notice()
         self.pump()
-        self.lab.update()
+        for page in list(self.pages.values()):
+            page.update()
         for answer in self.queue:
             turn = self.turn(answer)
             if turn is not None:
@@ -295,7 +295,7 @@ class Chat:
 
     def engine_started(self) -> None:
         """The worker is up: load what was used last, if it is on this device."""
-        self.engine.request("storage", {}, self.stored_known)
+        self.engine.look(self.stored_known)
 
     async def find_default(self) -> None:
         """What the site offers, for the first visit's card."""
@@ -308,15 +308,13 @@ class Chat:
             self.draw_notice()
             return
         stored = self.default["stored"] if self.default else 0
-        self.default = {"name": name, "title": name, "size": manifest["size"], "stored": stored}
+        self.default = {"name": name, "size": manifest["size"], "stored": stored}
         self.remember()
         self.draw_notice()
 
-    def stored_known(self, kind: str, body: dict) -> None:
-        if kind != "result":
-            return
+    def stored_known(self) -> None:
         wanted = dom.storage.getItem("tensortab.model")
-        for model in body.get("models") or []:
+        for model in self.engine.site.values():
             if self.default and model["name"] == self.default["name"]:
                 self.default["stored"] = model.get("stored") or 0
             complete = (model.get("stored") or 0) >= model["size"]
@@ -504,13 +502,11 @@ class Chat:
             return
         self.retry_failed()
 
-    def download_again(self) -> None:
+    def download_again(self, name: str, load) -> None:
         """A damaged model: what is kept of it is deleted first."""
-        name = self.engine.wanted or self.default["name"]
-
         def deleted(kind: str, body: dict) -> None:
             if kind == "result":
-                self.load(name)
+                load()
             elif kind == "error":
                 toast("It could not be deleted: " + body["message"])
         self.engine.request("delete", {"model": name}, deleted)
@@ -521,6 +517,7 @@ class Chat:
                 toast("“%s” could not be deleted: %s" % (name, body["message"]))
             if kind == "result" and self.default and self.default["name"] == name:
                 self.default["stored"] = 0
+            self.engine.look()
             self.settings.refresh()
             self.draw_notice()
         if dom.storage.getItem("tensortab.model") == name:

@@ -42,8 +42,9 @@ def icon_button(name: str, label: str, act: str, **attributes):
     return el("button", icon(name), type="button", cls="icon", act=act, aria_label=label, title=label, **attributes)
 
 
-def button(text: str, act: str, cls: str = "quiet", **attributes):
-    return el("button", text, type="button", cls=cls, act=act, **attributes)
+def button(text: str, act: str, cls: str = "quiet", sign: str = "", **attributes):
+    """sign: the icon before its text."""
+    return el("button", icon(sign) if sign else None, text, type="button", cls=cls, act=act, **attributes)
 
 
 def fill(node, *children) -> None:

@@ -1,7 +1,7 @@
 """The engine's worker, seen from the page: its state, requests and their events.
 
 A request is answered by events, each given to its handler as `handler(kind, body)`: "progress" and "chunk" any
-number of times, then once "result" or "error" ({"code", "message"})."""
+number of times, then once "result" (with its "array", if it has one) or "error" ({"code", "message"})."""
 
 import json
 import time
@@ -60,6 +60,8 @@ class Engine:
         self.progress = Progress()
         self.changed = self.started = lambda: None
         self.measuring = None  # the Lab's request; chats wait for its end
+        self.site = None  # the site's models and those kept here, {name: {"name", "size", "stored"}}; None: not known
+        self.tasks = []  # the models beside the chat's (task.py)
         self._worker, self._next, self._handlers, self._waiting, self._is_up = None, 0, {}, [], False
         self._loading, self._files, self._load_id = None, (), None  # what was asked for last, unless it was cancelled
         self._asking, self._release, self._recoveries = False, None, 0
@@ -94,23 +96,28 @@ class Engine:
         for handler in handlers.values():
             handler("error", {"code": "ended", "message": "The engine was ended."})
         self._waiting, self._handlers = [], {}
+        for task in self.tasks:
+            task.ended()
 
-    def request(self, method: str, params: dict, handler, files=()) -> int:
+    def request(self, method: str, params: dict, handler, inputs=(), moved=()) -> int:
+        """inputs: Files, Blobs and arrays that go with it; moved: the buffers of these that the page gives away."""
         self._next += 1
         self._handlers[self._next] = handler
         text = json.dumps({"id": self._next, "method": method, "params": params})
-        message = js.Array.of(text, *files) if files else text
+        message = js.Array.of(text, *inputs) if inputs else text, js.Array.of(*moved)
         if self._is_up:
-            self._worker.postMessage(message)
+            self._worker.postMessage(*message)
         else:
             self._waiting.append(message)
         return self._next
 
     def _receive(self, event) -> None:
-        text = event.data
+        text, array = (event.data, None) if isinstance(event.data, str) else event.data
         if "\\u" in text:  # MicroPython's json leaves escaped surrogate pairs apart
             text = js.JSON.stringify(js.JSON.parse(text))
         message = json.loads(text)
+        if array is not None:
+            message["result"]["array"] = array
         kind = message.get("event")
         if kind == "ready":
             self._ready(message)
@@ -147,7 +154,7 @@ class Engine:
         self._is_up = True
         waiting, self._waiting = self._waiting, []
         for held in waiting:
-            self._worker.postMessage(held)
+            self._worker.postMessage(*held)
 
     def _crashed(self, event) -> None:
         event.preventDefault()
@@ -247,6 +254,16 @@ class Engine:
         if self._release is not None:
             self._release.resolve()
             self._release = None
+
+    def look(self, told=lambda: None) -> None:
+        """Asks what the site offers and what is kept here."""
+        def answered(kind: str, body: dict) -> None:
+            if kind == "result":
+                self.site = {model["name"]: model for model in body.get("models") or []}
+                for task in self.tasks:
+                    task.known()
+                told()
+        self.request("storage", {}, answered)
 
     def recover(self, message: str) -> None:
         """The GPU was reset: the model is loaded again from this device's storage, twice in a row at most."""

@@ -9,6 +9,7 @@ from studio import notice
 from studio.dom import SVG, announce, button, by_id, el, fill, show
 from studio.engine import Engine
 from studio.roofline import drawing, in_words, name
+from studio.task import NO_ENGINE
 from studio.wording import amount, digits, duration, explain, share, size
 
 STAGES = {"read": "Reading memory", "multiply": "Multiplying matrices", "dispatch": "Starting kernels",
@@ -20,7 +21,6 @@ LIMITS = [  # WebGPU's name, ours, whether in bytes
     ("maxComputeInvocationsPerWorkgroup", "Invocations of a workgroup", False),
     ("maxStorageBuffersPerShaderStage", "Buffers of a kernel", False),
 ]
-NO_ENGINE = ("no_webgpu", "no_adapter", "crashed")  # errors after which nothing can be asked
 COLUMNS = ["Part", "Times", "µs each", "Floor, µs", "Floor / time", "MB", "MFLOP", "GB/s", "Kernel"]
 
 
@@ -36,7 +36,7 @@ class Lab:
         self.copy = button("Copy as JSON", "copy-lab")
         self.load = el("a", "Load a model", href="#chat", cls="quiet")
         self.stage, self.bar = el("h3"), el("progress", max="1", aria_label="Measuring")
-        self.progress = el("div", el("div", self.stage, self.bar, cls="what"), button("Cancel", "measure-cancel"),
+        self.progress = el("div", el("div", self.stage, self.bar, cls="what"), button("Cancel", "cancel-job"),
                            cls="notice")
         self.problem_box = el("div", cls="notice", data_kind="error", role="alert")
         self.gpu, self.sub = el("h2", cls="hello-head"), el("p", cls="hello-sub")
@@ -48,7 +48,6 @@ class Lab:
 
     def show(self, visible: bool) -> None:
         self.shown = visible
-        by_id("to-lab").setAttribute("aria-current", "page" if visible else "false")
         if visible:
             document.title = "Lab · TensorTab"
             self.update()
@@ -66,6 +65,7 @@ class Lab:
         self.progress.querySelector("button").focus()
 
     def cancel(self) -> None:
+        """By Escape or the button."""
         if self.engine.measuring:
             self.engine.abort(self.engine.measuring)
 

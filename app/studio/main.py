@@ -14,6 +14,10 @@ from studio.transcript import copied, editor
 STARTERS = ["Explain why the sky is blue", "Write a short poem about rain", "Plan a quiet weekend at home",
             "Write a Python function that reverses a list"]
 
+# The pages beside the chat, studio/<name>.py, and the tasks of each
+PAGES = {"transcribe": ("automatic-speech-recognition",), "search": ("feature-extraction", "image-feature-extraction"),
+         "classify": ("image-classification",), "summarise": ("summarization",), "lab": ()}
+
 chat = Chat()
 prompt, composer, menu = by_id("prompt"), by_id("composer"), by_id("menu")
 
@@ -134,14 +138,14 @@ def _(_source):
 
 
 def begin() -> None:
-    leave_lab()
+    to_chat()
     chat.begin()
 
 
 @action("open")
 def _(source):
     sidebar.drawer(False)
-    leave_lab()
+    to_chat()
     asyncio.create_task(chat.open(source.getAttribute("data-key")))
 
 
@@ -270,36 +274,77 @@ def _(_source):
     sidebar.drawer(False)
 
 
-# The Lab
+# The pages beside the chat
+
+def page(name: str):
+    """Made when it is first asked for: most visits are for the chat."""
+    if name not in chat.pages:
+        made = __import__("studio." + name, None, None, ("",))
+        chat.pages[name] = getattr(made, name[0].upper() + name[1:])(chat.engine)
+    return chat.pages[name]
+
+
+def shown():
+    """The page that is shown, None for the chat."""
+    return page(sidebar.page()) if sidebar.page() in PAGES else None
+
+
+def task_of(source):
+    """The task whose card an element is in; None: the chat's."""
+    box = source.closest("[data-task]")
+    return None if box is None else named(box.getAttribute("data-task"))
+
+
+def named(name: str | None):
+    for task in chat.engine.tasks:
+        if task.name == name:
+            return task
+    return None
+
 
 @action("measure")
 def _(_source):
-    chat.lab.measure()
-
-
-@action("measure-cancel")
-def _(_source):
-    chat.lab.cancel()
+    shown().measure()
 
 
 @action("copy-lab")
 def _(source):
-    asyncio.create_task(copy(source, chat.lab.json()))
+    asyncio.create_task(copy(source, shown().json()))
+
+
+@action("copy-result")
+def _(source):
+    asyncio.create_task(copy(source, shown().copied_text()))
+
+
+@action("cancel-job")
+def _(_source):
+    shown().cancel()
+
+
+@action("unload")
+def _(source):
+    task_of(source).unload()
 
 
 def route(_event) -> None:
-    """The address says which page is shown: #lab, or else the chat."""
+    """The address says which page is shown."""
     by_id("settings").close()
     sidebar.drawer(False)
+    sidebar.mark_page()
     sidebar.show_list(chat.rows, chat.conversation.id)
-    chat.lab.show(sidebar.in_lab())
-    if not sidebar.in_lab():
+    now = shown()
+    for other in chat.pages.values():
+        other.show(False)
+    if now is not None:
+        now.show(True)
+    else:
         chat.draw()
         prompt.focus()
 
 
-def leave_lab() -> None:
-    if sidebar.in_lab():
+def to_chat() -> None:
+    if sidebar.page() != "chat":
         document.documentElement.setAttribute("data-view", "chat")
         js.location.hash = "chat"
 
@@ -338,11 +383,15 @@ def _(source):
     source.closest("dialog").close()
 
 
-# The model
+# The models: what is clicked in a task's card is for its model, elsewhere for the chat's
 
 @action("load-default")
-def _(_source):
-    chat.load(chat.default["name"])
+def _(source):
+    task = task_of(source)
+    if task is None:
+        chat.load(chat.default["name"])
+    else:
+        task.load(task.offered["name"])
 
 
 @action("use-default")
@@ -353,7 +402,15 @@ def _(_source):
 @action("load-model")
 def _(source):
     by_id("settings").close()
-    chat.load(source.getAttribute("data-name"))
+    wanted = source.getAttribute("data-name")
+    does = (chat.engine.site or {}).get(wanted, {}).get("task")
+    for name, tasks in PAGES.items():
+        if does in tasks:
+            js.location.hash = name
+            page(name)
+            named(does).load(wanted)
+            return
+    chat.load(wanted)
 
 
 @action("delete-model")
@@ -372,18 +429,24 @@ def _(_source):
 
 
 @action("pick-file")
-def _(_source):
+def _(source):
+    task = task_of(source)
+    by_id("model-file").setAttribute("data-for", task.name if task else "")
     by_id("model-file").click()
 
 
 @action("cancel-load")
-def _(_source):
-    chat.engine.cancel_load()
+def _(source):
+    (task_of(source) or chat.engine).cancel_load()
 
 
 @action("retry")
-def _(_source):
-    chat.retry_failed()
+def _(source):
+    task = task_of(source)
+    if task is None or task.state != "failed":
+        chat.retry_failed()
+    else:
+        task.retry()
 
 
 @action("restart")
@@ -398,8 +461,14 @@ def _(_source):
 
 
 @action("download-again")
-def _(_source):
-    chat.download_again()
+def _(source):
+    task = task_of(source)
+    if task is None:
+        name = chat.engine.wanted or chat.default["name"]
+        chat.download_again(name, lambda: chat.load(name))
+    else:
+        name = task.offered["name"]
+        chat.download_again(name, lambda: task.load(name))
 
 
 @action("shorten")
@@ -428,19 +497,23 @@ def _(_source):
     chat.registration.waiting.postMessage("activate")
 
 
-def use_files(listed) -> None:
-    """A .gguf file, or the files of a model's folder: .safetensors and the .json beside them."""
+def use_files(listed, task=None) -> None:
+    """A .gguf file, or the files of a model's folder: .safetensors and the .json beside them. task: whose model it
+    is, if not the chat's."""
     files = [listed.item(n) for n in range(listed.length)]
     if any(file.name.lower().endswith((".gguf", ".safetensors")) for file in files):
         by_id("settings").close()
-        chat.load(None, files)
+        if task is None:
+            chat.load(None, files)
+        else:
+            task.load(None, files)
     else:
         toast("“%s” is no model: take a .gguf file, or all files of a model's folder." % files[0].name)
 
 
 def picked(event) -> None:
     if event.target.files.length:
-        use_files(event.target.files)
+        use_files(event.target.files, named(event.target.getAttribute("data-for")))
         event.target.value = ""
 
 
@@ -461,8 +534,8 @@ def pressed(event) -> None:
     elif event.key == "Escape" and document.querySelector("dialog[open], [popover]:popover-open") is None:
         if by_id("side").classList.contains("open"):
             sidebar.drawer(False)
-        elif sidebar.in_lab():
-            chat.lab.cancel()
+        elif shown() is not None:
+            shown().cancel()
         elif chat.busy():
             chat.stop()
     elif event.key in ("k", "K") and (event.ctrlKey or event.metaKey) and not event.shiftKey:
@@ -493,13 +566,28 @@ def submitted(event) -> None:
 def dragged(event) -> None:
     if event.dataTransfer is not None and event.dataTransfer.types.includes("Files"):
         event.preventDefault()
-        dom.show(by_id("drop"), event.type == "dragover")
+        over = getattr(shown(), "drop", by_id("drop"))
+        dom.show(over, event.type == "dragover")
 
 
 def dropped(event) -> None:
     dragged(event)
     if event.dataTransfer is not None and event.dataTransfer.files.length:
-        use_files(event.dataTransfer.files)
+        give(event.dataTransfer)
+
+
+def pasted(event) -> None:
+    if event.clipboardData is not None and event.clipboardData.files.length and sidebar.page() != "chat":
+        event.preventDefault()
+        give(event.clipboardData)
+
+
+def give(transfer) -> None:
+    """Files for the page that is shown."""
+    if hasattr(shown(), "dropped"):
+        shown().dropped(transfer)
+    else:
+        use_files(transfer.files)
 
 
 def hidden(_event) -> None:
@@ -518,6 +606,14 @@ def leaving(event) -> None:
 def online(_event) -> None:
     if chat.engine.state == "failed" and chat.engine.error["code"] == "offline":
         chat.engine.retry()
+    for task in chat.engine.tasks:
+        if task.state == "failed" and task.error["code"] == "offline":
+            task.retry()
+
+
+def resized(_event) -> None:
+    if "lab" in chat.pages:
+        chat.pages["lab"].fit()
 
 
 def ready() -> None:
@@ -543,14 +639,16 @@ def ready() -> None:
     on(document, "visibilitychange", hidden)
     on(js.window, "online", online)
     on(js.window, "hashchange", route)
-    on(js.window, "resize", lambda _event: chat.lab.fit())
+    on(document, "paste", pasted)
+    on(js.window, "resize", resized)
     on(js.window, "beforeunload", leaving)
     on(js.matchMedia("(max-width: 800px)"), "change", sidebar.fit)
     sidebar.fit()
     for dialog in document.querySelectorAll("dialog"):
         on(dialog, "click", lambda event: event.target.close() if event.target.matches("dialog") else None)
-    if sidebar.in_lab():
-        chat.lab.show(True)
+    sidebar.mark_page()
+    if shown() is not None:
+        shown().show(True)
     js.tensortab.ready.resolve(chat.engine.run)
     if early:
         by_id("hint").textContent = "Small models make mistakes. Check what matters."

@@ -1,16 +1,13 @@
-"""The card above the message box: the model to load, its progress, an error; and the engine's status line."""
+"""Cards: a model to load, its progress, an error. And the chat's: the one above the message box, with the engine's
+status line."""
 
 from studio.dom import button, by_id, el, fill, icon, show
-from studio.engine import Engine
+from studio.engine import Engine, Progress
 from studio.wording import duration, explain, size
 
 STAGES = {"download": "Downloading", "load": "Copying to the graphics card", "compile": "Preparing its programs"}
 STATES = {"starting": "Starting", "idle": "No model loaded", "loading": "Loading", "ready": "Ready",
           "answering": "Answering", "failed": "Not available", "elsewhere": "In another tab"}
-
-box = by_id("notice")
-_shown = None  # what the card shows, so that progress updates text and not elements
-_stored = {}
 
 
 def software(info: dict) -> bool:
@@ -28,29 +25,115 @@ def adapter_name(info: dict) -> str:
     return " ".join([word.upper() if word in ("nvidia", "amd") else word[0].upper() + word[1:] for word in words])
 
 
+class Card:
+    """One box that shows one thing at a time, or nothing."""
+
+    def __init__(self, box):
+        self.box = box
+        self._shown = None  # what it shows, so that progress updates text and not elements
+
+    def hide(self) -> None:
+        self.put(None)
+
+    def put(self, kind: tuple | None, *children) -> None:
+        """Shows the children, unless they are what it shows already."""
+        if kind is not None and kind == self._shown:
+            return
+        self._shown = kind
+        show(self.box, kind is not None)
+        self.box.setAttribute("data-kind", str(kind[0]) if kind else "")
+        fill(self.box, *children)
+
+    def offer(self, model: dict, info: dict) -> None:
+        """model: {"name", "size", "stored"}, bytes."""
+        kept = model.get("stored") or 0
+        if kept >= model["size"]:
+            label, detail = "Load it", "On this device already"
+        elif kept:
+            label, detail = "Resume the download", "%s of %s here" % (size(kept), size(model["size"]))
+        else:
+            label, detail = "Download and start", "%s, once" % size(model["size"])
+        facts = [detail, "runs on your GPU", "nothing is uploaded"]
+        slow = None
+        if software(info):
+            facts[1] = "runs on this device"
+            slow = el("p", "The browser offers no graphics card here, so answers will be slow.", cls="warn")
+        self.put(("offer", model["name"], kept),
+                 el("span", icon("logo"), cls="mark", aria_hidden="true"),
+                 el("div", el("h2", model["name"]), el("p", "  ·  ".join(facts)), slow, cls="what"),
+                 el("div", button("Use a file", "pick-file"), button(label, "load-default", cls="primary"), cls="row"))
+
+    def missing(self, kind: str, text: str) -> None:
+        """The site has no model of a kind: the user's own can be opened."""
+        self.put(("missing", kind), el("div", el("h2", "This site has no " + kind), el("p", text), cls="what"),
+                 el("div", button("Open a model’s files", "pick-file", cls="primary"), cls="row"))
+
+    def loading(self, progress: Progress) -> None:
+        """A model on its way."""
+        amount = ""
+        if progress.total:
+            if progress.stage == "compile":
+                parts = ["%d of %d" % (progress.loaded, progress.total)]
+            else:
+                parts = ["%s of %s" % (size(progress.loaded), size(progress.total))]
+                if progress.rate:
+                    parts.append(size(progress.rate) + "/s")
+            if progress.left is not None and progress.loaded < progress.total:
+                parts.append("about %s left" % duration(progress.left))
+            amount = "  ·  ".join(parts)
+        part = progress.loaded / progress.total if progress.total else None
+        self.progress(STAGES.get(progress.stage, "Getting ready"), amount, part, "Loading the model", "cancel-load")
+
+    def progress(self, title: str, detail: str, part: float | None, name: str, cancel: str) -> None:
+        """How far something is: a share of 1, or None while that is unknown. name: the bar's, for screen readers."""
+        if self._shown != ("progress", name):
+            self.put(("progress", name),
+                     el("div", el("h2", cls="stage"), el("p", cls="amount"),
+                        el("progress", max="1", aria_label=name), cls="what"),
+                     el("div", button("Cancel", cancel), cls="row"))
+        self.box.querySelector(".stage").textContent = title
+        self.box.querySelector(".amount").textContent = detail
+        bar = self.box.querySelector("progress")
+        if part is None:
+            bar.removeAttribute("value")
+        else:
+            bar.value = part
+
+    def error(self, error: dict) -> None:
+        """An error of the engine, with what to do about it."""
+        title, advice, buttons = explain(error["code"])
+        self.problem(title, advice, error.get("message") or "", buttons, error["code"])
+
+    def problem(self, title: str, advice: str, detail: str = "", buttons=(), code: str = "") -> None:
+        """buttons: (label, action); the first is the one that most will want."""
+        row = el("div", cls="row")
+        for place, (label, act) in enumerate(buttons):
+            row.append(button(label, act, cls="quiet" if place else "primary"))
+        self.put(("error", title, advice, detail),
+                 el("div", el("h2", title), el("p", advice) if advice else None,
+                    el("p", detail, cls="detail") if detail else None, cls="what", role="alert"),
+                 row if buttons else None)
+        self.box.setAttribute("data-code", code)
+
+
+card = Card(by_id("notice"))
+
+
 def update(engine: Engine, model: dict | None, problem: dict | None, missing: str) -> None:
-    """Draws the state: `model` is the site's default ({"name", "title", "size", "stored"}), `problem` an error of
-    this chat or of the storage, which is shown before the engine's own, `missing` why there is no default model."""
+    """Draws the chat's state: `model` is the site's default, `problem` an error of this chat or of the storage, which
+    is shown before the engine's own, `missing` why there is no default model."""
     _status(engine)
     error = problem or (engine.error if engine.state in ("failed", "elsewhere") else None)
     if error:
-        _error(error)
+        card.error(error)
     elif engine.state == "loading":
-        _progress(engine)
+        card.loading(engine.progress)
     elif engine.state == "idle" and model:
-        _offer(model, engine)
+        card.offer(model, engine.info)
     elif engine.state == "idle" and missing:
-        _error({"code": "no_model", "message": missing})
+        card.error({"code": "no_model", "message": missing})
     else:
-        _put(None)
-
-
-def _put(kind, *children) -> None:
-    global _shown
-    _shown = kind
-    show(box, kind is not None)
-    box.setAttribute("data-kind", str(kind[0]) if kind else "")
-    fill(box, *children)
+        card.hide()
 
 
 def _status(engine: Engine) -> None:
@@ -59,68 +142,11 @@ def _status(engine: Engine) -> None:
         text = "Loading, %d %%" % (100 * engine.progress.loaded / engine.progress.total)
     if engine.model and engine.state in ("ready", "answering"):
         text = ("Answering with " if engine.state == "answering" else "") + engine.model
-    by_id("engine-line").setAttribute("data-state", engine.state)
+    state, others = engine.state, [task for task in engine.tasks if task.state in ("loading", "ready")]
+    if state == "idle" and others:
+        state, text = others[-1].state, others[-1].model or "Loading"
+    by_id("engine-line").setAttribute("data-state", state)
     by_id("engine-state").textContent = text
     slow = "Slow, no graphics card: " if software(engine.info) else ""
     by_id("engine-gpu").textContent = slow + adapter_name(engine.info)
     by_id("engine-gpu").title = adapter_name(engine.info)
-
-
-def _offer(model: dict, engine: Engine) -> None:
-    kept = model.get("stored") or 0
-    kind = ("offer", model["name"], kept)
-    if _shown == kind:
-        return
-    if kept >= model["size"]:
-        label, detail = "Load it", "On this device already"
-    elif kept:
-        label, detail = "Resume the download", "%s of %s here" % (size(kept), size(model["size"]))
-    else:
-        label, detail = "Download and start", "%s, once" % size(model["size"])
-    facts = [detail, "runs on your GPU", "nothing is uploaded"]
-    slow = None
-    if software(engine.info):
-        facts[1] = "runs on this device"
-        slow = el("p", "The browser offers no graphics card here, so answers will be slow.", cls="warn")
-    _put(kind,
-         el("span", icon("logo"), cls="mark", aria_hidden="true"),
-         el("div", el("h2", model["title"]), el("p", "  ·  ".join(facts)), slow, cls="what"),
-         el("div", button("Use a file", "pick-file"), button(label, "load-default", cls="primary"), cls="row"))
-
-
-def _progress(engine: Engine) -> None:
-    progress = engine.progress
-    if _shown != ("progress",):
-        bar = el("progress", id="bar", max="1", aria_label="Loading the model")
-        _put(("progress",),
-             el("div", el("h2", "", id="stage"), el("p", "", id="amount"), bar, cls="what"),
-             el("div", button("Cancel", "cancel-load"), cls="row"))
-    by_id("stage").textContent = STAGES.get(progress.stage, "Getting ready")
-    if not progress.total:
-        by_id("bar").removeAttribute("value")
-        by_id("amount").textContent = ""
-        return
-    by_id("bar").value = progress.loaded / progress.total
-    if progress.stage == "compile":
-        parts = ["%d of %d" % (progress.loaded, progress.total)]
-    else:
-        parts = ["%s of %s" % (size(progress.loaded), size(progress.total))]
-        if progress.rate:
-            parts.append(size(progress.rate) + "/s")
-    if progress.left is not None and progress.loaded < progress.total:
-        parts.append("about %s left" % duration(progress.left))
-    by_id("amount").textContent = "  ·  ".join(parts)
-
-
-def _error(error: dict) -> None:
-    kind = ("error", error["code"], error.get("message", ""))
-    if _shown == kind:
-        return
-    title, advice, buttons = explain(error["code"])
-    detail = error.get("message") or ""
-    row = el("div", cls="row")
-    for place, (label, act) in enumerate(buttons):
-        row.append(button(label, act, cls="quiet" if place else "primary"))
-    _put(kind, el("div", el("h2", title), el("p", advice), el("p", detail, cls="detail") if detail else None,
-                  cls="what", role="alert"), row)
-    box.setAttribute("data-code", error["code"])

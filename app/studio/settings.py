@@ -111,8 +111,9 @@ class Settings:
              el("section", el("h3", "Appearance"), self._themes()),
              el("section", el("h3", "Models on this device"), self.models,
                 el("div", button("Use model files", "pick-file"), cls="row"),
-                el("p", "Llama, Mistral, Qwen, Gemma, Phi-3 and GPT-2 work: a .gguf file, or a folder's .safetensors "
-                        "and .json files. Your own files are read where they lie, and not copied.", cls="about"),
+                el("p", "For the chat Llama, Mistral, Qwen, Gemma, Phi-3 and GPT-2 work: a .gguf file, or a folder's "
+                        ".safetensors and .json files. Other models are dropped onto their page. Your own files are "
+                        "read where they lie, and not copied.", cls="about"),
                 el("div", el("input", type="text", id="hub-id", placeholder="organisation/model", spellcheck="false",
                              autocapitalize="off", aria_label="Model on the Hugging Face hub"),
                    button("Load from the Hugging Face hub", "load-hub"), cls="row"),
@@ -127,7 +128,7 @@ class Settings:
              el("section", el("h3", "This device"), self._device(),
                 el("div", el("a", "Measure it in the Lab", href="#lab", cls="quiet", act="close-dialog"), cls="row")),
              el("section", el("h3", "About"), el(
-                 "p", "TensorTab computes language models in a browser tab: Python plans, WGSL kernels on your own GPU "
+                 "p", "TensorTab computes models in a browser tab: Python plans, WGSL kernels on your own GPU "
                       "do the work. The page talks to the server that it came from, and to the Hugging Face hub only "
                       "if you load a model from there.", cls="about")))
         open_sheet("settings")
@@ -150,7 +151,7 @@ class Settings:
             facts = [size(stored) + " kept" if stored else size(model["size"]) + ", not on this device"]
             if model.get("license"):
                 facts.append(model["license"])
-            here = self.engine.model == model["name"]
+            here = model["name"] in [user.model for user in [self.engine] + self.engine.tasks]
             self.models.append(el(
                 "div", el("div", el("b", model["name"]), el("small", "  ·  ".join(facts))),
                 el("span", "In use", cls="tag") if here else

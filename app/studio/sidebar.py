@@ -1,17 +1,22 @@
-"""The list of conversations, and its drawer on a phone."""
+"""The pages, the list of conversations, and their drawer on a phone."""
 
 import time
 
 import js
+from js import document
 from studio.dom import by_id, el, icon_button
 
-side, scrim = by_id("side"), by_id("scrim")
-toggles = [by_id("drawer-button"), by_id("lab-drawer-button")]
+side, scrim, pages = by_id("side"), by_id("scrim"), by_id("pages")
 
 
-def in_lab() -> bool:
-    """Whether the Lab is shown instead of a chat (start.js keeps it)."""
-    return js.document.documentElement.getAttribute("data-view") == "lab"
+def page() -> str:
+    """The page that is shown: chat, or one of those beside it (start.js keeps it)."""
+    return document.documentElement.getAttribute("data-view")
+
+
+def mark_page() -> None:
+    for link in pages.querySelectorAll("a"):
+        link.setAttribute("aria-current", "page" if link.getAttribute("href") == "#" + page() else "false")
 
 
 def day(updated: float) -> str:
@@ -30,7 +35,7 @@ def show_list(rows: list[dict], current: str) -> None:
         if day(row["updated"]) != group:
             group = day(row["updated"])
             place.append(el("li", group, cls="group"))
-        here = row["id"] == current and not in_lab()
+        here = row["id"] == current and page() == "chat"
         place.append(el(
             "li",
             el("button", row["title"], type="button", cls="open", act="open", data_key=row["id"],
@@ -46,10 +51,12 @@ def drawer(visible: bool) -> None:
     side.classList.toggle("open", visible and narrow)
     side.inert = narrow and not visible
     scrim.hidden = not (visible and narrow)
-    for toggle in toggles:
+    for toggle in document.querySelectorAll(".drawer-button"):
         toggle.setAttribute("aria-expanded", "true" if visible and narrow else "false")
-    if narrow:
-        (side.querySelector("button") if visible else toggles[in_lab()]).focus()
+        if narrow and not visible and toggle.checkVisibility():
+            toggle.focus()
+    if narrow and visible:
+        side.querySelector("button").focus()
 
 
 def fit(*_) -> None:

@@ -95,7 +95,7 @@ ERRORS = {
     ),
     "bad_file": (
         "This file cannot be used",
-        "It must be a complete GGUF file of a Llama model, or all files of its folder.",
+        "It must be a complete GGUF file, or all files of its folder, of a model that does this.",
         [("Choose another file", "pick-file"), ("Use SmolLM2", "use-default")],
     ),
     "context_exceeded": (

@@ -1,9 +1,16 @@
 """The engine's worker: answers the page's messages with the library. static/worker.js starts it.
 
-Messages are JSON text; one with Files is the array [text, File, ...].
+Messages are JSON text; one with inputs (Files, Blobs, ImageBitmaps, typed arrays) is the array [text, input, ...].
 
-page -> worker   {"id", "method", "params"}: load {"model"} (or null with the Files), chat {an OpenAI chat request},
-                 abort {"target": id}, run {"source": Python}, lab, info, storage, delete {"model"}
+page -> worker   {"id", "method", "params"}: load {"task", "model"} (or null with the Files), unload {"task"},
+                 chat {an OpenAI chat request}, abort {"target": id}, run {"source": Python}, lab, info, storage,
+                 delete {"model"}; and those with {"task", "params"}:
+                 task   what a pipeline is called with: params {"inputs", options} (or an input beside them); chunks are
+                        partial results, the result is the last one, or {"output"} of a pipeline that has no parts
+                 embed  params {"inputs": texts} or inputs: the answer is [text, Float32Array] with {"dimensions"}
+                 index  params {"dimensions", "version"} and a Float32Array: the vectors that are searched from now on
+                 search params {"inputs": text, "k", "version"}: {"found": [[row, score], ...]}, the nearest first, or
+                        {"found": null} if the index is not of that version
 worker -> page   {"id", "event": "progress", "stage", "loaded", "total"} and {"id", "event": "chunk", "chunk"}, then one
                  {"id", "result"} or {"id", "error": {"code", "message"}}
                  {"event": "ready", "info", "boot", "ms"}, {"event": "lost", "message"},
@@ -18,7 +25,9 @@ import pkgutil
 import random
 import time
 import traceback
-from collections.abc import Callable
+from array import array
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from importlib import import_module
 from typing import Any
 from urllib.parse import parse_qsl
@@ -26,41 +35,46 @@ from urllib.parse import parse_qsl
 import js
 import tensortab as tt
 from pyodide.code import eval_code_async
-from pyodide.ffi import create_proxy
+from pyodide.ffi import create_proxy, to_js
 from tensortab import device as devices
-from tensortab import formats, lab, models
+from tensortab import formats, lab, models, tasks
 from tensortab.device import browser as gpu
+from tensortab.search import Index
 from tensortab.sources import browser as storage
 from tensortab.sources.model import find
-from tensortab.tasks import text_generation
 from tensortab.tokenizer import browser as text
 
-for _package in (formats, models):  # imported now, so that they are in the snapshot and loading waits for none
+for _package in (formats, models, tasks):  # imported now, so that they are in the snapshot and loading waits for none
     for _module in pkgutil.iter_modules(_package.__path__, _package.__name__ + "."):
         import_module(_module.name)
 
 PROGRESS_SECONDS = 0.1  # between two reports of a stage
 
 
-class Engine:
-    """One model at a time; requests run as tasks, in the order in which they came."""
+CHAT = "text-generation"
+SUMMARY = "summarization"  # by a model of its own if one is loaded, else by the chat's
 
-    def __init__(self, post: Callable[[str], None]) -> None:
+
+class Engine:
+    """One model a task; requests run as tasks of the loop, in the order in which they came."""
+
+    def __init__(self, post: Callable[..., None]) -> None:
         self._post = post
         self._tasks: dict[int, asyncio.Task] = {}
-        self._model: Any = None  # what the last load was asked for: a name, Files or None
-        self._pipe: Any = None
-        self._loading: asyncio.Task | None = None
-        self._answering: int | None = None  # the chat whose turn it is
+        self._models: dict[str, Any] = {}  # what the last load of a task was asked for: a name, Files or None
+        self._pipes: dict[str, Any] = {}  # the models on the GPU, by task
+        self._indexes: dict[str, Any] = {}  # what is searched, by task
+        self._loading: dict[str, asyncio.Task] = {}
+        self._working: tuple[int, str, Any] | None = None  # whose turn it is: the request, its task, its pipe
         self._measuring: int | None = None  # the Lab's request
-        self._turns = asyncio.Lock()  # one load, chat or measuring at a time
+        self._turns = asyncio.Lock()  # one load, answer or measuring at a time
         self._device: Any = None
         self._watcher: asyncio.Future | None = None
         self.starting: asyncio.Future | None = None
         self._globals: dict[str, Any] = {"__name__": "__main__", "tt": tt, "tensortab": tt}
 
-    def send(self, **message: Any) -> None:
-        self._post(json.dumps(message))
+    def send(self, *arrays: Any, **message: Any) -> None:
+        self._post(json.dumps(message), *arrays)
 
     def receive(self, data: Any) -> None:
         """A message from the page."""
@@ -72,13 +86,16 @@ class Engine:
 
     async def _answer(self, id: int, method: str, params: dict[str, Any], files: list[Any]) -> None:
         methods = {
-            "load": self._load, "chat": self._chat, "abort": self._abort, "run": self._run,
+            "load": self._load, "unload": self._unload, "chat": self._chat, "task": self._task, "embed": self._embed,
+            "index": self._index, "search": self._search, "abort": self._abort, "run": self._run,
             "lab": self._lab, "info": self._info, "storage": self._storage, "delete": self._delete,
         }  # fmt: skip
         try:
             if method not in methods:
                 raise tt.Error("bad_request", f"The engine has no method {method!r}.")
-            self.send(id=id, result=await methods[method](id, params, files))
+            result = await methods[method](id, params, files)
+            arrays = [result.pop("array")] if "array" in result else []
+            self.send(*arrays, id=id, result=result)
         except asyncio.CancelledError:
             self.send(id=id, error={"code": "aborted", "message": "It was stopped."})
         except BaseException as error:  # whatever it is, the page gets an answer
@@ -102,63 +119,106 @@ class Engine:
         return self._device
 
     async def _watch(self, device: Any) -> None:
-        """After a loss nothing of the model is left; the next load or chat brings it back from storage."""
+        """After a loss nothing of the models is left; the next request to one brings it back from storage."""
         message = await device.lost()
         devices.use(None)
-        self._device = self._pipe = None
+        self._device = None
+        self._pipes.clear()
+        self._indexes.clear()
         self.send(event="lost", message=message)
 
     async def _info(self, id: int, params: dict[str, Any], files: list[Any]) -> dict[str, Any]:
         info = (await self.device()).info
         return {**info, "tier": devices.tier(info)}
 
-    # The model
+    # The models
 
     async def _load(self, id: int, params: dict[str, Any], files: list[Any]) -> dict[str, Any]:
-        """The newest load wins: it ends one that runs or waits, the answer that is being written, and measuring."""
-        if self._loading is not None:
-            self._loading.cancel()
-        self._loading = self._tasks[id]
-        if self._answering is not None:
-            await self._abort(id, {"target": self._answering}, [])
+        """The newest load of a task wins: it ends one that runs or waits, what its model is doing, and measuring."""
+        name = params.get("task", CHAT)
+        if name in self._loading:
+            self._loading[name].cancel()
+        self._loading[name] = self._tasks[id]
+        await self._end(name)
         if self._measuring is not None:
             self._tasks[self._measuring].cancel()
         async with self._turns:
-            self._model = files or params.get("model")
-            return await self._make(id)
+            self._models[name] = files or params.get("model")
+            try:
+                return await self._make(id, name)
+            except BaseException:
+                del self._models[name]
+                raise
 
-    async def _make(self, id: int) -> dict[str, Any]:
+    async def _unload(self, id: int, params: dict[str, Any], files: list[Any]) -> dict[str, Any]:
+        """Gives the memory back, after ending what the model is doing."""
+        name = params["task"]
+        await self._end(name)
+        async with self._turns:
+            self._models.pop(name, None)
+            self._forget(name)
+            if name in self._pipes:
+                self._pipes.pop(name).free()
+        return {}
+
+    async def _end(self, name: str) -> None:
+        """Ends the request that uses the model of a task."""
+        if self._working is not None and self._working[1] == name:
+            await self._abort(0, {"target": self._working[0]}, [])
+
+    async def _make(self, id: int, name: str) -> dict[str, Any]:
         """The model that was asked for, on the GPU; `id` gets the progress."""
         progress = Progress(lambda stage, loaded, total: self.send(
             id=id, event="progress", stage=stage, loaded=loaded, total=total
         ))  # fmt: skip
-        if self._pipe is not None:
-            self._pipe.free()
-            self._pipe = None
+        if name in self._pipes:
+            self._pipes.pop(name).free()
         device = await self.device()
-        model = self._model or text_generation.DEFAULT
-        model = await find(model, lambda loaded, total: progress("download", loaded, total))
-        self._pipe = self._globals["pipe"] = await tt.pipeline(
-            "text-generation", model=model, device=device, on_progress=progress
-        )
-        generator = self._pipe.generator
-        stored = getattr(model, "stored", True)
-        return {"model": self._pipe.name, "context": generator.context, "bytes": generator.nbytes, "stored": stored}
+        model = self._models[name]
+        if model is not None:
+            model = await find(model, lambda loaded, total: progress("download", loaded, total))
+        pipe = self._pipes[name] = await tt.pipeline(name, model=model, device=device, on_progress=progress)
+        about = {"model": pipe.name, "stored": getattr(model, "stored", True)}
+        if name == CHAT:
+            self._globals["pipe"] = pipe
+            about |= {"context": pipe.generator.context, "bytes": pipe.generator.nbytes}
+        return about
+
+    @asynccontextmanager
+    async def _turn(self, id: int, name: str) -> AsyncIterator[Any]:
+        """The model of a task, for this request alone."""
+        async with self._turns:
+            if name == SUMMARY and name not in self._models:
+                name = CHAT
+            self._working = id, name, None
+            try:
+                if name not in self._pipes:
+                    if name not in self._models:
+                        raise tt.Error("bad_request", "No model is loaded: load one first.")
+                    await self._make(id, name)
+                self._working = id, name, self._pipes[name]
+                yield self._pipes[name]
+            finally:
+                self._working = None
+
+    async def _abort(self, id: int, params: dict[str, Any], files: list[Any]) -> dict[str, Any]:
+        """What is written bit by bit ends where it is (an answer's finish_reason is "abort"); anything else ends with
+        the error "aborted"."""
+        target = params["target"]
+        if self._working is not None and target == self._working[0] and hasattr(self._working[2], "abort"):
+            self._working[2].abort()
+        elif target in self._tasks:
+            self._tasks[target].cancel()
+        return {}
+
+    # What they do
 
     async def _chat(self, id: int, params: dict[str, Any], files: list[Any]) -> dict[str, Any]:
-        async with self._turns:
-            self._answering = id
-            try:
-                if self._pipe is None:
-                    if self._model is None:
-                        raise tt.Error("bad_request", "No model is loaded: load one first.")
-                    await self._make(id)
-                last: dict[str, Any] = {}
-                async for chunk in await self._pipe.chat.completions.create(**{**params, "stream": True}):
-                    self.send(id=id, event="chunk", chunk=chunk)
-                    last = chunk
-            finally:
-                self._answering = None
+        async with self._turn(id, CHAT) as pipe:
+            last: dict[str, Any] = {}
+            async for chunk in await pipe.chat.completions.create(**{**params, "stream": True}):
+                self.send(id=id, event="chunk", chunk=chunk)
+                last = chunk
         usage = last["usage"]
         return {
             "usage": {
@@ -170,19 +230,56 @@ class Engine:
             "finish_reason": last["choices"][0]["finish_reason"],
         }
 
-    async def _abort(self, id: int, params: dict[str, Any], files: list[Any]) -> dict[str, Any]:
-        """An answer ends where it is (its finish_reason is "abort"); anything else ends with the error "aborted"."""
-        target = params["target"]
-        if target == self._answering and self._pipe is not None:
-            self._pipe.chat.completions.abort()
-        elif target in self._tasks:
-            self._tasks[target].cancel()
+    async def _task(self, id: int, params: dict[str, Any], files: list[Any]) -> dict[str, Any]:
+        """A pipeline's output, bit by bit where it has a stream."""
+        name, options = params["task"], dict(params["params"])
+        given = files[0] if files else options.pop("inputs")
+        async with self._turn(id, name) as pipe:
+            if name == SUMMARY and name not in self._models:
+                pipe = await tt.pipeline(name, model=pipe, device=await self.device())
+                self._working = id, CHAT, pipe
+            if not hasattr(pipe, "stream"):
+                return {"output": await pipe(given, **options)}
+            last: dict[str, Any] = {}
+            async for last in pipe.stream(given, **options):
+                self.send(id=id, event="chunk", chunk=last)
+            return dict(last)
+
+    async def _embed(self, id: int, params: dict[str, Any], files: list[Any]) -> dict[str, Any]:
+        """The vectors of texts or pictures, of length 1, one after the other."""
+        async with self._turn(id, params["task"]) as pipe:
+            vectors = await (pipe(files) if files else sentences(pipe, params["params"]["inputs"]))
+        values = array("f")
+        for vector in vectors:
+            values.extend(vector)
+        return {"dimensions": len(vectors[0]), "array": to_js(values)}
+
+    async def _index(self, id: int, params: dict[str, Any], files: list[Any]) -> dict[str, Any]:
+        name, about = params["task"], params["params"]
+        async with self._turns:
+            self._forget(name)
+            index = Index.load(files[0].to_bytes(), about["dimensions"], await self.device())
+            self._indexes[name] = about["version"], index
         return {}
+
+    def _forget(self, name: str) -> None:
+        if name in self._indexes:
+            self._indexes.pop(name)[1].free()
+
+    async def _search(self, id: int, params: dict[str, Any], files: list[Any]) -> dict[str, Any]:
+        name, wish = params["task"], params["params"]
+        async with self._turn(id, name) as pipe:
+            version, index = self._indexes.get(name, (None, None))
+            if version != wish["version"]:
+                return {"found": None}
+            text = [wish["inputs"]]
+            vectors = await (pipe.text(text) if hasattr(pipe, "text") else sentences(pipe, text))
+            return {"found": await index.search(vectors[0], wish["k"])}
 
     # Python
 
     async def _run(self, id: int, params: dict[str, Any], files: list[Any]) -> dict[str, Any]:
-        """Names stay from one run to the next; `tt` is the library, `pipe` the loaded model."""
+        """Names stay from one run to the next; `tt` is the library, `pipe` the chat's model."""
         result = await eval_code_async(params["source"], globals=self._globals, filename="<page>")
         return {"text": "" if result is None else str(result)}
 
@@ -191,18 +288,19 @@ class Engine:
     async def _lab(self, id: int, params: dict[str, Any], files: list[Any]) -> dict[str, Any]:
         """What tensortab.lab measures, of the model at hand if there is one; loads and chats wait meanwhile."""
         if self._turns.locked():
-            raise tt.Error("bad_request", "The engine loads a model or writes an answer: measure when it is done.")
+            raise tt.Error("bad_request", "The engine is loading a model or working: measure when it is done.")
         progress = Progress(lambda stage, done, total: self.send(
             id=id, event="progress", stage=stage, loaded=done, total=total
         ))  # fmt: skip
         async with self._turns:
             self._measuring = id
             try:
-                generator = self._pipe.generator if self._pipe else None
+                pipe = self._pipes.get(CHAT)
+                generator = pipe.generator if pipe else None
                 result = await lab.measure(await self.device(), generator, progress)
             finally:
                 self._measuring = None
-            return {**result, "model": self._pipe.name if self._pipe else None}
+            return {**result, "model": pipe.name if pipe else None}
 
     # Storage
 
@@ -215,6 +313,11 @@ class Engine:
     async def _delete(self, id: int, params: dict[str, Any], files: list[Any]) -> dict[str, Any]:
         await storage.delete(params["model"])
         return {}
+
+
+async def sentences(pipe: Any, texts: list[str]) -> list[list[float]]:
+    """A vector of length 1 for each text: as its model pools, or the mean of its tokens where it does not say."""
+    return await pipe(texts, pooling="mean" if pipe.pooling == "none" else None, normalize=True)
 
 
 class Progress:
@@ -252,7 +355,7 @@ def start(modules: Any, early: Any, boot: str) -> None:
     os.environ.update(parse_qsl(js.location.search[1:]))  # debug.py's knobs: worker.js?DEBUG=2
     gpu.register(modules.executor)
     text.register(modules.tokenizers, modules.jinja)
-    engine = Engine(js.self.postMessage)
+    engine = Engine(lambda text, *arrays: js.self.postMessage(to_js([text, *arrays]) if arrays else text))
     js.self.onmessage = create_proxy(lambda event: engine.receive(event.data))
     for data in early:
         engine.receive(data)

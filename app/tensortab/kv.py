@@ -2,6 +2,7 @@
 
 import math
 import struct
+from array import array
 from dataclasses import dataclass
 from typing import Any
 
@@ -75,6 +76,44 @@ class KVCache:
 
     def _buffers(self) -> list[Buffer]:
         return [t.buffer for t in map(_stored, (*self.keys, *self.values)) if t.buffer is not None]
+
+
+class BeamCache:
+    """Keys and values of what B beams wrote: f32 [B * positions, 2 W] a layer, a row a token; W = kv heads * head_dim.
+    A beam that goes on from another one has that one's rows, so nothing is moved.
+
+    What changes from step to step is in one buffer, `state`: of each beam the last token, the row that its keys and
+    values go to, how many positions it has and their rows; the position; how many tokens the encoder read (source).
+    """
+
+    def __init__(self, shape: CacheShape, beams: int, positions: int) -> None:
+        self.beams, self.positions = beams, positions
+        self.width = width = shape.kv_heads * shape.head_dim
+        self.tables = [Tensor.of(f"beams.{n}", (beams * positions, 2 * width)) for n in range(shape.layers)]
+        self.state = Tensor.of("beams", (5 * 64 + beams * positions,), u32)  # views begin at 256 bytes
+        sizes = (beams, beams, beams, 1, 1)
+        views = (self.state[64 * n : 64 * n + size] for n, size in enumerate(sizes))
+        self.tokens, self.new, self.lengths, self.position, self.source = views
+        self.rows = self.state[5 * 64 :].reshape(beams, positions)
+
+    def step(self, tokens: list[int], wrote: list[list[int]], source: int) -> bytes:
+        """`state` for a step at position len(wrote[b]); wrote[b][s]: the beam that wrote what beam b has at s."""
+        position, words = len(wrote[0]), array("I")
+        new = [b * self.positions + position for b in range(self.beams)]
+        for block in (tokens, new, [position + 1] * self.beams, [position], [source]):
+            words.extend(block + [0] * (64 - len(block)))
+        for b, each in enumerate(wrote):
+            rows = [other * self.positions + s for s, other in enumerate(each)]
+            words.extend([*rows, new[b]] + [0] * (self.positions - position - 1))
+        return words.tobytes()
+
+    def attend(self, layer: int, qkv: Tensor, heads: int, **more: Any) -> Tensor:
+        """Puts the keys and values of qkv [B, 3 W] into the cache, then attends: [B, W]. more: bias, scale of sdpa."""
+        count, width = self.beams, self.width
+        qkv = qkv.reshape(count, 1, 3 * width)
+        kv = self.rows.lookup(self.tables[layer].put(self.new, qkv[:, :, width:]))  # (B, positions, 2 W)
+        q, k, v = qkv[:, :, :width], kv[:, :, :width], kv[:, :, width:]
+        return q.sdpa(k, v, heads, lengths=self.lengths, **more).reshape(count, width)
 
 
 def _stored(node: Tensor) -> Tensor:

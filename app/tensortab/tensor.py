@@ -143,7 +143,7 @@ class Tensor:
         if shape == self.shape:
             return self
         dense = self if self.strides == contiguous_strides(self.shape) else self.contiguous()
-        return dense._view(shape, contiguous_strides(shape))
+        return dense if dense.shape == shape else dense._view(shape, contiguous_strides(shape))
 
     def permute(self, *axes: int) -> "Tensor":
         if sorted(axes) != list(range(len(self.shape))):
@@ -387,6 +387,15 @@ class Tensor:
         ids, start = self.reshape(-1), Tensor.of("start", (1,), u32)
         found = Tensor.apply("embedding", ids, start, *table, rows=ids.shape[0])
         return found.reshape(*self.shape, found.shape[-1])
+
+    def put(self, ids: "Tensor", rows: "Tensor") -> "Tensor":
+        """This table [V, C], changed in place: row ids[n] is now rows[n] (f32 [..., ..., C], with as many ids)."""
+        return Tensor.apply("put", rows, ids, self)
+
+    def relative_bias(self, buckets: "Tensor", position: "Tensor", rows: int, columns: int) -> "Tensor":
+        """Of a table [N, H] the bias [H, rows, columns] of attention for queries from position[0] on: column s of row t
+        is table[buckets[d + far]] for d = s - t - position, which is taken from -far to far; buckets: [2 far + 1]."""
+        return Tensor.apply("relative_bias", self, buckets, position, rows=rows, columns=columns)
 
     def into(self, place: "Tensor") -> "Tensor":
         """Itself, as an output of a plan whose values go to the storage of `place`."""

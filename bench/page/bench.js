@@ -84,19 +84,23 @@ function spread(values) {
 
 const summary = (rows) => Object.fromEntries(MEASURES.map((measure) => [measure, spread(rows.map((row) => row[measure]))]));
 
-// One task, by TensorTab and then by Transformers.js in the types that the adapter has: what a call with each input takes
-// (`ms`: the median of each run).
-async function compareTask(name, { inputs, ...what }, f16) {
+// One task, by TensorTab and then by Transformers.js in the types that the adapter has, each with attention of plain and
+// of fused operators: what a call with each input takes (`ms`: the median of each run).
+async function compareTask(name, { inputs, attention = true, ...what }, f16) {
   const engines = { "tensortab": { engine: "tensortab" } };
-  for (const dtype of f16 ? ["fp16", "fp32"] : ["fp32"]) engines[`transformers.js ${dtype}`] = { engine: "transformers.js", dtype };
+  for (const dtype of f16 ? ["fp16", "fp32"] : ["fp32"]) {
+    for (const subfolder of attention ? ["onnx", "fused"] : ["onnx"]) {
+      engines[`transformers.js ${dtype}${subfolder === "fused" ? " fused" : ""}`] = { engine: "transformers.js", dtype, subfolder };
+    }
+  }
   const rows = {}, results = {};
   for (let run = 0; run < runs; run++) {
-    for (const [key, { engine, dtype }] of Object.entries(engines)) {
+    for (const [key, { engine, ...files }] of Object.entries(engines)) {
       const row = rows[key] ??= { load_s: [], inputs: {} };
       if (row.error || !names.includes(engine)) continue;
       status(`Run ${run + 1} of ${runs}: ${name}, ${key}`);
       try {
-        await alone(engine, { ...what, dtype }, async (loaded, seconds) => {
+        await alone(engine, { ...what, ...files }, async (loaded, seconds) => {
           row.about = loaded.about;
           row.load_s.push(round(seconds));
           for (const [input, given] of Object.entries(inputs).slice(0, inputCount)) {

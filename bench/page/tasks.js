@@ -12,7 +12,7 @@ function texts(count, tokens) {
   return Array.from({ length: count }, () => Array.from({ length: tokens - 2 }, word).join(" "));
 }
 
-const FILES = ["config.json", "model.safetensors", "preprocessor_config.json"];
+const FILES = ["config.json", "model.safetensors", "preprocessor_config.json", "tokenizer.json"];
 
 const cycle = (list, count) => Array.from({ length: count }, (_, n) => list[n % list.length]);
 
@@ -30,7 +30,7 @@ export const tasks = ({ speech, images }) => ({
     inputs: { "1 image": { images: cycle(images, 1) }, "16 images": { images: cycle(images, 16) } },
   },
   "EfficientNet": {
-    task: "image-classification", model: "efficientnet-lite0",
+    task: "image-classification", model: "efficientnet-lite0", attention: false,
     inputs: { "1 image": { images: cycle(images, 1) }, "16 images": { images: cycle(images, 16) } },
   },
 });
@@ -54,6 +54,8 @@ function wordErrors(a, b) {
 // How well a peer's result agrees with TensorTab's: the smallest cosine, the word error rate, or how many labels.
 export function agreement(ours, theirs) {
   if (typeof ours === "string") return { word_error_rate: Number(wordErrors(ours, theirs).toPrecision(3)) };
-  if (typeof ours[0] === "string") return { same_label: ours.filter((label, n) => label === theirs[n]).length, of: ours.length };
+  if (typeof ours[0] === "string") {
+    return { same_labels: `${ours.filter((label, n) => label === theirs[n]).length} of ${ours.length}` };
+  }
   return { least_cosine: Number(Math.min(...ours.map((vector, n) => cosine(vector, theirs[n]))).toFixed(6)) };
 }

@@ -57,10 +57,10 @@ const CALLS = {
   "image-feature-extraction": async (pipe, images) => (await pipe(images)).normalize().tolist(),
 };
 
-export async function task({ task, model, dtype }) {
-  const pipe = await pipeline(task, model, { device: "webgpu", dtype });
+export async function task({ task, model, dtype, subfolder }) {
+  const pipe = await pipeline(task, model, { device: "webgpu", dtype, subfolder });
   return {
-    about: { device: "webgpu", dtype },
+    about: { device: "webgpu", dtype, subfolder },
     async measure(inputs, warm, enough) {
       const ready = await prepare(inputs), ms = [];
       const begun = performance.now();

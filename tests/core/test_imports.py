@@ -14,7 +14,7 @@ LAYERS = [
     {"image"},
     {"nn"},
     {"models"},
-    {"generate"},
+    {"generate", "beam"},
     {"lab", "encode", "search"},
     {"vision"},
     {"tasks"},

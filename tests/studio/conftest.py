@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from selenium.webdriver.common.action_chains import ActionChains
 
 from tests.browser import Chromium, wait_for
 from tests.conftest import Site
@@ -70,6 +71,18 @@ class Page:
 
     def turns(self) -> list[str]:
         return list(self.js("[...document.querySelectorAll('.turn .text')].map((e) => e.innerText.trim())"))
+
+
+def press(page: Page, *keys: str) -> None:
+    """One key, the others held."""
+    chain = ActionChains(page.browser.driver)
+    *held, last = keys
+    for key in held:
+        chain.key_down(key)
+    chain.send_keys(last)
+    for key in held:
+        chain.key_up(key)
+    chain.perform()
 
 
 @pytest.fixture(scope="session")

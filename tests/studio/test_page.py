@@ -5,24 +5,11 @@ import shutil
 from pathlib import Path
 
 import pytest
-from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.keys import Keys
 from studio.conversation import Conversation
 
 from tests.conftest import Site
-from tests.studio.conftest import Page
-
-
-def press(page: Page, *keys: str) -> None:
-    """One key, the others held."""
-    chain = ActionChains(page.browser.driver)
-    *held, last = keys
-    for key in held:
-        chain.key_down(key)
-    chain.send_keys(last)
-    for key in held:
-        chain.key_up(key)
-    chain.perform()
+from tests.studio.conftest import Page, press
 
 
 def test_first_visit_asks_before_it_downloads(page: Page, fake: Site) -> None:
@@ -33,9 +20,9 @@ def test_first_visit_asks_before_it_downloads(page: Page, fake: Site) -> None:
     assert page.text("#engine-gpu") == "Acme Toaster 3"
     page.fake(pace=150)
     page.click("[data-act=load-default]")
-    page.wait("document.querySelector('#amount')?.innerText.includes('MB/s')")
-    assert "of 98 MB" in page.text("#amount")
-    assert "left" in page.text("#amount")
+    page.wait("document.querySelector('#notice .amount')?.innerText.includes('MB/s')")
+    assert "of 98 MB" in page.text("#notice .amount")
+    assert "left" in page.text("#notice .amount")
     page.click("[data-act=cancel-load]")
     page.wait("document.querySelector('#notice [data-act=load-default]')")
     page.fake(pace=5)
@@ -418,7 +405,7 @@ def test_a_crashed_engine_can_be_started_again(page: Page) -> None:
     page.wait("document.querySelector('#notice').dataset.code === 'crashed'")
     assert page.turns()[1].startswith("The sky is")
     assert "interrupted" in page.text(".turn:last-child .figures")
-    page.click("#to-lab")
+    page.click("#pages [href='#lab']")
     page.wait("document.querySelector('.lab-note').innerText.startsWith('The engine stopped')")
     page.click(".lab [href='#chat']")
     page.wait("document.querySelector('#main').checkVisibility()")
@@ -616,7 +603,7 @@ def test_without_webgpu_old_chats_stay_readable(page: Page) -> None:
         page.wait("document.querySelector('#notice').dataset.code === 'no_webgpu'")
         page.answered(2)
         assert page.turns() == ["short", "A short answer."]
-        page.click("#to-lab")
+        page.click("#pages [href='#lab']")
         page.wait("document.querySelector('.lab-note').innerText.startsWith('This browser has no WebGPU')")
         assert page.js("document.querySelector('[data-act=measure]').disabled") is True
     finally:
@@ -709,9 +696,9 @@ def test_the_lab_measures_the_gpu_alone_and_then_with_a_model(page: Page) -> Non
     page.click(".lab [href='#chat']")
     page.wait("document.querySelector('#main').checkVisibility() && document.activeElement.id === 'prompt'")
     page.load()
-    page.click("#to-lab")
+    page.click("#pages [href='#lab']")
     page.wait("document.querySelector('#lab').checkVisibility()")
-    assert page.js("document.querySelector('#to-lab').getAttribute('aria-current')") == "page"
+    assert page.js("document.querySelector('#pages [aria-current=page]').hash") == "#lab"
     measure(page)
     assert "812 tokens/s" in page.text(".figures-list") and "20 % of the 4,166" in page.text(".figures-list")
     assert "Feed-forward, in 426 µs" in page.js("document.querySelector('.roofline').getAttribute('aria-label')")
@@ -724,12 +711,12 @@ def test_the_lab_measures_the_gpu_alone_and_then_with_a_model(page: Page) -> Non
 
 def test_the_lab_can_be_cancelled(page: Page) -> None:
     page.open("#lab")
-    page.fake(pace=150)
+    page.fake(pace=500)
     page.wait("!document.querySelector('[data-act=measure]').disabled")
-    for cancel in (lambda: page.click("[data-act=measure-cancel]"), lambda: press(page, Keys.ESCAPE)):
+    for cancel in (lambda: page.click(".lab [data-act=cancel-job]"), lambda: press(page, Keys.ESCAPE)):
         page.click("[data-act=measure]")
         page.wait("document.querySelector('.lab progress').value > 0.3")
-        assert page.js("document.activeElement.dataset.act") == "measure-cancel"
+        assert page.js("document.activeElement.dataset.act") == "cancel-job"
         assert page.text(".lab h3") in ("Multiplying matrices", "Starting kernels")
         cancel()
         page.wait("document.querySelector('.lab-note').innerText.includes('was stopped')")
@@ -754,13 +741,13 @@ def test_the_lab_and_an_answer_wait_for_each_other(page: Page) -> None:
     page.load()
     page.send("slowly")
     page.wait("document.querySelector('.streaming .text').innerText.length > 20")
-    page.click("#to-lab")
+    page.click("#pages [href='#lab']")
     page.wait("document.querySelector('[data-act=measure]').disabled")
     assert "when it is done" in page.text(".lab-note")
     page.click(".lab [href='#chat']")
     page.click("#stop")
     page.answered(2)
-    page.click("#to-lab")
+    page.click("#pages [href='#lab']")
     page.fake(pace=200)
     page.wait("!document.querySelector('[data-act=measure]').disabled")
     page.click("[data-act=measure]")
@@ -790,7 +777,7 @@ def test_the_lab_without_times_of_kernels_and_with_rounded_ones(page: Page) -> N
 def test_the_lab_is_copied_as_json_and_fits_every_screen(page: Page) -> None:
     page.open()
     page.load()
-    page.click("#to-lab")
+    page.click("#pages [href='#lab']")
     page.wait("document.querySelector('#lab').checkVisibility()")
     measure(page)
     page.js("void (navigator.clipboard.writeText = async (text) => { globalThis.copied = text; })")
@@ -810,7 +797,7 @@ def test_the_lab_is_copied_as_json_and_fits_every_screen(page: Page) -> None:
         assert page.js("document.querySelector('#lab .scroll').scrollWidth <= 360")
         page.click("#lab-drawer-button")
         page.wait("document.querySelector('#side').classList.contains('open')")
-        page.click("#to-lab")
+        page.click("#pages [href='#lab']")
         page.wait("!document.querySelector('#side').classList.contains('open')")
     finally:
         page.browser.resize(1280, 800)

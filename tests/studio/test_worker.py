@@ -1,8 +1,9 @@
-"""The worker's engine in CPython, with a pipeline that only counts: loads and chats at the same time."""
+"""The worker's engine in CPython, with pipelines that only count: loads, chats and tasks at the same time."""
 
 import asyncio
 import json
 import sys
+from array import array
 from collections.abc import Iterator
 from importlib import import_module
 from types import SimpleNamespace
@@ -43,6 +44,57 @@ class Pipe:
         Pipe.alive -= 1
 
 
+class Streamed(Pipe):
+    """Speech or a summary: one part after the other until it is aborted, or three."""
+
+    async def stream(self, given: Any, **options: object) -> Any:
+        self.busy = True
+        for done in range(1, 4):
+            yield {"text": f"{self.name} {given} {done}", "options": options}
+            await asyncio.sleep(0.02)
+            if self.aborted:
+                break
+        self.busy = False
+
+
+class Vectors(Pipe):
+    pooling = "none"
+
+    async def __call__(self, texts: list[str], pooling: str | None = None, normalize: bool = False) -> Any:
+        await asyncio.sleep(0.005)
+        assert (pooling, normalize) == ("mean", True)
+        return [[float(len(text)), 1.0] for text in texts]
+
+
+class Labels(Pipe):
+    async def __call__(self, image: Any, top_k: int) -> Any:
+        await asyncio.sleep(0.01)
+        return [{"label": image, "score": 1.0}] * top_k
+
+
+class Index:
+    """tensortab.search's, without a GPU."""
+
+    @classmethod
+    def load(cls, data: bytes, dimensions: int, _device: object) -> "Index":
+        index, values = cls(), array("f", data)
+        index.rows = [values[n : n + dimensions] for n in range(0, len(values), dimensions)]
+        return index
+
+    async def search(self, vector: Any, k: int) -> list[tuple[int, float]]:
+        scores = [(row, sum(a * b for a, b in zip(x, vector, strict=True))) for row, x in enumerate(self.rows)]
+        return sorted(scores, key=lambda found: -found[1])[:k]
+
+    def free(self) -> None:
+        Pipe.alive += 100  # that of an index: seen in the tests that unload one
+
+
+KINDS: dict[str, type[Pipe]] = {
+    "automatic-speech-recognition": Streamed, "summarization": Streamed, "feature-extraction": Vectors,
+    "image-classification": Labels,
+}  # fmt: skip
+
+
 @pytest.fixture
 def worker(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     before = set(sys.modules)
@@ -54,9 +106,12 @@ def worker(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
         await asyncio.sleep(0.005)
         return model
 
-    async def pipeline(_task: str, model: str, **_: object) -> Pipe:
+    async def pipeline(task: str, model: Any, **_: object) -> Pipe:
         await asyncio.sleep(0.005)
-        return Pipe(model)
+        if isinstance(model, Pipe):  # a summary by the chat's model
+            Pipe.alive -= 1
+            return KINDS[task](f"by {model.name}:")
+        return KINDS.get(task, Pipe)(model)
 
     async def device(_: object) -> None:
         return None
@@ -70,6 +125,8 @@ def worker(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     monkeypatch.setattr(module, "tt", SimpleNamespace(pipeline=pipeline, Error=module.tt.Error))
     monkeypatch.setattr(module.Engine, "device", device)
     monkeypatch.setattr(module, "lab", SimpleNamespace(measure=measure))
+    monkeypatch.setattr(module, "Index", Index)
+    monkeypatch.setattr(module, "to_js", lambda values: values)
     monkeypatch.setattr(Pipe, "alive", 0)
     yield module
     for name in set(sys.modules) - before:
@@ -87,10 +144,11 @@ def heard(worker: Any, steps: Any) -> list[dict]:
     said: list[dict] = []
 
     async def play() -> None:
-        engine = worker.Engine(lambda text: said.append(json.loads(text)))
+        engine = worker.Engine(lambda text, *arrays: said.append({**json.loads(text), "arrays": arrays}))
 
-        async def ask(id: int, method: str, pause: float = 0.1, **params: object) -> None:
-            engine.receive(json.dumps({"id": id, "method": method, "params": params}))
+        async def ask(id: int, method: str, pause: float = 0.1, inputs: tuple = (), **params: object) -> None:
+            text = json.dumps({"id": id, "method": method, "params": params})
+            engine.receive([text, *inputs] if inputs else text)
             await asyncio.sleep(pause)
 
         await steps(ask)
@@ -161,3 +219,100 @@ def test_the_lab_is_cancelled_by_an_abort_and_by_a_load(worker: Any) -> None:
     said = played(worker, steps)
     assert [said[id]["error"]["code"] for id in (1, 3)] == ["aborted"] * 2
     assert said[4]["result"]["model"] == "one"
+
+
+SPEECH, TEXTS, PICTURES = "automatic-speech-recognition", "feature-extraction", "image-classification"
+
+
+def test_each_task_has_a_model_of_its_own(worker: Any) -> None:
+    async def steps(ask: Any) -> None:
+        await ask(1, "load", model="chat")
+        await ask(2, "load", task=SPEECH, model="whisper")
+        await ask(3, "load", task=PICTURES, model="net")
+        await ask(4, "task", task=SPEECH, params={"return_timestamps": True}, inputs=("sound",))
+        await ask(5, "task", task=PICTURES, params={"top_k": 2}, inputs=("cat",))
+        await ask(6, "load", task=SPEECH, model="other")
+        await ask(7, "unload", task=PICTURES)
+        await ask(8, "task", task=PICTURES, params={"top_k": 2}, inputs=("cat",))
+
+    said = heard(worker, steps)
+    parts = [message["chunk"]["text"] for message in said if message["id"] == 4 and "chunk" in message]
+    assert parts == [f"whisper sound {n}" for n in (1, 2, 3)]
+    ends = {message["id"]: message for message in said}
+    assert ends[2]["result"] == {"model": "whisper", "stored": True}
+    assert ends[4]["result"] == {"text": parts[-1], "options": {"return_timestamps": True}}
+    assert ends[5]["result"] == {"output": [{"label": "cat", "score": 1.0}] * 2}
+    assert ends[8]["error"]["code"] == "bad_request" and "load one first" in ends[8]["error"]["message"]
+    assert Pipe.alive == 2
+
+
+def test_a_load_of_one_task_leaves_the_others_at_work(worker: Any) -> None:
+    async def steps(ask: Any) -> None:
+        await ask(1, "load", model="chat")
+        await ask(2, "chat", 0.02, messages=[])
+        await ask(3, "load", task=SPEECH, model="whisper")
+        await ask(4, "abort", target=2)
+        await ask(5, "task", 0.02, task=SPEECH, params={}, inputs=("sound",))
+        await ask(6, "load", task=SPEECH, model="other")
+
+    said = heard(worker, steps)
+    order = [message["id"] for message in said if "result" in message]
+    assert order.index(2) < order.index(3), "the load waited for its turn"
+    ends = {message["id"]: message for message in said}
+    assert ends[2]["result"]["finish_reason"] == "abort"
+    assert ends[5]["result"]["text"] != "whisper sound 3", "ended by the load of its own task"
+    assert ends[6]["result"]["model"] == "other"
+    assert Pipe.alive == 2
+
+
+def test_a_task_is_aborted_with_what_it_has_or_with_an_error(worker: Any) -> None:
+    async def steps(ask: Any) -> None:
+        await ask(1, "load", task=SPEECH, model="whisper")
+        await ask(2, "task", 0.015, task=SPEECH, params={}, inputs=("sound",))
+        await ask(3, "task", 0.001, task=SPEECH, params={}, inputs=("later",))
+        await ask(4, "abort", 0.001, target=3)
+        await ask(5, "abort", target=2)
+
+    said = played(worker, steps)
+    assert said[2]["result"]["text"] in ("whisper sound 1", "whisper sound 2")
+    assert said[3]["error"]["code"] == "aborted"
+
+
+def test_a_summary_is_by_the_chats_model_unless_one_of_its_own_is_loaded(worker: Any) -> None:
+    async def steps(ask: Any) -> None:
+        await ask(1, "task", task="summarization", params={"inputs": "text"})
+        await ask(2, "load", model="chat")
+        await ask(3, "task", task="summarization", params={"inputs": "text"})
+        await ask(4, "load", task="summarization", model="bart")
+        await ask(5, "task", task="summarization", params={"inputs": "text"})
+        await ask(6, "unload", task="summarization")
+        await ask(7, "task", 0.015, task="summarization", params={"inputs": "text"})
+        await ask(8, "load", model="another")
+
+    said = played(worker, steps)
+    assert said[1]["error"]["code"] == "bad_request"
+    assert said[3]["result"]["text"] == "by chat: text 3"
+    assert said[5]["result"]["text"] == "bart text 3"
+    assert said[7]["result"]["text"] != "by chat: text 3", "its model was going to be freed"
+    assert Pipe.alive == 1
+
+
+def test_texts_are_embedded_and_searched(worker: Any) -> None:
+    rows = SimpleNamespace(to_bytes=lambda: array("f", [3, 1, 9, 1, 5, 1]).tobytes())
+
+    async def steps(ask: Any) -> None:
+        await ask(1, "load", task=TEXTS, model="mini")
+        await ask(2, "embed", task=TEXTS, params={"inputs": ["one", "three"]})
+        wish = {"inputs": "text", "k": 2, "version": "mini 1"}
+        await ask(3, "search", task=TEXTS, params=wish)
+        await ask(4, "index", task=TEXTS, params={"dimensions": 2, "version": "mini 1"}, inputs=(rows,))
+        await ask(5, "search", task=TEXTS, params=wish)
+        await ask(6, "search", task=TEXTS, params=wish | {"version": "mini 2"})
+        await ask(7, "unload", task=TEXTS)
+
+    said = played(worker, steps)
+    assert said[2]["result"] == {"dimensions": 2}
+    assert list(said[2]["arrays"][0]) == [3.0, 1.0, 5.0, 1.0]
+    assert said[3]["result"] == said[6]["result"] == {"found": None}
+    assert said[5]["result"] == {"found": [[1, 37.0], [2, 21.0]]}
+    assert Pipe.alive == 100, "the model and its index were freed"

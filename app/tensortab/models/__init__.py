@@ -1,7 +1,7 @@
 """Model architectures: one file each, named after config.json's `model_type`, and nothing else that knows it.
 
 A file has `class Model: __init__(self, config, weights)`, which checks the config and declares its weights. A model
-that writes text, alone or after an encoder, is run by generate.py's Generator and has:
+that writes text token by token, alone or after an encoder, is run by generate.py's Generator and has:
 
 cache         kv.CacheShape: what it keeps of each token, and how many tokens a text may have
 rotary        kv.Rotary: the rotation of positions, Rotary(head_dim) where there is none
@@ -11,7 +11,16 @@ hidden(tokens, state, rope, kv, rows) -> Tensor [rows, C]; it may read buffers t
 logits(hidden) -> Tensor [rows, V]
 rules(logits, tokens, state) -> Tensor [1, V]: optional, logits without what may not follow
 
-and, where GGUF files of it exist, `GGUF`, a formats.gguf.Names. What a model that reads whole texts has, says
+One that writes with several beams what it has read is run by beam.py's BeamGenerator and has:
+
+source        how many tokens it reads
+cache         kv.CacheShape
+lm_head       nn.Linear: its rows are the vocabulary
+encode(ids [1, S], length [1]) -> list of Tensors that go to what `hidden` reads (Tensor.into)
+hidden(beams: kv.BeamCache) -> Tensor [B, C] for the last token of each beam
+logits(hidden) -> Tensor [B, V]
+
+And, where GGUF files of it exist, `GGUF`, a formats.gguf.Names. What a model that reads whole texts has, says
 encode.py; one that sees, vision.py.
 """
 

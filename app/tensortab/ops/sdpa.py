@@ -82,3 +82,23 @@ OPS["sdpa"] = Op(
     strided=True,
     flops=lambda node: 4 * math.prod(node.shape) * node.src[1].shape[1],
 )
+
+
+def _relative_bias_shape(arg: dict, table: Any, buckets: Any, position: Any) -> tuple:
+    whole = buckets.dtype is position.dtype is u32 and buckets.shape[0] % 2 == 1
+    check(whole and table.dtype is f32 and len(table.shape) == 2, "relative_bias", table, buckets, position)
+    return (table.shape[1], arg["rows"], arg["columns"]), f32
+
+
+def _relative_bias_definition(np: Any, arg: dict, table: Any, buckets: Any, position: Any) -> Any:
+    queries, far = np.arange(arg["rows"]) + int(position[0]), len(buckets) // 2
+    distances = np.clip(np.arange(arg["columns"]) - queries[:, None], -far, far)
+    return np.moveaxis(table[buckets[distances + far]], -1, 0)
+
+
+def _relative_bias(hw: Hardware, node: Any) -> list[Dispatch]:
+    params = dict(zip(("heads", "rows", "cols"), node.shape, strict=True)) | {"far": node.src[1].shape[0] // 2}
+    return [Dispatch("relative_bias", [*node.src, node], params, hw.grid(-(-math.prod(node.shape) // 64)))]
+
+
+OPS["relative_bias"] = Op(_relative_bias_shape, _relative_bias_definition, _relative_bias)

@@ -4,7 +4,7 @@ import math
 from typing import Any
 
 from ..dtype import f32, u32
-from .base import OPS, Dispatch, Hardware, Op, check
+from .base import OPS, Dispatch, Hardware, Op, check, rows
 from .linear import blocks
 
 
@@ -48,6 +48,30 @@ def _embedding_definition(np: Any, arg: dict, tokens: Any, state: Any, *weights:
 
 # with `first`: the rows of positions pos, pos + 1, ..., of which 0 has row `first`; tokens are not read
 OPS["embedding"] = Op(_embedding_shape, _embedding_definition, _embedding, fuse=True)
+
+
+def _put_shape(arg: dict, x: Any, ids: Any, table: Any) -> tuple:
+    check(x.dtype is f32 and table.dtype is f32 and ids.dtype is u32, "put", x, ids, table)
+    check(len(x.shape) == 3 and ids.shape == (rows(x),) and table.shape[1:] == x.shape[2:], "put", x, ids, table)
+    return table.shape, f32
+
+
+def _put_definition(np: Any, arg: dict, x: Any, ids: Any, table: Any) -> Any:
+    inside = ids < len(table)
+    table[ids[inside]] = x.reshape(len(ids), -1)[inside]
+    return table
+
+
+def _put(hw: Hardware, node: Any) -> list[Dispatch]:
+    x, ids, table = node.src
+    batch, count, k = x.shape
+    params = {"batch": batch, "rows": count, "k": k, "count": table.shape[0], "x_row": x.strides[1]}
+    params |= {"x_batch": x.strides[0], "x_start": x.arg["offset"] if x.op == "view" else 0}
+    bind, grid = [x.src[0] if x.op == "view" else x, ids, table], hw.grid(-(-batch * count * k // 64))
+    return [Dispatch("put", bind, params, grid, touched=dict.fromkeys((0, 2), 4 * batch * count * k))]
+
+
+OPS["put"] = Op(_put_shape, _put_definition, _put, strided=True, inplace=2)
 
 
 def _repack_definition(np: Any, arg: dict, source: Any, target: Any) -> Any:

@@ -1,0 +1,141 @@
+"""The Classify page: what a picture shows, from a file, the clipboard or the camera."""
+
+import asyncio
+import time
+
+import js
+from js import navigator
+from studio.dom import action, announce, attempt, button, el, message_of, show
+from studio.tab import Problem, Tab
+from studio.task import Task
+from studio.wording import share
+
+TOP = 5
+PAUSE = 0.05  # seconds between two looks of the camera, so that the page stays quick
+
+
+class Classify(Tab):
+    def __init__(self, engine):
+        self.task = Task(engine, "image-classification", "model for pictures",
+                         "Open the .safetensors and .json files of one, such as EfficientNet or ViT.")
+        super().__init__(
+            engine, "classify", "Classify", "What is in the picture?",
+            "Show it a photo, or whatever is before the camera. The pictures stay on this device.",
+            "Drop a picture here", [self.task])
+        self.watching = False
+        pick = self.picker("image/*", self.take)
+        self.start = el("div", button("Use the camera", "camera", cls="primary", sign="camera"),
+                        button("Choose a picture", "pick-picture", sign="file"), cls="row")
+        self.picture = el("img", hidden=True)
+        self.video = el("video", playsinline=True, hidden=True, aria_label="Camera")
+        self.video.muted = True  # the attribute counts for the HTML parser only, and sound may not play by itself
+        self.stop = button("Stop the camera", "cancel-job", cls="primary", sign="stop", hidden=True)
+        self.list, self.facts = el("ol", cls="bars"), el("p", cls="about")
+        self.result = el("section", el("div", self.picture, self.video, self.stop, cls="seen"),
+                         el("div", self.list, self.facts), cls="looked", hidden=True)
+        self.body.append(self.start, self.task.card.box, self.work.box, self.result)
+        action("pick-picture")(lambda _source: pick.click())
+        action("camera")(lambda _source: self.begin(self.watch(), "The picture was not classified"))
+
+    def take(self, files: list) -> None:
+        if self.free():
+            self.begin(self.look(files[0]), "%s was not classified" % files[0].name)
+
+    def update(self) -> None:
+        super().update()
+        show(self.start, not self.busy)
+
+    def show(self, visible: bool) -> None:
+        super().show(visible)
+        if not visible and self.watching:  # nobody sees it: the camera goes off
+            self.cancel()
+
+    async def look(self, file) -> None:
+        """At one picture."""
+        self.see(file, file.name)
+        self.draw([])
+        self.facts.textContent = ""
+        self.running("Looking at " + file.name)
+        self.update()
+        try:
+            await attempt(self.picture, "decode")
+        except Exception:
+            show(self.result, False)
+            raise Problem("The browser cannot read %s as a picture" % file.name) from None
+        began = time.time()
+        labels = (await self.ask(self.task, "task", {"top_k": TOP}, (file,)))["output"]
+        self.draw(labels)
+        self.facts.textContent = "in %d ms" % (1000 * (time.time() - began))
+        announce(", ".join(["%s %s" % (found["label"], share(found["score"])) for found in labels]))
+
+    async def watch(self) -> None:
+        """Looks through the camera until it is stopped."""
+        self.watching = True
+        self.running("Starting the camera")
+        self.update()
+        options = js.JSON.parse('{"video": {"facingMode": "environment", "width": {"ideal": 640}}}')
+        try:
+            stream = await attempt(navigator.mediaDevices, "getUserMedia", options)
+        except Exception as error:
+            self.watching = False
+            raise Problem("The browser does not give this page the camera", message_of(error)) from None
+        self.draw([])
+        self.facts.textContent = ""
+        self.video.srcObject = stream
+        self.frame(self.video)
+        try:
+            await attempt(self.video, "play")
+            show(self.stop)
+            self.work.hide()
+            self._doing = ""
+            self.keep_focus(self.stop)
+            count, began = 0, 0.0
+            while not self.stopped:
+                image = await attempt(js.self, "createImageBitmap", self.video)
+                labels = (await self.ask(self.task, "task", {"top_k": TOP}, (image,), (image,)))["output"]
+                self.draw(labels)
+                count += 1
+                if count == 1:  # the first one may have waited for the model
+                    began = time.time()
+                else:
+                    self.facts.textContent = "%.1f pictures a second" % ((count - 1) / (time.time() - began))
+                await asyncio.sleep(PAUSE)
+        finally:
+            self.watching = False
+            for track in stream.getTracks():
+                track.stop()
+            show(self.stop, False)
+            await self.still()
+
+    async def still(self) -> None:
+        """The camera's last picture stays."""
+        width, height = self.video.videoWidth, self.video.videoHeight
+        if width:
+            canvas = js.OffscreenCanvas.new(width, height)
+            canvas.getContext("2d").drawImage(self.video, 0, 0)
+            self.see(await canvas.convertToBlob(), "The camera’s last picture")
+        self.video.srcObject = None
+
+    def see(self, blob, name: str) -> None:
+        if self.picture.src:
+            js.URL.revokeObjectURL(self.picture.src)
+        self.picture.src, self.picture.alt = js.URL.createObjectURL(blob), name
+        self.frame(self.picture)
+
+    def frame(self, seen) -> None:
+        """Shows the picture or the camera."""
+        show(self.picture, seen is self.picture)
+        show(self.video, seen is self.video)
+        show(self.result)
+
+    def draw(self, labels: list) -> None:
+        while self.list.childElementCount < len(labels):
+            self.list.append(el("li", el("b"), el("span", cls="share"), el("span", el("span"), cls="bar",
+                                                                           aria_hidden="true")))
+        for place, found in enumerate(labels):
+            row = self.list.children.item(place)
+            name, part, bar = row.children.item(0), row.children.item(1), row.children.item(2)
+            name.textContent, part.textContent = found["label"], share(found["score"])
+            bar.firstElementChild.style.width = "%.1f%%" % (100 * found["score"])
+        while self.list.childElementCount > len(labels):
+            self.list.lastElementChild.remove()

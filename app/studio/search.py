@@ -1,0 +1,337 @@
+"""The Search page: texts and photos of this device, found by what they mean; the index stays in this browser."""
+
+import asyncio
+from collections import OrderedDict
+
+import js
+from studio import shelf
+from studio.documents import LONGEST, PHOTOS, TEXTS, counted, is_photo, is_text, pieces
+from studio.dom import action, announce, attempt, button, el, fill, icon_button, message_of, on, show, toast
+from studio.tab import MODEL_FILES, Problem, Tab
+from studio.task import Task
+
+BATCH = 16  # records that are embedded, and then kept, at a time
+SHORT_SIDE = 448  # pixels of the preview that is kept of a photo: twice what CLIP sees
+MOST = 20  # results of a kind
+MOST_FILES = 20000
+
+
+class Item:
+    """A record, with what is asked of it often as Python's."""
+
+    def __init__(self, record):
+        self.record = record
+        self.id, self.folder, self.name, self.model = record.id, record.folder, record.name, record.model
+
+
+class Kind:
+    """What one model can search, {id: Item}. `version` changes with it, so that the engine knows if it has that."""
+
+    def __init__(self, name: str, task: Task):
+        self.name, self.task, self.items, self.version = name, task, OrderedDict(), 0
+
+    def indexed(self) -> list:
+        return [item for item in self.items.values() if item.model == self.task.model]
+
+    def pending(self) -> list:
+        """What the model that is loaded, or any, has not seen."""
+        model = self.task.model
+        return [item for item in self.items.values() if (item.model != model if model else not item.model)]
+
+    def of_file(self, folder: str, name: str) -> list:
+        found = []
+        while shelf.key(folder, name, len(found)) in self.items:
+            found.append(self.items[shelf.key(folder, name, len(found))])
+        return found
+
+
+class Search(Tab):
+    def __init__(self, engine):
+        texts = Task(engine, "feature-extraction", "model for texts",
+                     "Open the .safetensors and .json files of a sentence model, such as MiniLM.")
+        photos = Task(engine, "image-feature-extraction", "CLIP model",
+                      "Photos are found with one: open its .safetensors and .json files.")
+        super().__init__(
+            engine, "search", "Search", "Find it by what it means.",
+            "Choose a folder of texts or photos, and describe what you look for. The index is made and kept in this "
+            "browser: nothing is uploaded.", "Drop a folder of texts or photos here", [texts, photos])
+        self.kinds = [Kind("text", texts), Kind("photo", photos)]
+        self.problem, self.pictures = "", []
+        self.restored = asyncio.Event()  # what was kept is there
+        folder = self.picker("", self.add_files, webkitdirectory=True)
+        files = self.picker(",".join(TEXTS + PHOTOS), self.add_files, multiple=True)
+        self.query = el("input", type="search", id="query", placeholder="A sentence, a thing, a mood …",
+                        autocomplete="off", enterkeyhint="search")
+        self.form = el("form", el("label", "Search for", cls="unseen", **{"for": "query"}), self.query,
+                       el("button", "Search", type="submit", cls="primary"), role="search", cls="query", hidden=True)
+        self.found = el("section", cls="found", hidden=True, aria_label="Results")
+        self.go_on = button("Go on indexing", "index", cls="primary", hidden=True)
+        self.start = el("div", self.go_on, button("Choose a folder", "pick-folder", cls="primary", sign="folder"),
+                        button("Choose files", "pick-files", sign="file"), cls="row")
+        self.shelf = el("div", el("h2", "What is searched"), el("ul", cls="shelf"), hidden=True)
+        self.note = el("p", cls="about small")
+        self.body.append(self.form, *[task.card.box for task in self.tasks], self.work.box, self.found,
+                         el("section", self.shelf, self.start, self.note))
+        on(self.form, "submit", self.submitted)
+        asyncio.create_task(self.restore())
+        action("pick-folder")(lambda _source: folder.click())
+        action("pick-files")(lambda _source: files.click())
+        action("index")(lambda _source: self.begin(self.index(), "The index is not complete"))
+        action("forget")(lambda source: asyncio.create_task(self.forget(source.getAttribute("data-folder"))))
+
+    # What there is
+
+    async def restore(self) -> None:
+        try:
+            for record in await shelf.everything():
+                self.kind(record.kind).items[record.id] = Item(record)
+        except Exception as error:
+            self.problem = "It cannot be kept in this browser (%s): it is gone when the tab is closed." % \
+                message_of(error)
+        for kind in self.kinds:
+            kind.version += 1
+            if kind.items:
+                kind.task.wish()
+        self.restored.set()
+        self.update()
+
+    def kind(self, name: str) -> Kind:
+        return self.kinds[0] if name == "text" else self.kinds[1]
+
+    def wanted(self, task: Task) -> bool:
+        return any(kind.task is task and bool(kind.items) for kind in self.kinds)
+
+    def update(self) -> None:
+        super().update()
+        if not self.shown:
+            return
+        something = any(bool(kind.items) for kind in self.kinds)
+        pending = not self.busy and any(kind.task.state == "ready" and bool(kind.pending()) for kind in self.kinds)
+        if pending and not self.stopped:
+            self.begin(self.index(), "The index is not complete")
+            return
+        show(self.start, not self.busy)
+        show(self.form, something)
+        self.form.querySelector("button").disabled = self.busy
+        show(self.go_on, pending)
+        show(self.shelf, something)
+        if not self.busy:
+            self.draw_shelf()
+
+    def draw_shelf(self) -> None:
+        folders = OrderedDict()
+        for kind in self.kinds:
+            for place, items in enumerate((kind.items.values(), kind.pending())):
+                for item in items:
+                    folders.setdefault(item.folder, {}).setdefault(kind.name, (set(), set()))[place].add(item.name)
+        place = self.shelf.querySelector("ul")
+        fill(place)
+        for folder, kinds in folders.items():
+            facts = []
+            for name, (names, waiting) in sorted(kinds.items(), reverse=True):
+                left = ", %d not indexed yet" % len(waiting) if waiting else ""
+                facts.append(counted(len(names), name) + left)
+            place.append(el("li", el("div", el("b", folder), el("small", "  ·  ".join(facts))),
+                            icon_button("close", "Remove %s from the index" % folder, "forget", data_folder=folder)))
+        kept = "The passages, small previews of the photos, and what the models make of them are kept in this browser."
+        self.note.textContent = self.problem or (kept if folders else "")
+
+    async def forget(self, folder: str) -> None:
+        if self.busy:
+            return
+        for kind in self.kinds:
+            await self.replace(kind, [item for item in kind.items.values() if item.folder == folder], [])
+        show(self.found, False)
+        self.update()
+        announce("Removed " + folder)
+
+    async def replace(self, kind: Kind, old: list, new: list) -> None:
+        """new: records."""
+        for item in old:
+            del kind.items[item.id]
+        for record in new:
+            kind.items[record.id] = Item(record)
+        kind.version += 1
+        try:
+            await shelf.remove([item.id for item in old])
+            await shelf.write(new)
+        except Exception as error:
+            self.problem = "Not all of it could be kept (%s): free some space." % message_of(error)
+
+    # Adding
+
+    def dropped(self, transfer) -> None:
+        entries = [item.webkitGetAsEntry() for item in getattr(js.Array, "from")(transfer.items)]
+        entries = [entry for entry in entries if entry is not None]
+        if not entries:
+            self.add_files([transfer.files.item(n) for n in range(transfer.files.length)])
+        elif self.free():
+            self.begin(self.walk(entries), "Nothing was added")
+
+    async def walk(self, entries: list) -> None:
+        """The files in what was dropped, and in its folders."""
+        self.running("Looking into the folder")
+        self.update()
+        files = []
+        while entries and len(files) < MOST_FILES:
+            entry, waiting = entries.pop(), js.Promise.withResolvers()
+            if entry.isFile:
+                entry.file(waiting.resolve, waiting.reject)
+                file = await waiting.promise
+                files.append((entry.fullPath.strip("/"), file))
+            else:
+                reader = entry.createReader()
+                while True:
+                    waiting = js.Promise.withResolvers()
+                    reader.readEntries(waiting.resolve, waiting.reject)
+                    listed = list(await waiting.promise)
+                    if not listed:
+                        break
+                    entries.extend(listed)
+            self.check()
+        await self.add(files)
+
+    def add_files(self, files: list) -> None:
+        if self.free():
+            named = [(getattr(file, "webkitRelativePath", "") or file.name, file) for file in files]
+            self.begin(self.add(named), "Nothing was added")
+
+    async def add(self, files: list) -> None:
+        """files: [(path, File)]. Passages and previews are kept at once, so that indexing can go on another day."""
+        if any(path.lower().endswith(MODEL_FILES) for path, _ in files):
+            await self.open_model([file for _, file in files])
+            return
+        await self.restored.wait()
+        files = [(path, file) for path, file in files if is_text(path) or is_photo(path)]
+        if not files:
+            raise Problem("There is no text and no photo in it", "These are read: %s." % " ".join(TEXTS + PHOTOS))
+        skipped = []
+        for place, (path, file) in enumerate(files):
+            self.running("Reading", "%d of %s" % (place, counted(len(files), "file")), place / len(files))
+            if place == 0:
+                self.update()
+            folder, _, name = path.partition("/")
+            if not name:
+                folder, name = "Files", path
+            kind = self.kind("text" if is_text(path) else "photo")
+            try:
+                new = await self.read(kind.name, folder, name, file)
+            except Exception:
+                skipped.append(name)
+            else:
+                await self.replace(kind, kind.of_file(folder, name), new)
+            self.check()
+        if skipped:
+            toast("%s could not be read: %s" % (counted(len(skipped), "file"), ", ".join(skipped[:5])), seconds=12)
+        for kind in self.kinds:
+            if kind.items:
+                kind.task.wish()
+
+    async def read(self, kind: str, folder: str, name: str, file) -> list:
+        if kind == "photo":
+            return [shelf.record(kind, folder, name, 0, "", await preview(file))]
+        if file.size > LONGEST:
+            raise ValueError("too long")
+        passages = pieces(await file.text())
+        return [shelf.record(kind, folder, name, place, text) for place, text in enumerate(passages)]
+
+    async def open_model(self, files: list) -> None:
+        """For photos if its config says that it sees."""
+        task = self.tasks[0]
+        for file in files:
+            if file.name == "config.json" and "vision_config" in await file.text():
+                task = self.tasks[1]
+        task.load(None, files)
+
+    # Indexing
+
+    async def index(self) -> None:
+        for kind in self.kinds:
+            pending = kind.pending() if kind.task.state == "ready" else []
+            of = " of " + counted(len(pending), "photo" if kind.name == "photo" else "passage")
+            for start in range(0, len(pending), BATCH):
+                self.running("Indexing", "%d" % start + of, start / len(pending))
+                if start == 0:
+                    self.update()
+                batch, model = pending[start:start + BATCH], kind.task.model
+                if kind.name == "photo":
+                    body = await self.ask(kind.task, "embed", {}, [item.record.picture for item in batch])
+                else:
+                    body = await self.ask(kind.task, "embed", {"inputs": [item.record.text for item in batch]})
+                size = body["dimensions"]
+                for place, item in enumerate(batch):
+                    item.record.vector = body["array"].slice(place * size, (place + 1) * size)
+                    item.record.model = item.model = model
+                await self.replace(kind, [], [item.record for item in batch])
+        announce("The index is complete.")
+
+    # Searching
+
+    def submitted(self, event) -> None:
+        event.preventDefault()
+        text = self.query.value.strip()
+        if text and not self.busy:
+            self.begin(self.search(text), "Nothing was searched")
+
+    async def search(self, text: str) -> None:
+        sections = []
+        for picture in self.pictures:
+            js.URL.revokeObjectURL(picture)
+        self.pictures = []
+        for kind in self.kinds:
+            if kind.items and kind.task.state == "ready":
+                found = await self.nearest(kind, text)
+                sections.append((self.photos if kind.name == "photo" else self.passages)(found))
+        if not sections:
+            raise Problem("No model is loaded", "Load one first: see above.")
+        fill(self.found, *sections)
+        show(self.found)
+        count = self.found.querySelectorAll("li").length
+        announce("%s, the nearest first." % counted(count, "result"))
+
+    async def nearest(self, kind: Kind, text: str) -> list:
+        """[(record, score)]; the engine is given the index if it does not have this one."""
+        indexed = kind.indexed()
+        if not indexed:
+            return []
+        version = "%s %d" % (kind.task.model, kind.version)
+        wish = {"inputs": text, "k": min(MOST, len(indexed)), "version": version}
+        body = await self.ask(kind.task, "search", wish)
+        if body["found"] is None:
+            size = indexed[0].record.vector.length
+            rows = js.Float32Array.new(size * len(indexed))
+            for place, item in enumerate(indexed):
+                rows.set(item.record.vector, place * size)
+            await self.ask(kind.task, "index", {"dimensions": size, "version": version}, (rows,), (rows.buffer,))
+            body = await self.ask(kind.task, "search", wish)
+        return [(indexed[row].record, score) for row, score in body["found"]]
+
+    def passages(self, found: list):
+        rows = el("ol", cls="passages")
+        for item, score in found:
+            rows.append(el("li", el("div", el("b", item.name), el("small", item.folder), nearness(score)),
+                           el("p", item.text)))
+        return rows
+
+    def photos(self, found: list):
+        rows = el("ol", cls="photos")
+        for item, score in found:
+            self.pictures.append(js.URL.createObjectURL(item.picture))
+            rows.append(el("li", el("img", src=self.pictures[-1], alt=item.name, loading="lazy"),
+                           el("div", el("b", item.name), nearness(score))))
+        return rows
+
+
+def nearness(score: float):
+    return el("span", "%.2f" % score, cls="score", title="Similarity, at most 1")
+
+
+async def preview(file):
+    """A small JPEG of a photo. Raises JsException where the browser cannot read it."""
+    bitmap = await attempt(js.self, "createImageBitmap", file)
+    scale = min(1.0, SHORT_SIDE / min(bitmap.width, bitmap.height))
+    width, height = max(1, round(bitmap.width * scale)), max(1, round(bitmap.height * scale))
+    canvas = js.OffscreenCanvas.new(width, height)
+    canvas.getContext("2d").drawImage(bitmap, 0, 0, width, height)
+    bitmap.close()
+    return await canvas.convertToBlob(js.JSON.parse('{"type": "image/jpeg", "quality": 0.85}'))

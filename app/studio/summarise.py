@@ -1,0 +1,108 @@
+"""The Summarise page: a document in short, by the chat's model or one that is made for it."""
+
+from studio import notice
+from studio.documents import LONGEST, counted, is_text
+from studio.dom import action, announce, button, by_id, el, on, show
+from studio.tab import Problem, Tab
+from studio.task import Task
+
+
+class Summary(Task):
+    """Done by the chat's model, unless one of its own is loaded."""
+
+    def lent(self) -> bool:
+        return self.state == "idle" and self.engine.state in ("ready", "answering")
+
+    def take(self, job) -> None:
+        if self.lent():
+            job.send()
+        else:
+            super().take(job)
+
+
+class Summarise(Tab):
+    def __init__(self, engine):
+        self.task = Summary(engine, "summarization", "", "")
+        super().__init__(
+            engine, "summarise", "Summarise", "The long and short of it.",
+            "Paste a text, or choose a document. It is read part by part, however long it is, and never leaves this "
+            "device.", "Drop a text here", [self.task])
+        pick = self.picker(".txt,.md,.markdown,text/*", self.take)
+        self.given = el("textarea", rows="9", id="document", placeholder="Paste the text here", spellcheck="false")
+        self.size = el("span", cls="about")
+        self.go = button("Summarise", "summarise", cls="primary")
+        self.start = el("div", self.go, button("Choose a document", "pick-document", sign="file"), self.size, cls="row")
+        self.place = el("div")  # of the chat's own card: it is the chat's model
+        self.output = el("p", cls="summary", tabindex="-1")
+        self.facts = el("p", cls="about")
+        self.tools = el("div", button("Copy", "copy-result", sign="copy"), cls="row")
+        self.result = el("section", el("h2", "Summary"), self.output, self.facts, self.tools, hidden=True)
+        own = el("p", "The chat’s model writes it, or one that is made for summaries (BART, T5): ",
+                 button("open its files", "pick-file", cls="link"), cls="about small", data_task=self.task.name)
+        self.body.append(el("label", "Text", cls="unseen", **{"for": "document"}), self.given, self.start, self.place,
+                         self.task.card.box, self.work.box, self.result, own)
+        on(self.given, "input", lambda _event: self.counts())
+        action("pick-document")(lambda _source: pick.click())
+        action("summarise")(lambda _source: self.begin(self.summarise(), "Nothing was summarised"))
+
+    def copied_text(self) -> str:
+        return self.output.textContent
+
+    def show(self, visible: bool) -> None:
+        super().show(visible)
+        if visible:
+            self.place.append(notice.card.box)
+        else:
+            by_id("composer").before(notice.card.box)
+
+    def wanted(self, task: Task) -> bool:
+        return False
+
+    def update(self) -> None:
+        if self.task.lent():
+            self.task.send()
+        super().update()
+        show(self.start, not self.busy)
+        self.given.readOnly = self.busy
+        show(self.tools, not self.busy and bool(self.output.textContent))
+        show(self.place, self.task.state == "idle")
+        self.counts()
+
+    def counts(self) -> None:
+        words = len(self.given.value.split())
+        self.size.textContent = counted(words, "word") if words else ""
+        self.go.disabled = not words
+
+    def take(self, files: list) -> None:
+        if self.free():
+            self.begin(self.read(files[0]), "%s was not read" % files[0].name)
+
+    async def read(self, file) -> None:
+        """A document goes into the box, where it may be changed."""
+        if not is_text(file.name) and not file.type.startswith("text/"):
+            raise Problem("%s is not a plain text" % file.name,
+                          "Text and Markdown files work. Of a PDF or Word document, copy the text and paste it here.")
+        if file.size > LONGEST:
+            raise Problem("%s is too long" % file.name, "At most 2 MB of text can be summarised at once.")
+        self.given.value = await file.text()
+        self.given.scrollTop = 0
+
+    async def summarise(self) -> None:
+        text = self.given.value.strip()
+        self.output.textContent = self.facts.textContent = ""
+        show(self.result, False)
+        self.running("Reading " + counted(len(text.split()), "word"))
+        self.update()
+
+        def told(body: dict) -> None:
+            done, total = body["done"], body["total"]
+            part = ("%d of %s" % (done, counted(total, "part")), done / total) if total > 1 else ("", None)
+            self.running("Summarising", *part)
+            self.output.textContent = body["text"]
+            show(self.result, bool(body["text"]))
+        body = await self.ask(self.task, "task", {"inputs": text}, told=told)
+        self.output.textContent = body["text"]
+        show(self.result)
+        words = counted(len(body["text"].split()), "word"), counted(len(text.split()), "word")
+        self.facts.textContent = "%s instead of %s" % words
+        announce("Summary: " + body["text"][:1500])

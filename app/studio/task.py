@@ -1,0 +1,193 @@
+"""A task beside the chat: its model, which is loaded when it is wanted, the card of that, and the jobs that it does."""
+
+import asyncio
+
+import js
+from studio.dom import attempt, el
+from studio.engine import Engine, Progress
+from studio.notice import Card
+from studio.wording import explain
+
+NO_ENGINE = ("no_webgpu", "no_adapter", "crashed")  # errors after which nothing can be asked
+BUTTONS = ("retry", "pick-file", "download-again", "settings")  # of an error, those that a task knows
+
+
+class Failure(Exception):
+    """What the engine answered instead of a result: {"code", "message"}."""
+
+    def __init__(self, error: dict):
+        super().__init__(error.get("message") or "")
+        self.error = error
+
+
+class Job:
+    """One request of a task. It waits until the model is loaded."""
+
+    def __init__(self, task, told, message: tuple):
+        """told(body): each partial result. message: method, params, inputs, buffers given away."""
+        self._task, self._told, self._message = task, told, message
+        self._id, self._ended, self._result, self._error = None, asyncio.Event(), None, None
+        task.take(self)
+
+    async def result(self) -> dict:
+        """Raises Failure."""
+        await self._ended.wait()
+        if self._error is not None:
+            raise Failure(self._error)
+        return self._result
+
+    def send(self) -> None:
+        method, params, inputs, moved = self._message
+        self._message = None
+        params = {"task": self._task.name, "params": params}
+        self._id = self._task.engine.request(method, params, self._heard, inputs, moved)
+
+    def cancel(self) -> None:
+        """It ends with what there is of it, or with the error "aborted"."""
+        if self._id is not None:
+            self._task.engine.abort(self._id)
+        elif self in self._task.waiting:
+            self._task.waiting.remove(self)
+            self._heard("error", {"code": "aborted", "message": "It was stopped."})
+
+    def _heard(self, kind: str, body: dict) -> None:
+        if kind == "progress":  # the graphics card was lost: the engine loads the model again
+            if self._task.model is not None:
+                self._task.loading(body)
+            return
+        self._task.loaded()
+        if kind == "chunk":
+            self._told(body)
+        else:
+            self._result, self._error = (body, None) if kind == "result" else (None, body)
+            self._ended.set()
+
+
+class Task:
+    """`name` is Hugging Face's, `state` one of: idle, loading, ready, failed."""
+
+    def __init__(self, engine: Engine, name: str, kind: str, advice: str):
+        """kind, advice: what to say where the site has no model for it."""
+        self.engine, self.name, self._missing = engine, name, (kind, advice)
+        self.state, self.model, self.error, self.progress = "idle", None, None, Progress()
+        self.waiting, self._wished = [], False
+        self.card = Card(el("section", cls="notice", aria_label="Model", data_task=name, hidden=True))
+        self._asked, self._load_id = (None, ()), None
+        engine.tasks.append(self)
+
+    # The model
+
+    @property
+    def offered(self) -> dict | None:
+        """The site's model for it: {"name", "size", "stored"}."""
+        for model in (self.engine.site or {}).values():
+            if model.get("task") == self.name:
+                return model
+        return None
+
+    def load(self, name: str | None, files=()) -> None:
+        """A model of the site, or the user's own files."""
+        if not files:
+            attempt(js.navigator.storage, "persist")
+        self._asked, self.error, self.progress = (name, files), None, Progress()
+        self.state, self.model = "loading", None
+
+        def answered(kind: str, body: dict) -> None:
+            if self._load_id == mine:  # not one that was cancelled
+                self._answered(kind, body)
+        self._load_id = mine = self.engine.request("load", {"task": self.name, "model": name}, answered, files)
+        self.engine.changed()
+
+    def _answered(self, kind: str, body: dict) -> None:
+        if kind == "progress":
+            self.loading(body)
+            return
+        self._load_id = None
+        self.engine.look()
+        if kind == "result":
+            self.state, self.model = "ready", body["model"]
+            self.send()
+        elif body["code"] in ("aborted", "ended"):
+            self.state = "idle"
+        else:
+            self.state, self.error = "failed", body
+        self.engine.changed()
+
+    def send(self) -> None:
+        """What waits for the model begins."""
+        waiting, self.waiting = self.waiting, []
+        for job in waiting:
+            job.send()
+
+    def loading(self, body: dict) -> None:
+        self.state = "loading"
+        self.progress.update(body["stage"], body.get("loaded") or 0, body.get("total") or 0)
+        self.engine.changed()
+
+    def loaded(self) -> None:
+        if self.state == "loading" and self.model is not None:
+            self.state = "ready"
+            self.send()
+            self.engine.changed()
+
+    def retry(self) -> None:
+        self.load(*self._asked)
+
+    def cancel_load(self) -> None:
+        """What has arrived is kept; what waits for the model is given up."""
+        if self._load_id is not None:
+            self.engine.abort(self._load_id)
+        self.ended()
+        self.engine.look()
+        self.engine.changed()
+
+    def unload(self) -> None:
+        self.engine.request("unload", {"task": self.name}, lambda *_: None)
+        self.ended()
+        self.engine.changed()
+
+    def ended(self) -> None:
+        """Nothing of it is in the engine any more."""
+        self.state, self.model, self._load_id, self._wished = "idle", None, None, False
+        for job in list(self.waiting):
+            job.cancel()
+
+    def take(self, job: Job) -> None:
+        """It begins when the model is ready."""
+        if self.state == "ready":
+            job.send()
+        else:
+            self.waiting.append(job)
+            self.wish()
+
+    def wish(self) -> None:
+        """The model is wanted: it is loaded if it is on this device, else it is offered."""
+        here, self._wished = self.offered, True
+        if self.state == "idle" and here and (here.get("stored") or 0) >= here["size"]:
+            self.load(here["name"])
+
+    def known(self) -> None:
+        """What is on this device has become known."""
+        if self._wished:
+            self.wish()
+        self.engine.changed()
+
+    # The card
+
+    def draw(self, wanted: bool = True) -> None:
+        """wanted: whether a model is offered, where none is loaded."""
+        engine = self.engine
+        if engine.state == "failed" and (not engine.info or engine.error["code"] in NO_ENGINE):
+            self.card.error(engine.error)
+        elif self.state == "loading":
+            self.card.loading(self.progress)
+        elif self.state == "failed":
+            title, advice, buttons = explain(self.error["code"])
+            buttons = [found for found in buttons if found[1] in BUTTONS] or [("Try again", "retry")]
+            self.card.problem(title, advice, self.error.get("message") or "", buttons, self.error["code"])
+        elif self.state == "ready" or engine.site is None or not wanted:
+            self.card.hide()
+        elif self.offered:
+            self.card.offer(self.offered, engine.info)
+        else:
+            self.card.missing(*self._missing)

@@ -1,0 +1,194 @@
+"""The Transcribe page: speech to text, from a file or the microphone while it is spoken; subtitles."""
+
+import asyncio
+import time
+
+import js
+from studio import audio, dom
+from studio.dom import action, announce, button, el, message_of, show
+from studio.subtitles import clock, later, plain, settled, srt, vtt
+from studio.tab import Problem, Tab
+from studio.task import Task
+from studio.wording import duration
+
+EVERY = 2.0  # seconds of new speech until what was said last is written again
+WINDOW = 24.0  # seconds that are written again; what is older stays
+
+FILES = {"txt": (plain, "text/plain"), "srt": (srt, "application/x-subrip"), "vtt": (vtt, "text/vtt")}
+
+
+class Transcribe(Tab):
+    def __init__(self, engine):
+        self.task = Task(engine, "automatic-speech-recognition", "Whisper model",
+                         "Open the .safetensors and .json files of one.")
+        super().__init__(
+            engine, "transcribe", "Transcribe", "What was said, in writing.",
+            "Speak, or choose a recording or a video. It is written down on this device: no sound leaves it.",
+            "Drop a recording or a video here", [self.task])
+        self.microphone, self.chunks, self.drawn, self.file_name = None, [], [], "recording"
+        pick = self.picker("audio/*,video/*", self.take)
+        self.start = el("div", button("Record", "record", cls="primary", sign="mic"),
+                        button("Choose a file", "pick-audio", sign="file"), cls="row")
+        self.level, self.time = el("span", cls="level"), el("b", "0:00", cls="time")
+        self.recording = el("section", el("span", cls="dot live", aria_hidden="true"), self.time,
+                            el("span", self.level, cls="levels", aria_hidden="true"),
+                            button("Stop", "record-stop", cls="primary", sign="stop"),
+                            cls="notice recording", aria_label="Recording", hidden=True)
+        self.player = el("audio", controls=True, hidden=True)
+        self.facts, self.list = el("p", cls="about"), el("ol", cls="said")
+        self.tools = el("div", button("Copy", "copy-result", sign="copy"), button("Text", "save", data_kind="txt"),
+                        button("SRT", "save", data_kind="srt"), button("VTT", "save", data_kind="vtt"), cls="row")
+        self.result = el("section", self.facts, self.player, self.tools, self.list, hidden=True)
+        self.body.append(self.start, self.task.card.box, self.recording, self.work.box, self.result)
+        action("pick-audio")(lambda _source: pick.click())
+        action("record")(lambda _source: self.begin(self.listen(), "It could not be transcribed"))
+        action("record-stop")(lambda _source: self.stop())
+        action("save")(self.save)
+        action("seek")(self.seek)
+
+    def copied_text(self) -> str:
+        return plain(self.chunks)
+
+    def take(self, files: list) -> None:
+        if self.free():
+            self.begin(self.transcribe(files[0]), "Nothing was transcribed")
+
+    def update(self) -> None:
+        super().update()
+        show(self.start, not self.busy)
+        show(self.tools, not self.busy and bool(self.chunks))
+
+    # A file
+
+    async def transcribe(self, file) -> None:
+        began = time.time()
+        self.clear(file.name)
+        self.running("Reading " + file.name)
+        self.update()
+        try:
+            samples = await audio.decoded(file)
+        except Exception as error:
+            raise Problem("The browser cannot read %s as sound" % file.name, message_of(error)) from None
+        self.check()
+        total = samples.length / audio.RATE
+
+        def told(body: dict) -> None:
+            self.draw(body["chunks"])
+            done, spent = body["done"], time.time() - began
+            left = "  ·  about %s left" % duration(spent * (total - done) / done) if done else ""
+            self.running("Transcribing " + file.name, "%s of %s%s" % (clock(done), clock(total), left), done / total)
+        self.play(file)
+        self.running("Transcribing " + file.name, clock(total))
+        body = await self.write(samples, told)
+        self.finish(body["chunks"], [file.name, clock(total), language(body),
+                                     "written down in %s" % duration(time.time() - began)])
+
+    async def write(self, samples, told=lambda body: None) -> dict:
+        return await self.ask(self.task, "task", {"return_timestamps": True}, (samples,), (samples.buffer,), told)
+
+    # The microphone
+
+    async def listen(self) -> None:
+        """Writes the last seconds again and again while they grow; what is older than these stays as it is."""
+        self.clear("recording")
+        microphone = audio.Microphone(self.hear)
+        try:
+            await microphone.start()
+        except Exception as error:
+            microphone.stop()
+            raise Problem("The browser does not give this page the microphone", message_of(error)) from None
+        self.microphone = microphone
+        show(self.recording)
+        self.update()
+        self.keep_focus(self.recording.querySelector("button"))
+        announce("Recording.")
+        fixed, offset, written, spoken = [], 0.0, 0.0, None
+        try:
+            while microphone.on or written < microphone.seconds:
+                if microphone.on and microphone.seconds - written < EVERY:
+                    await asyncio.sleep(0.1)
+                    continue
+                written = microphone.seconds
+                samples, start = await microphone.samples(offset)
+                body = await self.write(samples)
+                spoken, found = language(body), later(body["chunks"], start)
+                self.draw(fixed + found)
+                count = settled(found, written - start, WINDOW)
+                if count:
+                    fixed, offset = fixed + found[:count], found[count - 1]["timestamp"][1]
+        finally:
+            microphone.stop()
+            self.microphone = None
+            show(self.recording, False)
+            if microphone.seconds:
+                self.play(audio.wav((await microphone.samples(0.0))[0]))
+        self.finish(self.chunks, ["Recording", clock(microphone.seconds), spoken])
+
+    def hear(self, peak: float) -> None:
+        self.time.textContent = clock(self.microphone.seconds)
+        self.level.style.width = "%d%%" % min(100, 100 * peak ** 0.5)
+
+    def stop(self) -> None:
+        """The recording ends; its last words are still written."""
+        self.microphone.stop()
+        show(self.recording, False)
+        self.running("Writing the last words")
+
+    def cancel(self) -> None:
+        """Escape ends a recording as its button does; a second one gives up what is not written yet."""
+        if self.microphone is not None and self.microphone.on:
+            self.stop()
+        else:
+            super().cancel()
+
+    # What was said
+
+    def clear(self, name: str) -> None:
+        self.file_name = name.rpartition(".")[0] or name
+        self.draw([])
+        self.player.removeAttribute("src")
+        show(self.player, False)
+        show(self.result, False)
+
+    def play(self, blob) -> None:
+        if self.player.src:
+            js.URL.revokeObjectURL(self.player.src)
+        self.player.src = js.URL.createObjectURL(blob)
+        show(self.player)
+
+    def draw(self, chunks: list) -> None:
+        """Draws what changed: a long transcript grows at its end."""
+        self.chunks = chunks
+        now = [(chunk["timestamp"][0], chunk["text"].strip()) for chunk in chunks]
+        same = 0
+        while same < min(len(now), len(self.drawn)) and now[same] == self.drawn[same]:
+            same += 1
+        while self.list.childElementCount > same:
+            self.list.lastElementChild.remove()
+        for start, text in now[same:]:
+            self.list.append(el("li", button(clock(start), "seek", cls="time", data_time=start,
+                                             aria_label="Play from " + clock(start)), el("span", text)))
+        self.drawn = now
+        show(self.result, bool(now))
+
+    def finish(self, chunks: list, facts: list) -> None:
+        self.draw(chunks)
+        show(self.result)
+        facts = [fact for fact in facts if fact] if chunks else ["No speech was found in it."]
+        self.facts.textContent = "  ·  ".join(facts)
+        announce("Transcribed: " + plain(chunks)[:1500])
+
+    def save(self, source) -> None:
+        kind = source.getAttribute("data-kind")
+        write, mime = FILES[kind]
+        dom.download("%s.%s" % (self.file_name, kind), write(self.chunks), mime)
+
+    def seek(self, source) -> None:
+        self.player.currentTime = float(source.getAttribute("data-time"))
+        self.player.play()
+
+
+def language(body: dict) -> str:
+    """By its name: English."""
+    code = body.get("language")
+    return js.Intl.DisplayNames.new("en", js.JSON.parse('{"type": "language"}')).of(code) if code else ""

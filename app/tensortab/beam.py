@@ -1,0 +1,243 @@
+"""Writing with an encoder-decoder by beam search: the GPU finds the best continuations, Python keeps the accounts.
+
+A step is one replay of one Plan for all beams. Only the best candidates are read back; what is written is each beam's
+token, and which beams wrote what it goes on from (kv.py BeamCache).
+"""
+
+import asyncio
+import struct
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, fields, replace
+from typing import Any, NamedTuple
+
+from . import models
+from .device import Device
+from .dtype import u32
+from .errors import Error
+from .formats import Checkpoint, token_ids
+from .jit import Program, hardware, jit
+from .kv import BeamCache
+from .tensor import Tensor
+from .weights import Weights
+
+SOURCES = (64, 256)  # tokens an encoder's plan reads; the longest is the model's own
+POSITIONS = 256  # tokens that may be written, unless the configuration wants more
+NEVER = -1e9  # a score that no candidate has; transformers' number
+BANNED = struct.pack("<f", -1e30)
+
+
+@dataclass(frozen=True)
+class GenerationConfig:
+    """How to write, by transformers' names and defaults. Lengths count the token that begins a text."""
+
+    decoder_start_token_id: int
+    eos_token_id: frozenset[int]
+    num_beams: int = 1
+    length_penalty: float = 1.0
+    early_stopping: bool | str = False
+    no_repeat_ngram_size: int = 0
+    min_length: int = 0
+    max_length: int = 20
+    forced_bos_token_id: int | None = None
+    forced_eos_token_id: int | None = None
+
+    @staticmethod
+    async def of(checkpoint: Checkpoint, task: str) -> "GenerationConfig":
+        """What the files say: config.json, generation_config.json, and config.json for the task. One beam is greedy."""
+        config = checkpoint.config
+        special = (config.get("task_specific_params") or {}).get(task) or {}
+        given = {**config, **await checkpoint.json("generation_config.json"), **special}
+        names = [field.name for field in fields(GenerationConfig)][2:]
+        values = {name: given[name] for name in names if given.get(name) is not None}
+        for name, value in values.items():
+            kinds = {"early_stopping": (bool, str), "length_penalty": (int, float)}.get(name, (int,))
+            if type(value) not in kinds:
+                raise Error("bad_file", f"{name} is {value!r} in the model's configuration: get the file again.")
+        start = token_ids(given, "decoder_start_token_id") or token_ids(given, "bos_token_id")
+        ends = token_ids(config)
+        if not start or not ends:
+            raise Error("bad_file", "config.json has no decoder_start_token_id and eos_token_id: get the file again.")
+        return GenerationConfig(start[0], frozenset(ends), **values)
+
+
+class Beam(NamedTuple):
+    score: float  # the sum of log probabilities
+    ids: list[int]
+    wrote: list[int]  # for each position before the last token, the beam that wrote its keys and values
+
+
+class BeamSearch:
+    """The beams of one text, as in transformers' generate(). One beam is greedy: it ends with its first end."""
+
+    def __init__(self, config: GenerationConfig) -> None:
+        self.config = config
+        start = [config.decoder_start_token_id]
+        self.running = [Beam(NEVER if n else 0.0, start, []) for n in range(config.num_beams)]
+        self.finished: list[Beam] = []
+        self.done = False
+
+    @property
+    def best(self) -> list[int]:
+        """The ids of the best text, the one that begins it included."""
+        return (self.finished or self.running)[0].ids
+
+    def forced(self) -> int | None:
+        """The token that comes next whatever the model thinks."""
+        length = len(self.running[0].ids)
+        if length == self.config.max_length - 1 and self.config.forced_eos_token_id is not None:
+            return self.config.forced_eos_token_id
+        return self.config.forced_bos_token_id if length == 1 else None
+
+    def banned(self) -> set[tuple[int, int]]:
+        """(beam, token) that may not come next: ends before min_length, and what would repeat an n-gram."""
+        size, ends = self.config.no_repeat_ngram_size, self.config.eos_token_id
+        banned: set[tuple[int, int]] = set()
+        for b, beam in enumerate(self.running):
+            ids = beam.ids
+            if len(ids) < self.config.min_length:
+                banned.update((b, token) for token in ends)
+            if 0 < size <= len(ids):
+                last = ids[len(ids) + 1 - size :]
+                starts = range(len(ids) + 1 - size)
+                banned.update((b, ids[n + size - 1]) for n in starts if ids[n : n + size - 1] == last)
+        return banned
+
+    def advance(self, candidates: list[tuple[float, int, int]]) -> None:
+        """`candidates`: (score, beam, token), best first, twice as many as beams."""
+        c, count = self.config, self.config.num_beams
+        running, ended = [], []
+        for rank, (score, b, token) in enumerate(candidates):
+            parent = self.running[b]
+            beam = Beam(score, [*parent.ids, token], [*parent.wrote, b])
+            written = len(beam.ids) - 1
+            if token not in c.eos_token_id and len(beam.ids) < c.max_length:
+                running.append(beam)
+            elif rank < count:
+                ended.append(beam._replace(score=score / written**c.length_penalty))
+        self.finished = sorted(self.finished + ended, key=lambda beam: -beam.score)[:count]
+        self.done = not running or (len(self.finished) == count and self._enough(running[0].score, written))
+        self.running = running[:count]
+
+    def _enough(self, score: float, written: int) -> bool:
+        """Whether what is finished stays the best, though a beam with this score goes on."""
+        c = self.config
+        if c.early_stopping is True or c.num_beams == 1:
+            return True
+        length = c.max_length - 1 if c.early_stopping == "never" and c.length_penalty > 0 else written
+        return score / length**c.length_penalty <= self.finished[-1].score
+
+
+class BeamGenerator:
+    """An encoder-decoder on a device, with its cache. One text at a time; others wait."""
+
+    def __init__(
+        self, checkpoint: Checkpoint, device: Device, config: GenerationConfig, context: int | None = None
+    ) -> None:
+        """Declares everything; nothing is read or allocated. context: tokens to read, at most the model's own. Raises
+        Error("out_of_memory") or ("bad_file")."""
+        kind = str(checkpoint.config.get("model_type"))
+        architecture = models.find(kind)
+        if architecture is None or not hasattr(architecture.Model, "encode"):
+            raise Error("bad_file", f"Models of type {kind!r} are not supported yet: take a BART or T5 one.")
+        self.device = device
+        self.weights = Weights(checkpoint, hardware(device.info).max_binding)
+        self.model = architecture.Model(checkpoint.config, self.weights)
+        self.vocabulary = sum(w.shape[0] for w in self.model.lm_head.weights)
+        ids = {config.decoder_start_token_id, *config.eos_token_id, config.forced_bos_token_id or 0}
+        self.candidates = max(2, 1 + len(config.eos_token_id)) * config.num_beams  # so that not all of them are ends
+        fits = 1 <= config.num_beams <= 32 and self.candidates <= min(128, self.vocabulary)
+        if not fits or max(*ids, config.forced_eos_token_id or 0) >= self.vocabulary:
+            raise Error("bad_file", "The model's configuration has too many beams, or tokens beyond its vocabulary.")
+        self.source = min(self.model.source, context or self.model.source)  # tokens that it reads at most
+        self.positions = min(self.model.cache.positions, max(POSITIONS, config.max_length))
+        self.config = replace(config, max_length=min(config.max_length, self.positions))
+        self.beams = BeamCache(self.model.cache, config.num_beams, self.positions)
+        self.scores = Tensor.of("scores", (config.num_beams, 1))
+        self.bans = Tensor.of("bans", (config.num_beams, self.vocabulary))
+        self.encode = jit(self.model.encode, device)
+        self.step = Program(device, [self._trace()])
+        self.aborts = 0
+        self._banned: set[tuple[int, int]] = set()
+        self._busy = asyncio.Lock()
+
+    def _trace(self) -> Tensor:
+        """The best candidates of all beams: bits of scores and places in [B, V], u32 [1, 2, candidates]."""
+        probabilities = self.model.logits(self.model.hidden(self.beams)).softmax()
+        scores = probabilities.maximum(1e-37).log() + self.scores + self.bans
+        return scores.reshape(1, -1).topk(self.candidates)
+
+    async def load(self, on_progress: Callable[[str, int, int], None] = lambda stage, done, total: None) -> None:
+        """Streams the weights to the GPU and compiles the plans. Stages: "load" (bytes), "compile" (plans)."""
+        sizes = self._sizes()
+        await self.weights.load(self.device, lambda done, total: on_progress("load", done, total))
+        for n, size in enumerate(sizes):
+            on_progress("compile", n, len(sizes) + 1)
+            await self.encode.program(Tensor.of("ids", (1, size), u32), Tensor.of("length", (1,), u32))
+        await self.step.load()
+        on_progress("compile", len(sizes) + 1, len(sizes) + 1)
+
+    def _sizes(self) -> list[int]:
+        return [*(size for size in SOURCES if size < self.source), self.source]
+
+    def generate(
+        self, ids: list[int], min_length: int | None = None, max_length: int | None = None
+    ) -> Coroutine[Any, Any, list[int]]:
+        """Gives the ids of the text that the model writes after reading `ids`; after abort() what there is of it. A
+        length that is given moves the other one of the configuration along.
+
+        Raises Error("context_exceeded") if `ids` are more than the model reads, or ("bad_request").
+        """
+        c = self.config
+        most = max(c.max_length, min_length or 0) if max_length is None else max_length
+        least = min(c.min_length, most) if min_length is None else min_length
+        if type(least) is not int or type(most) is not int or not 2 <= most <= self.positions or least > most:
+            wrong = f"min_length is {least!r} and max_length {most!r}"
+            raise Error("bad_request", f"{wrong}: give whole numbers up to {self.positions}, the larger one last.")
+        if len(ids) > self.source:
+            raise Error("context_exceeded", f"The text has {len(ids):,} tokens, the model reads {self.source:,}.")
+        if not ids or any(not 0 <= token < self.vocabulary for token in ids):
+            raise Error("bad_request", "The text is empty, or has tokens that are not in the model's vocabulary.")
+        return self._generate(ids, replace(c, min_length=least, max_length=most), self.aborts)
+
+    async def _generate(self, ids: list[int], config: GenerationConfig, aborts: int) -> list[int]:
+        """`aborts` is the count when the request was made: abort() ends all that were made before it."""
+        async with self._busy:
+            size = next(size for size in self._sizes() if size >= len(ids))
+            await self.encode(Tensor([ids + [0] * (size - len(ids))], "u32"), Tensor([len(ids)], "u32"))
+            search = BeamSearch(config)
+            while not search.done and self.aborts == aborts:
+                search.advance(await self._candidates(search, len(ids)))
+        return search.best
+
+    async def _candidates(self, search: BeamSearch, source: int) -> list[tuple[float, int, int]]:
+        """Brings each beam's last token into the cache, and gives (score, beam, token), best first."""
+        beams, before = search.running, self._banned
+        self._banned = search.banned()
+        for b, token in before ^ self._banned:
+            self._write(self.bans, 4 * (b * self.vocabulary + token), bytes(4) if (b, token) in before else BANNED)
+        self._write(self.scores, 0, struct.pack(f"<{len(beams)}f", *(beam.score for beam in beams)))
+        state = self.beams.step([beam.ids[-1] for beam in beams], [beam.wrote for beam in beams], source)
+        self._write(self.beams.state, 0, state)
+        count = self.candidates
+        data = bytes(await self.step.replay(1, self.step.outputs[0], 0, 8 * count))
+        if (forced := search.forced()) is not None:
+            return [(beam.score, b, forced) for b, beam in enumerate(beams)]
+        scores, places = struct.unpack(f"<{count}f", data[: 4 * count]), struct.unpack(f"<{count}I", data[4 * count :])
+        return [(score, *divmod(place, self.vocabulary)) for score, place in zip(scores, places, strict=True)]
+
+    def _write(self, tensor: Tensor, offset: int, data: bytes) -> None:
+        assert tensor.buffer is not None
+        self.device.write(tensor.buffer.on(self.device), offset, data)
+
+    def abort(self) -> None:
+        """Ends every text asked for so far after the step that the GPU is at."""
+        self.aborts += 1
+
+    def free(self) -> None:
+        """Gives everything back; the object is of no use afterwards."""
+        self.encode.free()
+        if self.step.handle:
+            self.step.unload()
+        self.weights.free()
+        for buffer in self.step.named.values():
+            buffer.free()

@@ -1,0 +1,97 @@
+"""The pages beside the chat with the real engine and models, in Firefox, whose software adapter is faster."""
+
+import base64
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from building.steps import CACHE
+from tests.browser import Browser, wait_for
+from tests.conftest import Site
+
+SPEECH = "Good morning. The train to London leaves from platform number nine. Thank you very much."
+NOTES = {
+    "tide.md": "The moon pulls at the sea, and so the water rises and falls twice a day.",
+    "bread.txt": "Knead the dough for ten minutes, let it rest under a cloth, and bake it until the crust is brown.",
+    "oak.txt": "An old tree lost a branch in last night's storm.",
+}
+
+
+def seen(selector: str) -> str:
+    return f"document.querySelector({json.dumps(selector)})?.checkVisibility()"
+
+
+def click(browser: Browser, selector: str) -> None:
+    browser.evaluate(f"void document.querySelector({json.dumps(selector)}).click()")
+
+
+def drop(browser: Browser, *files: tuple[str, bytes]) -> None:
+    """Files, dropped onto the page."""
+    for name, data in files:
+        text = base64.b64encode(data).decode()
+        made = f"new File([Uint8Array.fromBase64({json.dumps(text)})], {json.dumps(name)})"
+        browser.evaluate(f"void (globalThis.given ??= new DataTransfer()).items.add({made})")
+    browser.evaluate("void document.body.dispatchEvent(new DragEvent('drop', {dataTransfer: given, bubbles: true}))")
+
+
+def load(browser: Browser, page: str) -> None:
+    wait_for(browser, seen(f"#{page} [data-act=load-default]"), 60)
+    click(browser, f"#{page} [data-act=load-default]")
+    wait_for(browser, seen(f"#{page} .in-use .tag"), 300)
+
+
+def test_speech_is_transcribed(firefox: Browser, site: Site, tmp_path: Path) -> None:
+    if not shutil.which("espeak-ng"):
+        pytest.skip("espeak-ng makes the speech")
+    subprocess.run(["espeak-ng", "-w", tmp_path / "speech.wav", "-v", "en-us", "-s", "140", SPEECH], check=True)
+    firefox.open(site.url + "#transcribe")
+    load(firefox, "transcribe")
+    drop(firefox, ("speech.wav", (tmp_path / "speech.wav").read_bytes()))
+    wait_for(firefox, seen("#transcribe [data-act=save]"), 300)
+    said = firefox.evaluate("document.querySelector('.said').innerText")
+    assert "train to London leaves from platform" in said and "Thank you" in said
+    assert "English" in firefox.evaluate("document.querySelector('#transcribe section > .about').innerText")
+
+
+def test_texts_are_found_by_their_meaning(firefox: Browser, site: Site) -> None:
+    firefox.open(site.url + "#search")
+    wait_for(firefox, seen("#search [data-act=pick-files]"), 60)
+    drop(firefox, *[(name, text.encode()) for name, text in NOTES.items()])
+    load(firefox, "search")
+    shelf = "document.querySelector('.shelf small')?.innerText"
+    wait_for(firefox, f"{shelf} === '3 texts' && {seen('[data-act=pick-files]')}", 120)
+    for query, best in (("ocean currents", "tide.md"), ("a recipe", "bread.txt"), ("damage by wind", "oak.txt")):
+        firefox.evaluate(f"void (document.querySelector('#query').value = {query!r})")
+        firefox.evaluate("void document.querySelector('.found').replaceChildren()")
+        click(firefox, ".query [type=submit]")
+        assert wait_for(firefox, "document.querySelector('.passages b')?.innerText", 60) == best
+
+
+def test_a_picture_is_classified(firefox: Browser, site: Site) -> None:
+    """Any picture will do: whose names are right, and how likely, is tested where the model is."""
+    firefox.open(site.url + "#classify")
+    load(firefox, "classify")
+    drop(firefox, ("icon.png", (CACHE.parent / "static/icons/icon-512.png").read_bytes()))
+    wait_for(firefox, "document.querySelectorAll('.bars li').length === 5", 120)
+    rows = firefox.evaluate(
+        "[...document.querySelectorAll('.bars li')].map((e) => [e.children[0].innerText, e.children[1].innerText])"
+    )
+    shares = [float(share.removesuffix(" %")) for _, share in rows]
+    assert shares == sorted(shares, reverse=True) and 0 < sum(shares) <= 101
+    assert all(name.strip() and not name.startswith("LABEL_") for name, _ in rows)
+
+
+def test_a_text_is_summarised(firefox: Browser, site: Site) -> None:
+    firefox.open(site.url + "#summarise")
+    wait_for(firefox, seen("#notice [data-act=load-default]"), 60)
+    click(firefox, "#notice [data-act=load-default]")
+    wait_for(firefox, "document.documentElement.dataset.engine === 'ready'", 300)
+    drop(firefox, ("notes.txt", (" ".join(NOTES.values())).encode()))
+    wait_for(firefox, "document.querySelector('#document').value.startsWith('The moon')")
+    click(firefox, "[data-act=summarise]")
+    wait_for(firefox, seen("#summarise [data-act=copy-result]"), 300)
+    summary = firefox.evaluate("document.querySelector('.summary').innerText")
+    assert len(summary) > 20 and firefox.evaluate("document.querySelector('#summarise [data-kind=error]')") is None

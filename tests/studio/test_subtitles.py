@@ -1,0 +1,93 @@
+"""Subtitle files and what settles of a growing transcript; the pieces of a document."""
+
+from typing import Any
+
+import pytest
+from studio.documents import counted, is_photo, is_text, pieces
+from studio.subtitles import clock, later, plain, settled, srt, vtt
+
+
+def chunk(start: float, end: float | None, text: str) -> dict[str, Any]:
+    return {"timestamp": [start, end], "text": text}
+
+
+CHUNKS = [
+    chunk(0, 1.2346, " Hello <b>there</b> & you."),
+    chunk(3599.9996, 3661.5, "One\n\n--> two"),
+    chunk(7200, None, "End"),
+    chunk(7300, 7301, "  "),
+]
+
+
+def test_srt_counts_its_cues_and_rounds_to_milliseconds() -> None:
+    assert srt(CHUNKS) == (
+        "1\n00:00:00,000 --> 00:00:01,235\nHello <b>there</b> & you.\n\n"
+        "2\n01:00:00,000 --> 01:01:01,500\nOne --> two\n\n"
+        "3\n02:00:00,000 --> 02:00:01,000\nEnd\n"
+    )
+
+
+def test_vtt_escapes_what_would_be_a_tag_or_an_arrow() -> None:
+    assert vtt(CHUNKS) == (
+        "WEBVTT\n\n00:00:00.000 --> 00:00:01.235\nHello &lt;b&gt;there&lt;/b&gt; &amp; you.\n\n"
+        "01:00:00.000 --> 01:01:01.500\nOne --&gt; two\n\n"
+        "02:00:00.000 --> 02:00:01.000\nEnd\n"
+    )
+
+
+def test_nothing_said_gives_empty_files() -> None:
+    assert (srt([]), vtt([]), plain([])) == ("", "WEBVTT\n", "")
+
+
+def test_a_cue_that_ends_before_it_begins_is_shown_for_a_second() -> None:
+    assert "00:00:05,000 --> 00:00:06,000" in srt([chunk(5, 4, "x")])
+
+
+def test_a_day_has_more_than_99_hours_in_no_subtitle_but_a_long_one_may() -> None:
+    assert srt([chunk(360000, 360001, "late")]).splitlines()[1] == "100:00:00,000 --> 100:00:01,000"
+
+
+def test_the_plain_text_is_a_line_a_part() -> None:
+    assert plain(CHUNKS) == "Hello <b>there</b> & you.\nOne --> two\nEnd"
+
+
+@pytest.mark.parametrize(("seconds", "said"), [(0, "0:00"), (59.99, "0:59"), (187, "3:07"), (3729, "1:02:09")])
+def test_clock(seconds: float, said: str) -> None:
+    assert clock(seconds) == said
+
+
+def test_later_moves_all_but_an_unknown_end() -> None:
+    assert later([chunk(0, 1, "a"), chunk(1, None, "b")], 10.5) == [chunk(10.5, 11.5, "a"), chunk(11.5, None, "b")]
+
+
+@pytest.mark.parametrize(
+    ("ends", "window", "count"),
+    [([5, 10, 20], 20, 0), ([5, 10, 24], 25, 2), ([24], 25, 1), ([], 25, 0), ([None], 25, 0), ([5, None], 25, 1)],
+)
+def test_what_settles_of_a_window_is_all_but_its_last_part(ends: list[float | None], window: float, count: int) -> None:
+    chunks = [chunk(0, end, "x") for end in ends]
+    assert settled(chunks, window, 24) == count
+
+
+def test_paragraphs_stay_together_and_long_ones_are_cut_behind_sentences() -> None:
+    assert pieces("One.\r\n\r\nTwo\nlines.\n\n\n\n", 100) == ["One. Two lines."]
+    assert pieces("a" * 60 + "\n\n" + "b" * 60, 100) == ["a" * 60, "b" * 60]
+    assert pieces("First of it. Second? Yes! " + "w" * 30, 30) == ["First of it. Second? Yes!", "w" * 30]
+    assert pieces("word " * 50, 24) == ["word word word word", *["word word word word"] * 11, "word word"]
+    assert pieces("x" * 70, 30) == ["x" * 30, "x" * 30, "x" * 10]
+    assert pieces(" \n\n ") == []
+
+
+@pytest.mark.parametrize("longest", [7, 30, 700])
+def test_pieces_lose_no_word_and_are_short_enough(longest: int) -> None:
+    text = "\n\n".join(f"It was {n} times said, {'very ' * (n % 9)}! So what?" for n in range(60))
+    found = pieces(text, longest)
+    assert "".join(found).replace(" ", "") == "".join(text.split())
+    assert max(map(len, found)) <= longest
+
+
+def test_names_and_counts() -> None:
+    assert is_text("a/B.TXT") and is_text("x.md") and not is_text("x.pdf") and not is_text("txt")
+    assert is_photo("IMG.JPG") and is_photo("a.webp") and not is_photo("a.heic.txt")
+    assert [counted(n, "text") for n in (0, 1, 999, 1024, 12345)] == [
+        "0 texts", "1 text", "999 texts", "1,024 texts", "12,345 texts"]  # fmt: skip
