@@ -4,7 +4,8 @@ Made with Python 3.11, torch 2.13.0 (CPU), transformers 5.24.0, ctranslate2 4.8.
 
     python tests/make_golden_whisper.py <CTranslate2 folder of tiny.en>      (a minute)
 
-whisper_speech.json has what faster-whisper hears in tests/speech.py. whisper.npz:
+with espeak-ng 1.51. whisper_speech.npz has the clips of tests/speech.py, whisper_speech.json what faster-whisper hears
+in their recording. whisper.npz:
 
 mel80, mel128     WhisperFeatureExtractor's features of noise of 2 s, every 4th frame
 encoder, decoder  hidden states before the first layer, after each, and after the last norm; every 4th channel
@@ -15,19 +16,19 @@ long.*            of a recording of several windows: tokens of each window, wher
 rules.*           WhisperTimeStampLogitsProcessor: tokens, logits before and after it
 """
 
+import io
 import json
+import subprocess
 import sys
 import tempfile
+import wave
 from pathlib import Path
 
 import numpy as np
 import torch
 from faster_whisper import WhisperModel
-
-ROOT = Path(__file__).parents[1]
-sys.path[:0] = [str(ROOT / "app"), str(ROOT)]
-
-from transformers import (  # noqa: E402
+from scipy.signal import resample_poly
+from transformers import (
     GenerationConfig,
     SuppressTokensAtBeginLogitsProcessor,
     SuppressTokensLogitsProcessor,
@@ -36,9 +37,18 @@ from transformers import (  # noqa: E402
     WhisperTimeStampLogitsProcessor,
 )
 
-from tests import tiny_whisper as tiny  # noqa: E402
-from tests.speech import recording  # noqa: E402
+ROOT = Path(__file__).parents[1]
+sys.path[:0] = [str(ROOT / "app"), str(ROOT)]
 
+from tests import tiny_whisper as tiny  # noqa: E402
+from tests.speech import CLIPS, recording  # noqa: E402
+
+TEXTS = {
+    "ship": "The ship left the harbour at seven in the morning. By noon the wind had turned, and the captain asked for "
+    "more sail.",
+    "garden": "My grandmother grows tomatoes behind the old school. In August she gives most of them to the neighbors, "
+    "and the rest to the birds.",
+}
 FIRST = tiny.ID["notimestamps"] + 1
 
 
@@ -119,6 +129,15 @@ def rules(model: WhisperForConditionalGeneration) -> dict[str, np.ndarray]:
     return {"rules.tokens": tokens, "rules.before": np.array(before), "rules.after": np.array(after)}
 
 
+def read_aloud(text: str) -> np.ndarray:
+    """u8, mu-law, 16 kHz."""
+    command = ["espeak-ng", "-v", "en-us", "-s", "150", "--stdout", text]
+    with wave.open(io.BytesIO(subprocess.run(command, capture_output=True, check=True).stdout)) as file:
+        samples = np.frombuffer(file.readframes(10**7), np.int16) / 32768
+        x = resample_poly(samples, 16000, file.getframerate())
+    return np.round(127.5 * (np.sign(x) * np.log1p(255 * np.abs(x)) / np.log(256) + 1)).astype(np.uint8)
+
+
 def speech(folder: str) -> list[dict]:
     """Chunks of the recording; greedy, windows independent of each other."""
     whisper = WhisperModel(folder, device="cpu", compute_type="float32", cpu_threads=1, local_files_only=True)
@@ -129,6 +148,7 @@ def speech(folder: str) -> list[dict]:
 
 def main(folder_of_tiny_en: str) -> None:
     torch.set_num_threads(1)  # products are small
+    np.savez_compressed(CLIPS, **{name: read_aloud(text) for name, text in TEXTS.items()})
     said = speech(folder_of_tiny_en)
     (ROOT / "tests/golden/whisper_speech.json").write_text(json.dumps(said, indent=1) + "\n")
     with tempfile.TemporaryDirectory() as folder:

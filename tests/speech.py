@@ -1,16 +1,10 @@
-"""Speech of tests/golden/whisper_speech.npz: two texts read by espeak-ng, 8 bits a sample (mu-law), 16 kHz."""
+"""Speech: two texts read by espeak-ng (make_golden_whisper.py), 8 bits a sample (mu-law), 16 kHz."""
 
 from pathlib import Path
 
 import numpy as np
 
 CLIPS = Path(__file__).parent / "golden" / "whisper_speech.npz"
-
-
-def encoded(samples: np.ndarray) -> np.ndarray:
-    """f32 in [-1, 1] -> u8."""
-    curved = np.sign(samples) * np.log1p(255 * np.abs(samples)) / np.log(256)
-    return np.round(127.5 * (curved + 1)).astype(np.uint8)
 
 
 def clip(name: str) -> np.ndarray:
