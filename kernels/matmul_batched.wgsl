@@ -2,7 +2,7 @@
 // a: batch matrices of [m, k], a_batch elements from one to the next (0: one for all); b: [k, n] likewise
 // -> y: [batch, m, n].
 // A workgroup computes a tile of 32 by 32 in steps of 16 of k, each invocation 4 by 4 of it.
-// grid: (ceil(n / 32), ceil(m / 32), batch). pick: always.
+// grid: (ceil(n / 32), ceil(m / 32), batch). pick: all but software adapters.
 struct Params { batch: u32, m: u32, n: u32, k: u32, a_batch: u32, b_batch: u32 }
 @group(0) @binding(0) var<storage, read> a: array<f32>;
 @group(0) @binding(1) var<storage, read> b: array<f32>;

@@ -173,6 +173,8 @@ class Generator:
         if rows > 1:
             return updates[-1:]  # the last layer's own output is not needed
         logits = self.model.logits(hidden).penalise(self.penalties.reshape(1, -1))
+        if rules := getattr(self.model, "rules", None):
+            logits = rules(logits, self.tokens, self.state)
         more = [self.logprobs] if kind == "logprobs" else []
         return [Tensor.apply("sample", logits, self.penalties, self.tokens, self.state, self.settings, *more)]
 

@@ -21,12 +21,15 @@ ACTIVATIONS = _Activations({
 
 
 class Linear:
-    """x [..., K] -> [..., N]: x W^T + b. Several names are one matrix, their rows one after the other."""
+    """x [..., K] -> [..., N]: x W^T + b. Several names are one matrix, their rows one after the other; those without a
+    bias have zeros in it if others have one."""
 
     def __init__(self, weights: Weights, *names: str) -> None:
         self.weights = weights.matrix(*(f"{name}.weight" for name in names))
-        biases = [f"{name}.bias" for name in names if f"{name}.bias" in weights]
-        self.bias = weights.vector(*biases) if biases else None
+        self.bias = None
+        if any(f"{name}.bias" in weights for name in names):
+            rows = {name: weights.checkpoint.tensor(f"{name}.weight").shape[0] for name in names}
+            self.bias = weights.vector(*(f"{n}.bias" if f"{n}.bias" in weights else rows[n] for n in names))
 
     def __call__(self, x: Tensor) -> Tensor:
         y = x.linear(*self.weights)

@@ -360,6 +360,10 @@ class Tensor:
         lowest index first among equals, NaN last."""
         return Tensor.apply("topk", self, k=k)
 
+    def max(self) -> "Tensor":
+        """The largest value of the last axis."""
+        return Tensor.apply("max", self)
+
     def sdpa(
         self,
         k: "Tensor",

@@ -51,7 +51,7 @@ class Weights:
         self.max_binding = max_binding
         self._pieces: list[_Piece] = []
         self._vectors: list[Tensor] = []
-        self._narrow: list[tuple[Tensor, list[TensorInfo]]] = []  # vectors that a file has in 16 bits
+        self._narrow: list[tuple[Tensor, list[TensorInfo | int]]] = []  # vectors that a file has in 16 bits
         self._made: dict[tuple[str, ...], list[Tensor]] = {}
         self._once: list[tuple[Tensor, list[Tensor]]] = []  # expressions, and what only they are computed of
 
@@ -99,21 +99,22 @@ class Weights:
             self._pieces.append(_Piece(weights[-1], info, dtype.file_size(row * columns), nbytes, 0))
         return weights
 
-    def vector(self, *names: str) -> Tensor:
-        """Small tensors (a norm's gain, biases), one after the other, as f32."""
-        infos = [self.checkpoint.tensor(name) for name in names]
+    def vector(self, *names: str | int) -> Tensor:
+        """Small tensors (a norm's gain, biases), one after the other, as f32; a number is so many zeros."""
+        parts = [self.checkpoint.tensor(name) if isinstance(name, str) else name for name in names]
+        infos = [part for part in parts if isinstance(part, TensorInfo)]
         for info in infos:
             if info.dtype.quantised:
                 raise Error("bad_file", f"{info.name} is {info.dtype}, expected f32, f16 or bf16: the file is damaged")
-        vector = Tensor.of(names[0], (sum(info.size for info in infos),), f32)
+        sizes = [part.size if isinstance(part, TensorInfo) else part for part in parts]
+        vector = Tensor.of(infos[0].name, (sum(sizes),), f32)
         self._vectors.append(vector)
         if any(info.dtype is not f32 for info in infos):
-            self._narrow.append((vector, infos))
+            self._narrow.append((vector, parts))
             return vector
-        element = 0
-        for info in infos:
-            self._pieces.append(_Piece(vector, info, 0, info.nbytes, element))
-            element += info.size
+        for n, part in enumerate(parts):
+            if isinstance(part, TensorInfo):
+                self._pieces.append(_Piece(vector, part, 0, part.nbytes, sum(sizes[:n])))
         return vector
 
     def tensor(self, name: str) -> Tensor:
@@ -155,13 +156,11 @@ class Weights:
 
     async def load(self, device: Device, on_progress: Callable[[int, int], None] = lambda done, total: None) -> None:
         """Streams everything to `device`, in the order of the file. Raises Error("bad_file") where it is cut short."""
-        total = sum(p.nbytes for p in self._pieces) + sum(i.nbytes for _, infos in self._narrow for i in infos)
-        done = 0
-        for vector, infos in self._narrow:
+        narrow = sum(part.nbytes for _, parts in self._narrow for part in parts if isinstance(part, TensorInfo))
+        total, done = sum(p.nbytes for p in self._pieces) + narrow, narrow
+        for vector, parts in self._narrow:
             assert vector.buffer is not None
-            parts = [as_f32(await i.source.bytes(i.offset, i.nbytes), i.dtype.name) for i in infos]
-            device.write(vector.buffer.on(device), 0, b"".join(parts))
-            done += sum(i.nbytes for i in infos)
+            device.write(vector.buffer.on(device), 0, b"".join([await _vector(part) for part in parts]))
         staging = Tensor.of("staging", (CHUNK // 4,), u32)
         assert staging.buffer is not None
         place = staging.buffer.on(device)
@@ -239,6 +238,13 @@ def _spans(pieces: list[_Piece]) -> Iterator[list[_Piece]]:
             span.append(piece)
     if span:
         yield span
+
+
+async def _vector(part: TensorInfo | int) -> bytes:
+    """A part of a vector as f32."""
+    if isinstance(part, int):
+        return bytes(4 * part)
+    return as_f32(await part.source.bytes(part.offset, part.nbytes), part.dtype.name)
 
 
 async def _read(span: list[_Piece]) -> Any:

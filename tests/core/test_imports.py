@@ -11,7 +11,7 @@ LAYERS = [
     {"schedule", "plan", "device"},
     {"jit"},
     {"weights", "kv"},
-    {"image"},
+    {"audio", "image"},
     {"nn"},
     {"models"},
     {"generate", "beam"},

@@ -36,6 +36,18 @@ def test_merged_rows_arrive_as_they_are(device, monkeypatch, file, chunk):
     made.free()
 
 
+@pytest.mark.parametrize("file", ["tiny_llama", "tiny_llama3"])  # f32, bf16
+def test_a_vector_with_zeros_in_it(device, file):
+    checkpoint = asyncio.run(open_checkpoint(GOLDEN / file))
+    made = Weights(checkpoint, 1 << 27)
+    name = "model.norm.weight"
+    vector = made.vector(name, 5, name)
+    asyncio.run(made.load(device))
+    values = expected(checkpoint, name)
+    assert np.array_equal(vector.numpy(), np.concatenate([values, np.zeros(5, np.float32), values]))
+    made.free()
+
+
 @pytest.mark.parametrize("file", GGUFS)
 def test_a_tensor_beyond_a_binding_is_split(device, file):
     checkpoint = asyncio.run(open_checkpoint(GOLDEN / file))

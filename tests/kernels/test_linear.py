@@ -185,7 +185,10 @@ def test_matvec_int8_of_extreme_numbers(backend: NativeDevice, rng: np.random.Ge
 
 @pytest.mark.parametrize("size", [(1, 1, 1, 1), (2, 3, 127, 129), (3, 129, 3, 33), (1, 64, 96, 16), (2, 1, 129, 127)])
 @pytest.mark.parametrize("shared", ["", "a", "b"])
-def test_matmul_batched(backend: NativeDevice, rng: np.random.Generator, size: tuple[int, ...], shared: str) -> None:
+@pytest.mark.parametrize("stem", ["matmul_batched", "matmul_batched_serial"])
+def test_matmul_batched(
+    backend: NativeDevice, rng: np.random.Generator, stem: str, size: tuple[int, ...], shared: str
+) -> None:
     """[batch, m, k] @ [batch, k, n], one of the two perhaps the same for all."""
     batch, m, n, k = size
     a = rng.standard_normal((1 if shared == "a" else batch, m, k)).astype(np.float32)
@@ -194,6 +197,8 @@ def test_matmul_batched(backend: NativeDevice, rng: np.random.Generator, size: t
     params = {"batch": batch, "m": m, "n": n, "k": k}
     params |= {"a_batch": 0 if shared == "a" else m * k, "b_batch": 0 if shared == "b" else k * n}
     grid = (-(-n // 32), -(-m // 32), batch)
-    y = run(backend, "matmul_batched", {}, {"a": a, "b": b}, {"y": e0.shape}, params, grid, "return v * e0[i];", [e0])
+    if stem == "matmul_batched_serial":
+        grid = (-(-batch * -(-m // 4) * -(-n // 8) // 8), 1, 1)
+    y = run(backend, stem, {}, {"a": a, "b": b}, {"y": e0.shape}, params, grid, "return v * e0[i];", [e0])
     a, b = a.astype(np.float64), b.astype(np.float64)
     assert_close(y, a @ b * e0, np.abs(a) @ np.abs(b) * np.abs(e0))

@@ -13,7 +13,7 @@ from tests.kernels.tolerances import assert_close
 
 SHAPES = [  # batch, rows, keys, heads, head_dim
     (1, 1, 1, 1, 8), (2, 3, 3, 2, 32), (1, 127, 129, 1, 64), (3, 33, 65, 2, 16), (1, 40, 97, 1, 128), (1, 5, 70, 3, 80),
-    (1, 2, 255, 1, 24),
+    (1, 2, 255, 1, 24), (1, 3, 1500, 1, 64),
 ]  # fmt: skip
 
 
@@ -60,12 +60,12 @@ def test_sdpa(backend: NativeDevice, rng: np.random.Generator, kernel: str, caus
         }
         grid = (-(-t // 32), heads, n)
         if kernel == "sdpa_serial":
-            params["n"], grid = n, (-(-n * t * heads // 16), 1, 1)
+            params["n"], grid = n, (-(-n * -(-t // 4) * heads // 16), 1, 1)
         if kernel == "sdpa_row":
             grid = (t, heads, n)
         inputs = {"q": q, "k": kv, "v": kv, "lengths": lengths, "bias": bias}
         spec = {"HEAD_DIM": f"{dim}u", "CAUSAL": causal, "LENGTHS": more, "BIAS": more}
-        spec |= {"KEYS": "256u"} if kernel == "sdpa_row" else {}
+        spec |= {"KEYS": f"{-(-s // 256) * 256}u"} if kernel == "sdpa_row" else {}
         y = run(backend, kernel, spec, inputs, {"y": (n, t, width)}, params, grid)
         keys, values = kv[..., :width].reshape(n, s, heads, dim), kv[..., width + 4 :].reshape(n, s, heads, dim)
         q4 = q.reshape(n, t, heads, dim).astype(np.float64)

@@ -1,4 +1,4 @@
-"""softmax, argmax and sum over the last axis, mean over the one before, for any number of columns."""
+"""softmax, argmax, max and sum over the last axis, mean over the one before, for any number of columns."""
 
 import numpy as np
 import pytest
@@ -50,6 +50,14 @@ def test_sum(backend: NativeDevice, rng: np.random.Generator, rows: int, cols: i
     wg = {"WG": 4} if rows > 100 else {}
     y = run(backend, "sum", wg, {"x": x}, {"y": (rows,)}, {"rows": rows, "cols": cols}, fold(rows))
     assert_close(y, x.sum(-1, dtype=np.float64), np.abs(x).sum(-1, dtype=np.float64))
+
+
+@pytest.mark.parametrize("rows, cols", [*SHAPES, (65536, 2)])
+def test_max(backend: NativeDevice, rng: np.random.Generator, rows: int, cols: int) -> None:
+    x = (rng.standard_normal((rows, cols)) - rng.choice([-1e30, 0, 1e30])).astype(np.float32)
+    wg = {"WG": 4} if rows > 100 else {}
+    y = run(backend, "max", wg, {"x": x}, {"y": (rows,)}, {"rows": rows, "cols": cols}, fold(rows))
+    assert (y == x.max(-1)).all()
 
 
 @pytest.mark.parametrize("wg", ["16u", "256u"])

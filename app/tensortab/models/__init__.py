@@ -9,6 +9,7 @@ embed_tokens  nn.Embedding: its rows are the vocabulary
 lm_head       nn.Linear
 hidden(tokens, state, rope, kv, rows) -> Tensor [rows, C]; it may read buffers that another plan filled before
 logits(hidden) -> Tensor [rows, V]
+rules(logits, tokens, state) -> Tensor [1, V]: optional, logits without what may not follow
 
 One that writes with several beams what it has read is run by beam.py's BeamGenerator and has:
 

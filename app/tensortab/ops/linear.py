@@ -116,6 +116,9 @@ def _matmul_shape(arg: dict, a: Any, b: Any) -> tuple:
     return (*broadcast("matmul", a.shape[:-2], b.shape[:-2]), a.shape[-2], b.shape[-1]), f32
 
 
+MATMULS = ("matmul_batched", "matmul_batched_serial")
+
+
 def _matmul(hw: Hardware, node: Any) -> list[Dispatch]:
     a, b = node.src
     batch = math.prod(node.shape[:-2])
@@ -127,7 +130,10 @@ def _matmul(hw: Hardware, node: Any) -> list[Dispatch]:
     params |= {
         f"{x}_batch": math.prod(t.shape[-2:]) if math.prod(t.shape[:-2]) > 1 else 0 for x, t in (("a", a), ("b", b))
     }
-    return [Dispatch("matmul_batched", [a, b, node], params, (-(-n // 32), -(-m // 32), batch))]
+    stem = picked("matmul", "matmul_batched_serial" if hw.tier == "software" else "matmul_batched", MATMULS)
+    tiles = hw.grid(-(-batch * -(-m // 4) * -(-n // 8) // 8))
+    grid = tiles if stem == "matmul_batched_serial" else (-(-n // 32), -(-m // 32), batch)
+    return [Dispatch(stem, [a, b, node], params, grid)]
 
 
 OPS["matmul"] = Op(

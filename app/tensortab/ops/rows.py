@@ -116,6 +116,14 @@ def _topk(hw: Hardware, node: Any) -> list[Dispatch]:
 OPS["topk"] = Op(_topk_shape, _topk_definition, _topk)
 
 
+def _max_shape(arg: dict, x: Any) -> tuple:
+    check(x.dtype is f32 and len(x.shape) > 0 and x.shape[-1] > 0, "max", x)
+    return x.shape[:-1], f32
+
+
+OPS["max"] = Op(_max_shape, lambda np, arg, x: x.max(-1), _row_kernel("max"))
+
+
 def _sum_shape(arg: dict, x: Any) -> tuple:
     check(x.dtype is f32 and len(x.shape) > 0 and x.shape[-1] % 4 == 0, "sum (columns in fours)", x)
     return x.shape[:-1], f32

@@ -59,7 +59,7 @@ def _sdpa(hw: Hardware, node: Any) -> list[Dispatch]:
         return [Dispatch(stem, bind, params, (-(-t // 32), heads, n), spec)]
     if stem == "sdpa_row":
         return [Dispatch(stem, bind, params, (t, heads, n), spec | {"KEYS": f"{-(-s // 256) * 256}u"})]
-    return [Dispatch(stem, bind, {"n": n} | params, hw.grid(-(-n * t * heads // 16)), spec)]
+    return [Dispatch(stem, bind, {"n": n} | params, hw.grid(-(-n * -(-t // 4) * heads // 16)), spec)]
 
 
 KERNELS = ("sdpa", "sdpa_row", "sdpa_serial")

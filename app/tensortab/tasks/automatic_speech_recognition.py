@@ -1,0 +1,233 @@
+"""automatic-speech-recognition: what is said in a recording, and when, by Whisper. Long ones go window by window."""
+
+import asyncio
+import math
+import time
+from array import array
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from itertools import pairwise
+from typing import Any
+
+from ..audio import EDGE, HOP, RATE, Recording
+from ..device import choose
+from ..errors import Error
+from ..formats import open_checkpoint, token_ids
+from ..generate import TOP_LOGPROBS, Generator, Sampling
+from ..jit import jit
+from ..ops.timestamps import NEVER
+from ..sources.model import find
+from ..tensor import Tensor
+from ..tokenizer import load_tokenizer
+from . import Progress
+
+DEFAULT = "whisper-tiny.en"
+STAMP = 2 * HOP  # samples from one timestamp to the next
+PARTIAL_SECONDS = 0.1  # between partial results of a window
+QUIET, UNSURE = 0.6, -1.0  # nobody speaks if <|nospeech|> is likelier and the tokens' mean log probability is lower
+
+
+async def create(model: Any, device: Any, context: int | None, on_progress: Progress) -> "SpeechRecognition":
+    device = device or await choose()
+    model = DEFAULT if model is None else model
+    source = await find(model, lambda done, total: on_progress("download", done, total))
+    checkpoint = await open_checkpoint(source)
+    if checkpoint.config.get("model_type") != "whisper":
+        raise Error("bad_file", f"{model} does not understand speech: take a Whisper model.")
+    generation = await checkpoint.json("generation_config.json")
+    generator = Generator(checkpoint, device, context)
+    generator.chunks = generator.chunks[:1]  # a prompt has four tokens at most
+    pipe: Any = generator
+    try:
+        tokenizer = await generator.load(on_progress, lambda: load_tokenizer(checkpoint))
+        name = str(getattr(source, "name", model))
+        pipe = SpeechRecognition(name, checkpoint.config | generation, tokenizer, generator)
+        await pipe.encode.program(Tensor.of("samples", (EDGE + pipe.model.samples + EDGE,)))
+        return pipe
+    except BaseException:  # stopped by the user, too
+        generator.model.free()
+        pipe.free()
+        raise
+
+
+class SpeechRecognition:
+    """await pipe(samples) -> {"text": " Hello.", "chunks": [], "language": "en"}"""
+
+    def __init__(self, name: str, config: dict[str, Any], tokenizer: Any, generator: Generator) -> None:
+        self.name, self.tokenizer, self.generator = name, tokenizer, generator
+        self.model = generator.model
+        self.encode = jit(self.model.encode, generator.device)
+        self.vocabulary = self.model.masks.shape[-1]
+        self.end = self._id("endoftext")  # text is below
+        self.start = self._id("startoftranscript")
+        self.first = self._id("notimestamps") + 1  # <|0.00|>
+        multilingual = config.get("is_multilingual", self.vocabulary > 51864)
+        ids = range(self.start + 1, self._id("translate")) if multilingual else range(0)
+        self.languages = {tokenizer.token(id)[2:-2]: id for id in ids}
+        # tokens that may not come first, and later
+        never = token_ids(config, "suppress_tokens")
+        at_first = never + token_ids(config, "begin_suppress_tokens")
+        latest = self.first + (token_ids(config, "max_initial_timestamp_index") or [50])[0]
+        no_stamp = [*range(self.first), *range(latest + 1, self.vocabulary)]
+        self.masks = {
+            "all": self._mask([], []),
+            "languages": self._mask([id for id in range(self.vocabulary) if id not in ids], []),
+            "plain": self._mask(at_first, never),
+            "stamped": self._mask([*at_first, *no_stamp], [*never, self.first - 1]),
+        }
+        self._busy = asyncio.Lock()
+
+    def _mask(self, at_first: list[int], later: list[int]) -> bytes:
+        mask = array("f", bytes(8 * self.vocabulary))
+        for row, ids in enumerate((at_first, later)):
+            for id in filter(self.vocabulary.__gt__, ids):
+                mask[row * self.vocabulary + id] = NEVER
+        return mask.tobytes()
+
+    async def __call__(
+        self, audio: Any, return_timestamps: bool = False, language: str | None = None, task: str = "transcribe"
+    ) -> dict[str, Any]:
+        """audio: mono f32 samples at 16 kHz (audio.Recording). language: a code like "fr", by default what is heard;
+        task: "transcribe" or "translate" (into English). chunks: [{"timestamp": (start, end), "text"}] in seconds where
+        return_timestamps asks for them. Raises Error("bad_request").
+        """
+        result: dict[str, Any] = {}
+        async for partial in self.stream(audio, return_timestamps, language, task):
+            result = partial
+        return {key: result[key] for key in ("text", "chunks", "language")}
+
+    def stream(
+        self, audio: Any, return_timestamps: bool = False, language: str | None = None, task: str = "transcribe"
+    ) -> AsyncGenerator[dict[str, Any], None]:
+        """The result so far, again and again, with the seconds that are "done" of the "total"; the last one has the
+        "language", too. Closing the iterator stops the GPU."""
+        if task not in ("transcribe", "translate"):
+            raise Error("bad_request", f"The task is {task!r}: give transcribe or translate.")
+        if not self.languages and (task == "translate" or language not in (None, "en")):
+            raise Error("bad_request", f"{self.name} only transcribes English: take a multilingual Whisper model.")
+        if self.languages and language is not None and language not in self.languages:
+            raise Error("bad_request", f"The language is {language!r}: give one of {', '.join(self.languages)}.")
+        return self._stream(Recording(audio), return_timestamps, language, task, self.generator.aborts)
+
+    async def _stream(
+        self, recording: Recording, timed: bool, language: str | None, task: str, aborts: int
+    ) -> AsyncGenerator[dict[str, Any], None]:
+        """`aborts` is the count when the request was made: abort() ends all that were made before it."""
+        at, total, shown = 0, len(recording), time.perf_counter()
+        chunks: list[dict[str, Any]] = []
+
+        def result(new: list[dict[str, Any]], done: int) -> dict[str, Any]:
+            text = "".join(chunk["text"] for chunk in (*chunks, *new))
+            return {"text": text, "chunks": chunks + new if timed else [], "done": done / RATE, "total": total / RATE}
+
+        async with self._busy:
+            while total - at >= HOP and self.generator.aborts == aborts:
+                await self._hear(recording, at)
+                if language is None:
+                    language = await self._language() if self.languages else "en"
+                prompt = [self.start, *([self.languages[language], self._id(task)] if self.languages else [])]
+                ids: list[int] = []
+                length = min(self.model.samples, total - at)
+                stamped = timed or total > self.model.samples
+                async with aclosing(self._tokens(prompt, stamped, aborts)) as tokens:
+                    async for id in tokens:
+                        ids.append(id)
+                        if time.perf_counter() - shown > PARTIAL_SECONDS:
+                            yield result(self._chunks(ids, at, length, stamped)[0], at)
+                            shown = time.perf_counter()
+                new, settled = self._chunks(ids, at, length, stamped)
+                chunks += new
+                if self.generator.aborts == aborts:
+                    at = at + settled if total - at - settled >= HOP else total
+                    yield result([], at)
+        yield {**result([], at), "language": language or "en"}
+
+    async def _hear(self, recording: Recording, at: int) -> None:
+        """Encodes the window that begins at a sample."""
+        samples = recording.window(at, self.model.samples)
+        await self.encode(Tensor.of("samples", (len(samples) // 4,), data=samples))
+        self.generator.cached.clear()  # what the decoder has of its text is about other sound
+
+    def _chunks(self, ids: list[int], at: int, length: int, stamped: bool) -> tuple[list[dict[str, Any]], int]:
+        """Tokens of the window that begins at sample `at` as chunks, and how many of its samples they settle."""
+        parts, settled = cut(ids, self.first, length) if stamped else ([(0, length, ids)], length)
+        chunks = []
+        for start, stop, part in parts:
+            text = self.tokenizer.decode([id for id in part if id < self.end])
+            if text.strip():
+                chunks.append({"timestamp": ((at + start) / RATE, (at + stop) / RATE), "text": text})
+        return chunks, settled
+
+    async def _tokens(self, prompt: list[int], stamped: bool, aborts: int) -> AsyncGenerator[int, None]:
+        """What is said in the window that was encoded; nothing where nobody speaks."""
+        likely = await self._likely("all")
+        quiet = likely.get(self.first - 2, -math.inf) > math.log(QUIET)  # <|nospeech|>
+        if not stamped:
+            prompt = [*prompt, self.first - 1]
+        self._rule("stamped" if stamped else "plain", len(prompt), self.first if stamped else self.vocabulary)
+        if self.generator.aborts != aborts:
+            return
+        sampling = Sampling(stop_ids=frozenset([self.end]))
+        ids, sure = [], 0.0
+        async with aclosing(self.generator.generate(prompt, sampling, None, 0 if quiet else -1)) as tokens:
+            async for token in tokens:
+                ids.append(token.id)
+                if quiet:
+                    sure += token.logprobs[0][1]
+                elif token.id != self.end:
+                    yield token.id
+        if quiet and sure >= UNSURE * len(ids):
+            for id in ids:
+                if id != self.end:
+                    yield id
+
+    async def _language(self) -> str:
+        """What is spoken in the window that was encoded."""
+        likely = await self._likely("languages")
+        return max(self.languages, key=lambda language: likely.get(self.languages[language], -math.inf))
+
+    async def _likely(self, mask: str) -> dict[int, float]:
+        """The likeliest tokens at the beginning, and their log probabilities."""
+        self._rule(mask, 1, self.vocabulary)
+        likely: dict[int, float] = {}
+        async for token in self.generator.generate([self.start], Sampling(), 1, TOP_LOGPROBS):
+            likely = dict(token.logprobs)
+        return likely
+
+    def _rule(self, mask: str, begin: int, first: int) -> None:
+        """Writes which tokens may follow: a mask, and Whisper's rules of timestamps (ops/timestamps.py)."""
+        device, model = self.generator.device, self.model
+        device.write(model.masks.buffer.on(device), 0, self.masks[mask])
+        device.write(model.marks.buffer.on(device), 0, array("I", [begin, first, self.end, 0]).tobytes())
+
+    def _id(self, name: str) -> int:
+        """The id of a special token."""
+        ids = self.tokenizer.encode(f"<|{name}|>", add_special_tokens=False)
+        if len(ids) != 1:
+            raise Error("bad_file", f"The model's tokenizer has no <|{name}|>: take all files of a Whisper model.")
+        return ids[0]
+
+    def abort(self) -> None:
+        """Ends what is being transcribed after the token being read."""
+        self.generator.abort()
+
+    def free(self) -> None:
+        """Gives the GPU's memory back."""
+        self.encode.free()
+        self.model.free()
+        self.generator.free()
+
+
+def cut(ids: list[int], first: int, length: int) -> tuple[list[tuple[int, int, list[int]]], int]:
+    """The tokens of a window in parts (first sample, last sample, tokens), and how many of its `length` samples are
+    settled by them: as many as the last pair of timestamps says if text after it is unfinished."""
+    borders = [n for n in range(1, len(ids)) if ids[n - 1] >= first <= ids[n]]
+    closed = len(ids) > 1 and ids[-2] < first <= ids[-1]
+    if not borders:
+        times = [id - first for id in ids if id > first]
+        return [(0, times[-1] * STAMP if times else length, ids)], length
+    if closed:
+        borders.append(len(ids))
+    parts = [ids[a:b] for a, b in pairwise([0, *borders])]
+    timed = [((part[0] - first) * STAMP, (part[-1] - first) * STAMP, part) for part in parts]
+    return timed, length if closed else timed[-1][1]

@@ -1,0 +1,192 @@
+"""Speech recognition with a small random Whisper against transformers, in numpy and on wgpu-native."""
+
+import asyncio
+import json
+from array import array
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tensortab as tt
+from tensortab import device as devices
+from tensortab.audio import Recording
+from tensortab.device.cpu import CPUDevice
+from tensortab.tasks import automatic_speech_recognition
+from tensortab.tasks.automatic_speech_recognition import cut
+
+from building.models import model
+from building.steps import alone
+from tests import tiny_whisper as tiny
+from tests.kernels.conftest import device as native
+from tests.speech import recording
+
+GOLDEN_FOLDER = Path(__file__).parents[1] / "golden"
+GOLDEN = np.load(GOLDEN_FOLDER / "whisper.npz")
+FIRST = tiny.ID["notimestamps"] + 1
+
+
+@pytest.fixture(params=["cpu", "wgpu"])
+def pipe(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any]:
+    device = CPUDevice() if request.param == "cpu" else native("wgpu")
+    devices.use(device)
+    before = device.counters()["bytes"]
+    made = asyncio.run(tt.pipeline("automatic-speech-recognition", model=tiny.write(tmp_path)))
+    yield made
+    made.free()
+    assert device.counters()["bytes"] == before, "free() gives everything back"
+    devices.use(None)
+
+
+def text(ids: Any) -> str:
+    return bytes(int(i) for i in ids if i < tiny.END).decode(errors="replace")
+
+
+def said(ids: list[int], at: int, length: int) -> list[dict]:
+    """The chunks of a window's tokens."""
+    parts, _ = cut(ids, FIRST, length)
+    chunks = [{"timestamp": ((at + a) / 16000, (at + b) / 16000), "text": text(part)} for a, b, part in parts]
+    return [chunk for chunk in chunks if chunk["text"].strip()]
+
+
+def test_one_window(pipe):
+    audio = tiny.noise(1.7, 2)
+    plain = asyncio.run(pipe(audio, language="en"))
+    assert plain == {"text": text(GOLDEN["greedy.plain"]), "chunks": [], "language": "en"}
+    timed = asyncio.run(pipe(audio, language="en", return_timestamps=True))
+    assert timed["chunks"] == said(GOLDEN["greedy.timed"].tolist(), 0, len(audio))
+    assert timed["text"] == "".join(chunk["text"] for chunk in timed["chunks"])
+    translated = asyncio.run(pipe(array("f", audio), language="fr", task="translate", return_timestamps=True))
+    assert translated["chunks"] == said(GOLDEN["greedy.translate"].tolist(), 0, len(audio))
+    assert translated["language"] == "fr"
+
+
+def test_a_recording_of_several_windows(pipe):
+    """Each window begins where the one before has settled; the language is that of the first."""
+    audio = tiny.noise(7.3, 9)
+    ends = np.cumsum(GOLDEN["long.counts"])
+    windows = [GOLDEN["long.ids"][end - n : end].tolist() for end, n in zip(ends, GOLDEN["long.counts"], strict=True)]
+    expected: list[dict] = []
+    for at, ids in zip(GOLDEN["long.starts"].tolist(), windows, strict=True):
+        expected += said(ids, at, min(tiny.WINDOW, len(audio) - at))
+
+    async def stream() -> list[dict]:
+        return [partial async for partial in pipe.stream(audio.tobytes(), return_timestamps=True)]
+
+    partials = asyncio.run(stream())
+    assert partials[-1]["chunks"] == expected
+    assert partials[-1]["text"] == "".join(chunk["text"] for chunk in expected)
+    assert all(p["total"] == len(audio) / 16000 for p in partials)
+    done = [p["done"] for p in partials]
+    assert done == sorted(done)
+    assert done[-1] == len(audio) / 16000
+    assert {at / 16000 for at in GOLDEN["long.starts"].tolist()[1:]} <= set(done)
+
+
+def test_languages(pipe):
+    for seed, want in zip(range(2, 6), GOLDEN["languages"], strict=True):
+
+        async def likely(audio: np.ndarray) -> dict[int, float]:
+            await pipe._hear(Recording(audio), 0)
+            return await pipe._likely("languages")
+
+        got = asyncio.run(likely(tiny.noise(1.7, seed)))
+        assert np.abs([got[id] for id in pipe.languages.values()] - want).max() < 0.01
+    heard = asyncio.run(pipe(tiny.noise(1.7, 2), return_timestamps=True))["language"]
+    assert heard == ("en", "zh", "de", "fr")[GOLDEN["languages"][0].argmax()]
+
+
+def test_silence_and_next_to_nothing(pipe):
+    for audio in (np.zeros(0, np.float32), np.zeros(100, np.float32)):
+        assert asyncio.run(pipe(audio, language="en")) == {"text": "", "chunks": [], "language": "en"}
+    for audio in (np.zeros(16000, np.float32), tiny.noise(0.02, 1)):
+        assert isinstance(asyncio.run(pipe(audio, language="en"))["text"], str)
+
+
+def test_nobody_speaks(pipe, monkeypatch):
+    """Where <|nospeech|> is likely, a window counts only if its tokens are likely enough."""
+
+    async def likely(mask: str) -> dict[int, float]:
+        return {FIRST - 2: -0.1}
+
+    monkeypatch.setattr(pipe, "_likely", likely)
+    for unsure, expected in ((-1e9, text(GOLDEN["greedy.plain"])), (0.0, "")):
+        monkeypatch.setattr(automatic_speech_recognition, "UNSURE", unsure)
+        assert asyncio.run(pipe(tiny.noise(1.7, 2), language="en"))["text"] == expected
+
+
+def test_abort_and_close(pipe):
+    async def stopped() -> list[dict]:
+        partials = []
+        async for partial in pipe.stream(tiny.noise(7.3, 9), language="en"):
+            partials.append(partial)
+            pipe.abort()
+        return partials
+
+    partials = asyncio.run(stopped())
+    assert partials[-1]["language"] == "en"
+    assert partials[-1]["done"] < partials[-1]["total"]
+
+    async def closed() -> None:
+        stream = pipe.stream(tiny.noise(7.3, 9), language="en")
+        await anext(stream)
+        await stream.aclose()
+
+    asyncio.run(closed())
+    assert asyncio.run(pipe(tiny.noise(1.7, 2), language="en"))["text"] == text(GOLDEN["greedy.plain"])
+
+
+@pytest.mark.parametrize(
+    ("audio", "options", "problem"),
+    [
+        ("sound.wav", {}, "give f32 samples"),
+        (np.zeros(16000), {}, "give f32 samples"),
+        (b"123", {}, "give f32 samples"),
+        (np.zeros((2, 4), np.float32), {}, "give f32 samples"),
+        (np.zeros(400, np.float32), {"language": "xx"}, "give one of en, zh, de, fr"),
+        (np.zeros(400, np.float32), {"task": "sing"}, "give transcribe or translate"),
+    ],
+)
+def test_bad_requests(pipe, audio, options, problem):
+    with pytest.raises(tt.Error, match=problem) as caught:
+        asyncio.run(pipe(audio, **options))
+    assert caught.value.code == "bad_request"
+
+
+@pytest.mark.parametrize(
+    ("ids", "parts", "settled"),
+    [
+        ([], [(0, 1000, [])], 1000),
+        ([7, 8], [(0, 1000, [7, 8])], 1000),
+        ([100, 7], [(0, 1000, [100, 7])], 1000),
+        ([101, 7, 102], [(0, 640, [101, 7, 102])], 1000),
+        ([100, 7, 102, 102, 8], [(0, 640, [100, 7, 102])], 640),
+        ([100, 7, 102, 103, 8, 104], [(0, 640, [100, 7, 102]), (960, 1280, [103, 8, 104])], 1000),
+        ([100, 7, 102, 103], [(0, 640, [100, 7, 102])], 640),
+    ],
+)
+def test_cut(ids, parts, settled):
+    """As openai-whisper cuts a window's tokens; 100 is <|0.00|>."""
+    assert cut(ids, 100, 1000) == (parts, settled)
+
+
+def test_speech():
+    """37 s of speech, two windows, by tiny.en: what faster-whisper hears, and when. At the end of a recording it goes
+    on with zeros for the spectrum's logarithms, and we with silence: the last timestamp may differ."""
+    with alone():
+        folder = model("whisper-tiny.en")
+    pipe = asyncio.run(tt.pipeline("automatic-speech-recognition", model=folder, device=native("wgpu")))
+    with pytest.raises(tt.Error, match="only transcribes English"):
+        pipe.stream(b"", task="translate")
+    result = asyncio.run(pipe(recording(), return_timestamps=True))
+    pipe.free()
+    golden = json.loads((GOLDEN_FOLDER / "whisper_speech.json").read_text())
+    assert [chunk["text"] for chunk in result["chunks"]] == [chunk["text"] for chunk in golden]
+    assert result["text"] == "".join(chunk["text"] for chunk in golden)
+    assert result["language"] == "en"
+    times, wanted = (
+        [second for chunk in chunks for second in chunk["timestamp"]] for chunks in (result["chunks"], golden)
+    )
+    assert times[:-1] == pytest.approx(wanted[:-1])
+    assert times[-1] == pytest.approx(wanted[-1], abs=0.2)
