@@ -20,13 +20,13 @@ ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "app")]
 
 import numpy as np  # noqa: E402
-from tests.speech import recording  # noqa: E402
 
 from bench import serve, visits  # noqa: E402
 from building.models import MODEL, model  # noqa: E402
 from building.steps import CACHE, DIST, alone, anew, digest, once  # noqa: E402
 from building.tools import BENCH, npm_packages  # noqa: E402
 from tests.browser import Chromium  # noqa: E402
+from tests.speech import recording  # noqa: E402
 
 SITE, PEERS, ONNX, TASKS = (CACHE / "bench" / name for name in ("site", "npm", "onnx", "tasks"))
 # site path <- path in node_modules
