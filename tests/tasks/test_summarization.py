@@ -156,6 +156,16 @@ def test_a_chat_model_is_asked_for_the_length(tmp_path):
     devices.use(None)
 
 
+def test_a_chats_pipeline_can_be_lent():
+    chat = asyncio.run(tt.pipeline("text-generation", model=TINY, context=320))
+    try:
+        lent = asyncio.run(tt.pipeline("summarization", model=chat))
+        assert lent.writer.pipe is chat and lent.name == chat.name
+        assert asyncio.run(lent("A short text.", max_length=4))[0]["summary_text"] is not None
+    finally:
+        chat.free()
+
+
 def words(text: str) -> int:
     return 2 + len(text.split())
 

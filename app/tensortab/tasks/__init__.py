@@ -21,9 +21,9 @@ async def pipeline(
     """A model ready for a task, as in transformers.
 
     model: a name of the site's own models, a path, a Hugging Face id ("org/name", "org/name:file.gguf"), a URL, a
-    Source, a picked File, or a list of these if the model has several files (sources/model.py); by default the task's
-    own. context: tokens, at most the model's own. on_progress(stage, done, total) with the stages "download" and
-    "load" (bytes) and "compile" (plans).
+    Source, a picked File, or a list of these if the model has several files (sources/model.py), for summarization
+    also a text-generation pipeline, which is lent; by default the task's own. context: tokens, at most the model's
+    own. on_progress(stage, done, total) with the stages "download" and "load" (bytes) and "compile" (plans).
     """
     files = {path.stem for path in Path(__file__).parent.glob("*.py")} - {"__init__", "chat"}
     names = [stem.replace("_", "-") for stem in files]

@@ -32,6 +32,8 @@ BORDERS = ((r"\n\s*\n", 1), (r"[.!?…][\"'”’)\]]*\s+|[。！？]", 1), (r"\
 async def create(model: Any, device: Any, context: int | None, on_progress: Progress) -> "Summarization":
     if model is None:
         return Summarization(Chat(await text_generation.create(None, device, context, on_progress)))
+    if isinstance(model, text_generation.TextGeneration):  # lent, as by the page's chat, which frees it
+        return Summarization(Chat(model))
     device = device or await choose()
     source = await find(model, lambda done, total: on_progress("download", done, total))
     checkpoint = await open_checkpoint(source)
