@@ -77,6 +77,8 @@ def test_a_recording_of_several_windows(pipe):
     partials = asyncio.run(stream())
     assert partials[-1]["chunks"] == expected
     assert partials[-1]["text"] == "".join(chunk["text"] for chunk in expected)
+    untimed = asyncio.run(pipe(audio))
+    assert untimed == {key: partials[-1][key] for key in ("text", "language")} | {"chunks": []}
     assert all(p["total"] == len(audio) / 16000 for p in partials)
     done = [p["done"] for p in partials]
     assert done == sorted(done)
