@@ -14,18 +14,7 @@ struct Params { rows: u32, cols: u32, eps: f32 }
 
 fn epilogue(v: f32, i: u32) -> f32 { return v; } // fuse
 
-var<workgroup> part: array<f32, WG>;
-
-fn total(v: f32, lane: u32) -> f32 {
-  workgroupBarrier(); // what was there before has been read
-  part[lane] = v;
-  workgroupBarrier();
-  for (var step = WG / 2u; step > 0u; step /= 2u) {
-    if (lane < step) { part[lane] += part[lane + step]; }
-    workgroupBarrier();
-  }
-  return part[0];
-}
+// include: reduce.wgsl
 
 @compute @workgroup_size(WG)
 fn main(

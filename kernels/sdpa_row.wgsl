@@ -24,31 +24,8 @@ fn epilogue(v: f32, i: u32) -> f32 { return v; } // fuse
 
 var<workgroup> query: array<f32, HEAD_DIM>;
 var<workgroup> scores: array<f32, KEYS>;
-var<workgroup> part: array<f32, WG>;
 
-fn highest(v: f32, lane: u32) -> f32 {
-  part[lane] = v;
-  workgroupBarrier();
-  for (var step = WG / 2u; step > 0u; step /= 2u) {
-    if lane < step { part[lane] = max(part[lane], part[lane + step]); }
-    workgroupBarrier();
-  }
-  let found = part[0];
-  workgroupBarrier();
-  return found;
-}
-
-fn total(v: f32, lane: u32) -> f32 {
-  part[lane] = v;
-  workgroupBarrier();
-  for (var step = WG / 2u; step > 0u; step /= 2u) {
-    if lane < step { part[lane] += part[lane + step]; }
-    workgroupBarrier();
-  }
-  let sum = part[0];
-  workgroupBarrier();
-  return sum;
-}
+// include: reduce.wgsl
 
 @compute @workgroup_size(WG)
 fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) lane: u32) {

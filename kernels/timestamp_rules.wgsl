@@ -3,6 +3,7 @@
 // logits, y: [vocab] f32; masks: [2, vocab] f32; tokens: u32 [...]; state: 8 u32; parts: timestamp_rules_part.wgsl.
 // grid: (ceil(vocab / 1024), 1, 1). ref: ops timestamp_rules. pick: always.
 // include: timestamps.wgsl
+// include: reduce.wgsl
 
 struct Params { vocab: u32 }
 @group(0) @binding(0) var<storage, read> logits: array<f32>;
@@ -22,11 +23,11 @@ fn main(
   var from_ = allowed(lane);
   var tops = vec2(NEVER);
   for (var s = lane; s < grid.x; s += WG) { tops = max(tops, vec2(parts[s * EACH], parts[s * EACH + 1u])); }
-  let text = largest(lane, tops.x);
-  let top = largest(lane, tops.y);
+  let text = highest(tops.x, lane);
+  let top = highest(tops.y, lane);
   var sum = 0.0;
   for (var s = lane; s < grid.x; s += WG) { sum += parts[s * EACH + 2u] * exp(parts[s * EACH + 1u] - top); }
-  sum = total(lane, sum);
+  sum = total(sum, lane);
   if (sum > 0.0 && top + log(sum) > text) { from_.x = 0xFFFFFFFFu; }
   let end = min((id.x + 1u) * SLICE, p.vocab);
   for (var i = id.x * SLICE + lane; i < end; i += WG) { y[i] = ruled(i, from_); }

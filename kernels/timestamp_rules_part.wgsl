@@ -4,6 +4,7 @@
 // slices = ceil(vocab / 1024).
 // grid: (slices, 1, 1). ref: ops timestamp_rules. pick: always.
 // include: timestamps.wgsl
+// include: reduce.wgsl
 
 struct Params { vocab: u32 }
 @group(0) @binding(0) var<storage, read> logits: array<f32>;
@@ -23,11 +24,11 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
     let v = ruled(i, from_);
     if (i < rules.first) { tops.x = max(tops.x, v); } else { tops.y = max(tops.y, v); }
   }
-  let text = largest(lane, tops.x);
-  let top = largest(lane, tops.y);
+  let text = highest(tops.x, lane);
+  let top = highest(tops.y, lane);
   var sum = 0.0;
   for (var i = max(id.x * SLICE, rules.first) + lane; i < end; i += WG) { sum += exp(ruled(i, from_) - top); }
-  sum = total(lane, sum);
+  sum = total(sum, lane);
   if (lane == 0u) {
     parts[id.x * EACH] = text;
     parts[id.x * EACH + 1u] = top;

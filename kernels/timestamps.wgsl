@@ -13,7 +13,6 @@ const NEVER: f32 = -1e30;
 struct Rules { begin: u32, first: u32, text_end: u32, spare: u32 } // text_end: the first id of tokens that are no text
 
 var<workgroup> newest: atomic<u32>; // index + 1 of the last timestamp in tokens
-var<workgroup> reduced: array<f32, WG>;
 
 // The ids from which on text (x) and timestamps (y) may follow.
 fn allowed(lane: u32) -> vec2<u32> {
@@ -34,28 +33,4 @@ fn allowed(lane: u32) -> vec2<u32> {
 fn ruled(i: u32, from_: vec2<u32>) -> f32 {
   if (i < select(from_.x, from_.y, i >= rules.first)) { return NEVER; }
   return logits[i] + masks[select(p.vocab, 0u, state[0] + 1u == rules.begin) + i];
-}
-
-fn largest(lane: u32, v: f32) -> f32 {
-  reduced[lane] = v;
-  workgroupBarrier();
-  for (var step = WG / 2u; step > 0u; step /= 2u) {
-    if (lane < step) { reduced[lane] = max(reduced[lane], reduced[lane + step]); }
-    workgroupBarrier();
-  }
-  let top = reduced[0];
-  workgroupBarrier();
-  return top;
-}
-
-fn total(lane: u32, v: f32) -> f32 {
-  reduced[lane] = v;
-  workgroupBarrier();
-  for (var step = WG / 2u; step > 0u; step /= 2u) {
-    if (lane < step) { reduced[lane] += reduced[lane + step]; }
-    workgroupBarrier();
-  }
-  let sum = reduced[0];
-  workgroupBarrier();
-  return sum;
 }

@@ -102,6 +102,17 @@ class Patches:
         return x.reshape(x.shape[0], -1, x.shape[-1]).pad(1, 0) + self.table
 
 
+class MLP:
+    """fc2(activation(fc1(x)))."""
+
+    def __init__(self, weights: Weights, name: str, activation: str) -> None:
+        self.fc1, self.fc2 = Linear(weights, f"{name}.fc1"), Linear(weights, f"{name}.fc2")
+        self.activation_fn = ACTIVATIONS[activation]
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return self.fc2(self.activation_fn(self.fc1(x)))
+
+
 class Embedding:
     """Rows of a table [V, C] for the tokens from the current position on: [T, C]."""
 

@@ -10,21 +10,12 @@ from typing import Any
 from ..dtype import u32
 from ..formats import check_config
 from ..kv import BeamCache, CacheShape
-from ..nn import ACTIVATIONS, LayerNorm, Linear, PositionEmbedding
+from ..nn import MLP, LayerNorm, Linear, PositionEmbedding
 from ..tensor import Tensor
 from ..weights import Weights
 
 EPS = 1e-5
 FIRST = 2  # the row of position 0 in the tables of positions
-
-
-class MLP:
-    def __init__(self, config: dict[str, Any], weights: Weights, name: str) -> None:
-        self.fc1, self.fc2 = Linear(weights, f"{name}.fc1"), Linear(weights, f"{name}.fc2")
-        self.activation_fn = ACTIVATIONS[config["activation_function"]]
-
-    def __call__(self, x: Tensor) -> Tensor:
-        return self.fc2(self.activation_fn(self.fc1(x)))
 
 
 class EncoderLayer:
@@ -33,13 +24,11 @@ class EncoderLayer:
         self.qkv_proj = Linear(weights, *(f"{name}.self_attn.{part}_proj" for part in "qkv"))
         self.out_proj = Linear(weights, f"{name}.self_attn.out_proj")
         self.self_attn_layer_norm = LayerNorm(weights, f"{name}.self_attn_layer_norm", EPS)
-        self.mlp = MLP(config, weights, name)
+        self.mlp = MLP(weights, name, config["activation_function"])
         self.final_layer_norm = LayerNorm(weights, f"{name}.final_layer_norm", EPS)
 
     def __call__(self, x: Tensor, length: Tensor) -> Tensor:
-        size = x.shape[-1]
-        qkv = self.qkv_proj(x)  # (1, S, 3 C)
-        q, k, v = (qkv[:, :, n * size : (n + 1) * size] for n in range(3))
+        q, k, v = self.qkv_proj(x).split(3)  # (1, S, C) each
         x = self.self_attn_layer_norm(x + self.out_proj(q.sdpa(k, v, self.heads, lengths=length)))
         return self.final_layer_norm(x + self.mlp(x))
 
@@ -56,14 +45,14 @@ class DecoderLayer:
         self.cross_kv_proj = Linear(weights, *(f"{name}.encoder_attn.{part}_proj" for part in "kv"))
         self.cross_out_proj = Linear(weights, f"{name}.encoder_attn.out_proj")
         self.encoder_attn_layer_norm = LayerNorm(weights, f"{name}.encoder_attn_layer_norm", EPS)
-        self.mlp = MLP(config, weights, name)
+        self.mlp = MLP(weights, name, config["activation_function"])
         self.final_layer_norm = LayerNorm(weights, f"{name}.final_layer_norm", EPS)
         self.cross = Tensor.of(f"{name}.cross", (1, config["max_position_embeddings"], 2 * config["d_model"]))
 
     def __call__(self, x: Tensor, beams: BeamCache) -> Tensor:
         count, size = x.shape
         x = self.self_attn_layer_norm(x + self.out_proj(beams.attend(self.layer, self.qkv_proj(x), self.heads)))
-        q, k, v = self.cross_q_proj(x).reshape(1, count, size), self.cross[:, :, :size], self.cross[:, :, size:]
+        q, (k, v) = self.cross_q_proj(x).reshape(1, count, size), self.cross.split(2)
         heard = q.sdpa(k, v, self.heads, lengths=beams.source).reshape(count, size)
         x = self.encoder_attn_layer_norm(x + self.cross_out_proj(heard))
         return self.final_layer_norm(x + self.mlp(x))

@@ -6,7 +6,7 @@ T tokens, C hidden size of each tower, D size of the common space.
 
 from typing import Any
 
-from ..nn import ACTIVATIONS, LayerNorm, Linear, Patches
+from ..nn import MLP, LayerNorm, Linear, Patches
 from ..tensor import Tensor
 from ..weights import Weights
 
@@ -20,18 +20,17 @@ DEFAULTS = {
 
 class EncoderLayer:
     def __init__(self, config: dict[str, Any], weights: Weights, name: str, causal: bool) -> None:
-        self.heads, self.causal = config["num_attention_heads"], causal
-        self.activation, eps = ACTIVATIONS[config["hidden_act"]], config["layer_norm_eps"]
+        self.heads, self.causal, eps = config["num_attention_heads"], causal, config["layer_norm_eps"]
         self.layer_norm1 = LayerNorm(weights, f"{name}.layer_norm1", eps)
         self.qkv_proj = Linear(weights, *(f"{name}.self_attn.{part}_proj" for part in "qkv"))
         self.out_proj = Linear(weights, f"{name}.self_attn.out_proj")
         self.layer_norm2 = LayerNorm(weights, f"{name}.layer_norm2", eps)
-        self.fc1, self.fc2 = Linear(weights, f"{name}.mlp.fc1"), Linear(weights, f"{name}.mlp.fc2")
+        self.mlp = MLP(weights, f"{name}.mlp", config["hidden_act"])
 
     def __call__(self, x: Tensor) -> Tensor:
         q, k, v = self.qkv_proj(self.layer_norm1(x)).split(3)  # (N, T, C) each
         x = x + self.out_proj(q.sdpa(k, v, self.heads, self.causal))
-        return x + self.fc2(self.activation(self.fc1(self.layer_norm2(x))))
+        return x + self.mlp(self.layer_norm2(x))
 
 
 class VisionTower:

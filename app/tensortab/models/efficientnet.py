@@ -60,7 +60,7 @@ class Model:
         name = "efficientnet." if "efficientnet.embeddings.convolution.weight" in weights else ""
         stem, top, eps = f"{name}embeddings", f"{name}encoder.top", config["batch_norm_eps"]
         self.stem = Conv(weights, f"{stem}.convolution", 2, (0, 0, 1, 1), norm=f"{stem}.batchnorm", eps=eps)
-        self.blocks: list[Block] = []
+        self.blocks: list[Any] = []
         for repeats, stride in zip(config["num_block_repeats"], config["strides"], strict=True):
             for n in range(math.ceil(config["depth_coefficient"] * repeats)):
                 number = len(self.blocks)
@@ -82,9 +82,11 @@ class Model:
 
 
 class ForImageClassification(Model):
+    CLASSIFIER = "classifier"
+
     def __init__(self, config: dict[str, Any], weights: Weights) -> None:
         super().__init__(config, weights)
-        self.classifier = Linear(weights, "classifier")
+        self.classifier = Linear(weights, self.CLASSIFIER)
 
     def logits(self, pixel_values: Tensor) -> Tensor:
         """(N, L)"""

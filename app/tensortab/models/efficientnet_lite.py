@@ -6,9 +6,10 @@ N images of H x W pixels, C channels, L labels.
 
 from typing import Any
 
-from ..nn import ACTIVATIONS, Conv, Linear
+from ..nn import ACTIVATIONS, Conv
 from ..tensor import Tensor
 from ..weights import Weights
+from . import efficientnet
 
 
 class Block:
@@ -28,38 +29,20 @@ class Block:
         return y if self.first else x + y
 
 
-class Model:
+class Model(efficientnet.Model):
     """pixel_values f32 (N, H, W, 3)."""
 
     def __init__(self, config: dict[str, Any], weights: Weights) -> None:
         self.activation = ACTIVATIONS[config["hidden_act"]]
         eps = config["batch_norm_eps"]
         self.stem = Conv(weights, "_conv_stem", 2, norm="_bn0", eps=eps)
-        self.blocks: list[Block] = []
+        self.blocks: list[Any] = []
         for repeats, stride in zip(config["num_block_repeats"], config["strides"], strict=True):
             for n in range(repeats):
                 name = f"_blocks.{len(self.blocks)}"
                 self.blocks.append(Block(config, weights, name, stride if n == 0 else 1, n == 0))
-        self.head = Conv(weights, "_conv_head", norm="_bn1", eps=eps)
-
-    def hidden(self, pixel_values: Tensor) -> list[Tensor]:
-        """The output of the stem and of each block: (N, H', W', C)."""
-        x = [self.activation(self.stem(pixel_values))]
-        for block in self.blocks:
-            x.append(block(x[-1]))
-        return x
-
-    def embed_image(self, pixel_values: Tensor) -> Tensor:
-        """The head's mean over all positions: (N, C)"""
-        x = self.activation(self.head(self.hidden(pixel_values)[-1]))
-        return x.reshape(x.shape[0], -1, x.shape[-1]).mean()
+        self.top = Conv(weights, "_conv_head", norm="_bn1", eps=eps)
 
 
-class ForImageClassification(Model):
-    def __init__(self, config: dict[str, Any], weights: Weights) -> None:
-        super().__init__(config, weights)
-        self.classifier = Linear(weights, "_fc")
-
-    def logits(self, pixel_values: Tensor) -> Tensor:
-        """(N, L)"""
-        return self.classifier(self.embed_image(pixel_values))
+class ForImageClassification(efficientnet.ForImageClassification, Model):
+    CLASSIFIER = "_fc"

@@ -73,9 +73,7 @@ class EncoderBlock:
         self.dense = DenseReluDense(config, weights, f"{name}.layer.1.DenseReluDense")
 
     def __call__(self, x: Tensor, length: Tensor, bias: Tensor) -> Tensor:
-        qkv = self.qkv(self.self_norm(x))  # (1, S, 3 W)
-        size = qkv.shape[-1] // 3
-        q, k, v = (qkv[:, :, n * size : (n + 1) * size] for n in range(3))
+        q, k, v = self.qkv(self.self_norm(x)).split(3)  # (1, S, W) each
         x = x + self.o(q.sdpa(k, v, self.heads, lengths=length, bias=bias, scale=1.0))
         return x + self.dense(self.dense_norm(x))
 
@@ -101,7 +99,7 @@ class DecoderBlock:
         x = x + self.o(beams.attend(self.layer, qkv, self.heads, bias=bias, scale=1.0))
         count, size = x.shape[0], beams.width
         q = self.cross_q(self.cross_norm(x)).reshape(1, count, size)
-        k, v = self.cross[:, :, :size], self.cross[:, :, size:]
+        k, v = self.cross.split(2)
         heard = q.sdpa(k, v, self.heads, lengths=beams.source, scale=1.0).reshape(count, size)
         x = x + self.cross_o(heard)
         return x + self.dense(self.dense_norm(x))

@@ -10,20 +10,11 @@ from ..audio import HOP, LogMel
 from ..dtype import u32
 from ..formats import check_config
 from ..kv import CacheShape, KVCache, Rotary
-from ..nn import ACTIVATIONS, Conv, Embedding, LayerNorm, Linear, PositionEmbedding
+from ..nn import ACTIVATIONS, MLP, Conv, Embedding, LayerNorm, Linear, PositionEmbedding
 from ..tensor import Tensor
 from ..weights import Weights
 
 EPS = 1e-5
-
-
-class MLP:
-    def __init__(self, config: dict[str, Any], weights: Weights, name: str) -> None:
-        self.fc1, self.fc2 = Linear(weights, f"{name}.fc1"), Linear(weights, f"{name}.fc2")
-        self.activation_fn = ACTIVATIONS[config["activation_function"]]
-
-    def __call__(self, x: Tensor) -> Tensor:
-        return self.fc2(self.activation_fn(self.fc1(x)))
 
 
 class EncoderLayer:
@@ -33,12 +24,10 @@ class EncoderLayer:
         self.qkv_proj = Linear(weights, *(f"{name}.self_attn.{part}_proj" for part in "qkv"))
         self.out_proj = Linear(weights, f"{name}.self_attn.out_proj")
         self.final_layer_norm = LayerNorm(weights, f"{name}.final_layer_norm", EPS)
-        self.mlp = MLP(config, weights, name)
+        self.mlp = MLP(weights, name, config["activation_function"])
 
     def __call__(self, x: Tensor) -> Tensor:
-        size = x.shape[-1]
-        qkv = self.qkv_proj(self.self_attn_layer_norm(x))  # (1, S, 3 C)
-        q, k, v = (qkv[:, :, n * size : (n + 1) * size] for n in range(3))
+        q, k, v = self.qkv_proj(self.self_attn_layer_norm(x)).split(3)  # (1, S, C) each
         x = x + self.out_proj(q.sdpa(k, v, self.heads))
         return x + self.mlp(self.final_layer_norm(x))
 
@@ -74,7 +63,7 @@ class DecoderLayer:
         self.cross_kv_proj = Linear(weights, *(f"{name}.encoder_attn.{part}_proj" for part in "kv"))
         self.cross_out_proj = Linear(weights, f"{name}.encoder_attn.out_proj")
         self.final_layer_norm = LayerNorm(weights, f"{name}.final_layer_norm", EPS)
-        self.mlp = MLP(config, weights, name)
+        self.mlp = MLP(weights, name, config["activation_function"])
         self.cross = Tensor.of(f"{name}.cross", (1, config["max_source_positions"], 2 * config["d_model"]))
 
     def __call__(self, x: Tensor, state: Tensor, rope: Tensor, kv: KVCache) -> Tensor:
@@ -82,7 +71,7 @@ class DecoderLayer:
         qkv = self.qkv_proj(self.self_attn_layer_norm(x))  # (T, 3 C)
         x = x + self.out_proj(kv.attend(self.layer, qkv, state, rope, self.heads, False))
         q = self.cross_q_proj(self.encoder_attn_layer_norm(x)).reshape(1, count, size)
-        k, v = self.cross[:, :, :size], self.cross[:, :, size:]
+        k, v = self.cross.split(2)
         x = x + self.cross_out_proj(q.sdpa(k, v, self.heads).reshape(count, size))
         return x + self.mlp(self.final_layer_norm(x))
 

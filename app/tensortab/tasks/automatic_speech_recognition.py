@@ -16,12 +16,11 @@ from ..formats import open_checkpoint, token_ids
 from ..generate import TOP_LOGPROBS, Generator, Sampling
 from ..jit import jit
 from ..ops.timestamps import NEVER
-from ..sources.model import find
+from ..sources.model import default, find
 from ..tensor import Tensor
 from ..tokenizer import load_tokenizer
 from . import Progress
 
-DEFAULT = "whisper-tiny.en"
 STAMP = 2 * HOP  # samples from one timestamp to the next
 PARTIAL_SECONDS = 0.1  # between partial results of a window
 QUIET, UNSURE = 0.6, -1.0  # nobody speaks if <|nospeech|> is likelier and the tokens' mean log probability is lower
@@ -29,7 +28,7 @@ QUIET, UNSURE = 0.6, -1.0  # nobody speaks if <|nospeech|> is likelier and the t
 
 async def create(model: Any, device: Any, context: int | None, on_progress: Progress) -> "SpeechRecognition":
     device = device or await choose()
-    model = DEFAULT if model is None else model
+    model = default("automatic-speech-recognition") if model is None else model
     source = await find(model, lambda done, total: on_progress("download", done, total))
     checkpoint = await open_checkpoint(source)
     if checkpoint.config.get("model_type") != "whisper":

@@ -1,0 +1,26 @@
+// Included. What the WG invocations of a workgroup have together; all of them must call it, and may do so again.
+var<workgroup> part: array<f32, WG>;
+
+fn total(v: f32, lane: u32) -> f32 {
+  part[lane] = v;
+  workgroupBarrier();
+  for (var step = WG / 2u; step > 0u; step /= 2u) {
+    if (lane < step) { part[lane] += part[lane + step]; }
+    workgroupBarrier();
+  }
+  let sum = part[0];
+  workgroupBarrier();
+  return sum;
+}
+
+fn highest(v: f32, lane: u32) -> f32 {
+  part[lane] = v;
+  workgroupBarrier();
+  for (var step = WG / 2u; step > 0u; step /= 2u) {
+    if (lane < step) { part[lane] = max(part[lane], part[lane + step]); }
+    workgroupBarrier();
+  }
+  let top = part[0];
+  workgroupBarrier();
+  return top;
+}
