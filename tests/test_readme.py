@@ -54,3 +54,9 @@ def test_files_and_functions_named_on_the_way_of_a_token_exist():
 def test_the_table_of_knobs_is_whole():
     table = README.split("## Knobs")[1].split("## Browsers")[0]
     assert set(re.findall(r"`([A-Z]+)", table)) == set(KNOBS)
+
+
+def test_the_table_of_tasks_is_whole():
+    table = README.split("## Tasks")[1].split("## Models")[0]
+    files = {path.stem for path in (ROOT / "app/tensortab/tasks").glob("*.py")} - {"__init__", "chat"}
+    assert {task.replace("-", "_") for task in re.findall(r"^\| `([a-z-]+)`", table, re.M)} == files
