@@ -1,15 +1,22 @@
 """The pages beside the chat with the real engine and models, in Firefox, whose software adapter is faster."""
 
+import asyncio
 import base64
 import io
 import json
 import wave
+from pathlib import Path
 
 import numpy as np
+import tensortab as tt
+from tensortab import device as devices
+from tensortab.device.cpu import CPUDevice
 
 from building.steps import CACHE
 from tests.browser import Browser, wait_for
 from tests.conftest import Site
+from tests.models.test_vision import MODELS, tensors
+from tests.recipe import write_folder
 from tests.speech import clip
 
 NOTES = {
@@ -105,3 +112,45 @@ def test_a_text_is_summarised(firefox: Browser, site: Site) -> None:
     wait_for(firefox, f"{seen('#summarise [data-act=copy-result]')} || {seen('#summarise [data-kind=error]')}", 300)
     summary = firefox.evaluate("document.querySelector('.summary').innerText")
     assert len(summary) > 20 and firefox.evaluate("document.querySelector('#summarise [data-kind=error]')") is None
+
+
+COLOURS = {
+    "red.png": (220, 20, 30), "green.png": (10, 160, 60), "blue.png": (20, 40, 200), "white.png": (255, 255, 255),
+}  # fmt: skip
+
+
+def test_photos_are_found_by_what_they_show(firefox: Browser, site: Site, tmp_path: Path) -> None:
+    """With a CLIP of the user's own, a small random one: it finds what it finds in CPython."""
+    folder = write_folder(tmp_path / "clip", MODELS["clip"]["config"], tensors("clip"))
+    (folder / "preprocessor_config.json").write_text(json.dumps(MODELS["clip"]["processor"]))
+    (folder / "tokenizer.json").write_text(json.dumps(MODELS["clip"]["tokenizer"]))
+
+    async def nearest(query: str) -> list[str]:
+        pipe = await tt.pipeline("image-feature-extraction", model=folder)
+        images = [tt.Image(8, 8, bytes((*colour, 255)) * 64) for colour in COLOURS.values()]
+        photos, (text,) = np.array(await pipe(images)), np.array(await pipe.text([query]))
+        pipe.free()
+        return [list(COLOURS)[n] for n in np.argsort(-photos @ text)]
+
+    devices.use(CPUDevice())
+    expected = asyncio.run(nearest("a photo"))
+    devices.use(None)
+    firefox.open(site.url + "#search")
+    wait_for(firefox, seen("#search [data-act=pick-files]"), 60)
+    for name, colour in COLOURS.items():
+        firefox.evaluate(f"""(async () => {{
+            const canvas = new OffscreenCanvas(40, 30), context = canvas.getContext("2d");
+            context.fillStyle = "rgb{colour}";
+            context.fillRect(0, 0, 40, 30);
+            (globalThis.given ??= new DataTransfer()).items.add(new File([await canvas.convertToBlob()], {name!r}));
+        }})()""")
+    drop(firefox)
+    wait_for(firefox, seen("#search [data-task=image-feature-extraction]"), 60)
+    firefox.evaluate("void (globalThis.given = undefined)")
+    drop(firefox, *[(file.name, file.read_bytes()) for file in folder.iterdir()])
+    shelf = "document.querySelector('.shelf small')?.innerText"
+    wait_for(firefox, f"{shelf} === '4 photos' && {seen('[data-act=pick-files]')}", 120)
+    firefox.evaluate("void (document.querySelector('#query').value = 'a photo')")
+    click(firefox, ".query [type=submit]")
+    wait_for(firefox, "document.querySelectorAll('.photos img').length === 4", 60)
+    assert firefox.evaluate("[...document.querySelectorAll('.photos b')].map((e) => e.innerText)") == expected
