@@ -149,7 +149,8 @@ class BeamGenerator:
             raise Error("bad_file", f"Models of type {kind!r} are not supported yet: take a BART or T5 one.")
         self.device = device
         self.weights = Weights(checkpoint, hardware(device.info).max_binding)
-        self.model = architecture.Model(checkpoint.config, self.weights)
+        with models.fitting(kind):
+            self.model = architecture.Model(checkpoint.config, self.weights)
         self.vocabulary = sum(w.shape[0] for w in self.model.lm_head.weights)
         forced = [id for id in (config.forced_bos_token_id, config.forced_eos_token_id) if id is not None]
         ids = {config.decoder_start_token_id, *config.eos_token_id, *forced}
@@ -164,7 +165,8 @@ class BeamGenerator:
         self.scores = Tensor.of("scores", (config.num_beams, 1))
         self.bans = Tensor.of("bans", (config.num_beams, self.vocabulary))
         self.encode = jit(self.model.encode, device)
-        self.step = Program(device, [self._trace()])
+        with models.fitting(kind):
+            self.step = Program(device, [self._trace()])
         self.aborts = 0
         self._banned: set[tuple[int, int]] = set()
         self._busy = asyncio.Lock()
@@ -181,7 +183,8 @@ class BeamGenerator:
         await self.weights.load(self.device, lambda done, total: on_progress("load", done, total))
         for n, size in enumerate(sizes):
             on_progress("compile", n, len(sizes) + 1)
-            await self.encode.program(Tensor.of("ids", (1, size), u32), Tensor.of("length", (1,), u32))
+            with models.fitting(str(self.weights.checkpoint.config["model_type"])):
+                await self.encode.program(Tensor.of("ids", (1, size), u32), Tensor.of("length", (1,), u32))
         await self.step.load()
         on_progress("compile", len(sizes) + 1, len(sizes) + 1)
 

@@ -75,7 +75,8 @@ class Generator:
         self.device = device
         self.hw = hardware(device.info)
         self.weights = Weights(checkpoint, self.hw.max_binding)
-        self.model = architecture.Model(checkpoint.config, self.weights)
+        with models.fitting(kind):
+            self.model = architecture.Model(checkpoint.config, self.weights)
         shape = getattr(self.model, "cache", None)
         if shape is None:
             raise Error("bad_file", f"Models of type {kind!r} write no text: take a language model.")
@@ -153,7 +154,8 @@ class Generator:
         """ "decode", "logprobs" (decode that keeps them), those with "_long" (from position self.long on), or a number
         of tokens to prefill."""
         if name not in self._programs:
-            self._programs[name] = Program(self.device, self._trace(name))
+            with models.fitting(str(self.weights.checkpoint.config["model_type"])):
+                self._programs[name] = Program(self.device, self._trace(name))
         return self._programs[name]
 
     async def _program(self, name: str) -> Program:

@@ -50,11 +50,9 @@ class Vision:
             )
         self.model: Any
         self.program: Program | None
-        try:
+        with models.fitting(kind):
             self.model = architecture(self.config, self.weights)  # type: ignore[misc]
             self.program = Program(device, [getattr(self.model, method)(self.processor.pixel_values)])
-        except (KeyError, TypeError, ValueError) as error:
-            raise Error("bad_file", f"config.json isn't as a model of type {kind!r} has it ({error!r})") from None
 
     @classmethod
     async def open(cls, task: str, model: Any, device: Device | None, on_progress: Callable) -> "Vision":

@@ -8,6 +8,7 @@ from tensortab import device as devices
 from tensortab.device.cpu import CPUDevice
 
 from tests.kernels.conftest import device as native
+from tests.kernels.conftest import rng  # noqa: F401
 
 
 @pytest.fixture(params=["cpu", "dawn-software", "dawn-default", "dawn-subgroups", "wgpu-software", "wgpu-default"])

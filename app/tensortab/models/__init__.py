@@ -25,8 +25,13 @@ And, where GGUF files of it exist, `GGUF`, a formats.gguf.Names. What a model th
 encode.py; one that sees, vision.py.
 """
 
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from types import ModuleType
+
+from ..errors import Error
 
 
 def find(model_type: str) -> ModuleType | None:
@@ -40,3 +45,15 @@ def find(model_type: str) -> ModuleType | None:
         if missing.name != f"{__name__}.{name}":
             raise
         return None
+
+
+@contextmanager
+def fitting(model_type: str) -> Iterator[None]:
+    """Around what is made of a model's files: what the config says and the tensors must fit together, or it is an
+    Error("bad_file")."""
+    try:
+        yield
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, struct.error) as error:
+        said = f"{type(error).__name__}: {error}"
+        message = f"The files don't fit a model of type {model_type!r} ({said}): get them again."
+        raise Error("bad_file", message) from error

@@ -113,6 +113,7 @@ class Model:
         check_config(config, *sizes, "relative_attention_num_buckets", "layer_norm_epsilon")
         layers, heads, head_dim, size = (config[name] for name in sizes)
         eps, deep = config["layer_norm_epsilon"], config.get("num_decoder_layers") or layers
+        check_config({"n_positions": POSITIONS} | config, "n_positions")
         self.source = config.get("n_positions", POSITIONS)
         self.cache = CacheShape(deep, heads, head_dim, self.source)
         self.shared = weights.matrix("shared.weight")

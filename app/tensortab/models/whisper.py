@@ -6,8 +6,9 @@ each), T tokens, C d_model, H heads, M bands of the spectrum, V vocabulary.
 
 from typing import Any
 
-from ..audio import HOP, LogMel
+from ..audio import BINS, HOP, LogMel
 from ..dtype import u32
+from ..errors import Error
 from ..formats import check_config
 from ..kv import CacheShape, KVCache, Rotary
 from ..nn import ACTIVATIONS, MLP, Conv, Embedding, LayerNorm, Linear, PositionEmbedding
@@ -87,6 +88,8 @@ class Model:
         more = ("encoder_layers", "encoder_attention_heads", "max_source_positions", "num_mel_bins")
         check_config(config, *sizes, *more, scale_embedding=False)
         layers, heads, size, positions = (config[name] for name in sizes)
+        if config["num_mel_bins"] > BINS:
+            raise Error("bad_file", f"config.json: num_mel_bins is {config['num_mel_bins']}: get the file again.")
         self.cache, self.rotary = CacheShape(layers, heads, size // heads, positions), Rotary(size // heads)
         self.samples = 2 * config["max_source_positions"] * HOP  # of a window
         self.log_mel = LogMel(config["num_mel_bins"])

@@ -9,6 +9,7 @@ from contextlib import aclosing
 from itertools import pairwise
 from typing import Any
 
+from .. import models
 from ..audio import EDGE, HOP, RATE, Recording
 from ..device import choose
 from ..errors import Error
@@ -41,7 +42,8 @@ async def create(model: Any, device: Any, context: int | None, on_progress: Prog
         tokenizer = await generator.load(on_progress, lambda: load_tokenizer(checkpoint))
         name = str(getattr(source, "name", model))
         pipe = SpeechRecognition(name, checkpoint.config | generation, tokenizer, generator)
-        await pipe.encode.program(Tensor.of("samples", (EDGE + pipe.model.samples + EDGE,)))
+        with models.fitting("whisper"):
+            await pipe.encode.program(Tensor.of("samples", (EDGE + pipe.model.samples + EDGE,)))
         return pipe
     except BaseException:  # stopped by the user, too
         generator.model.free()
