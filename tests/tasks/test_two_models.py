@@ -9,6 +9,7 @@ import pytest
 import tensortab as tt
 from tensortab import device as devices
 from tensortab.device.cpu import CPUDevice
+from tensortab.device.native import NativeDevice
 
 from tests.kernels.conftest import device as native
 from tests.recipe_text import write
@@ -17,10 +18,14 @@ from tests.tasks.conftest import TINY
 
 @pytest.fixture(params=["cpu", "wgpu"])
 def device(request: pytest.FixtureRequest) -> Iterator[devices.Device]:
-    chosen = CPUDevice() if request.param == "cpu" else native("wgpu")
+    """A device of its own: the session's has plans of other tests, whose transients would be shared as well."""
+    if request.param == "wgpu":
+        native("wgpu")  # finds the driver, or skips
+    chosen = CPUDevice() if request.param == "cpu" else NativeDevice("wgpu")
     devices.use(chosen)
     yield chosen
     devices.use(None)
+    chosen.destroy()
 
 
 def test_two_models_share_transients_and_give_everything_back(device: devices.Device, tmp_path: Path) -> None:
