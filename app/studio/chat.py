@@ -301,14 +301,14 @@ class Chat:
         """What the site offers, for the first visit's card."""
         try:
             index = json.loads(await (await js.fetch("models/index.json")).text())
-            name, self.offered = index["default"], [model["name"] for model in index["models"]]
-            manifest = json.loads(await (await js.fetch("models/%s/manifest.json" % name)).text())
+            name, sizes = index["default"], {model["name"]: model["size"] for model in index["models"]}
+            size, self.offered = sizes[name], list(sizes)
         except Exception as error:
             self.missing = "The site's list of models could not be read (%s)." % message_of(error)
             self.draw_notice()
             return
         stored = self.default["stored"] if self.default else 0
-        self.default = {"name": name, "size": manifest["size"], "stored": stored}
+        self.default = {"name": name, "size": size, "stored": stored}
         self.remember()
         self.draw_notice()
 

@@ -201,8 +201,10 @@ class Weights:
     async def _compute(self, device: Device) -> None:
         if self._once:
             program = await Program(device, [expression for expression, _ in self._once]).load()
-            await program.replay()
-            program.unload()
+            try:
+                await program.replay()
+            finally:
+                program.unload()
         self._free_sources()
 
     def _free_sources(self) -> None:
@@ -269,7 +271,7 @@ def _repack(staging: Tensor, piece: _Piece, offset: int) -> list[Tensor]:
 
 async def read_vector(info: TensorInfo) -> list[float]:
     """The numbers of a small tensor, for Python."""
-    raw = as_f32(await info.source.bytes(info.offset, info.nbytes), info.dtype.name)
+    raw = await _vector(info)
     return list(struct.unpack(f"<{len(raw) // 4}f", raw))
 
 
