@@ -1,6 +1,7 @@
-// Attention over a long context, second half: y[t, h, :] from the slices of attention_split.wgsl, without barriers.
+// Attention over a long context, second half: y[t, h, :] from the slices of attention_split.wgsl, without barriers; 0 where
+// no slice has a key.
 // parts: [rows, heads, splits, head_dim + 2] f32 -> y: [rows, heads * head_dim] f32. One invocation an element of y.
-// grid: (ceil(head_dim / WG), heads, rows). ref: ops attention. pick: after attention_split.
+// grid: (ceil(head_dim / WG), heads, rows). ref: ops attention. pick: after attention_split, attention_step and sdpa_row.
 const WG: u32 = 64u; // spec: 4u to 256u
 
 struct Params { rows: u32, heads: u32, head_dim: u32, splits: u32 }
@@ -17,7 +18,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
   let row = id.z * p.heads + id.y;
   let stride = p.head_dim + 2u;
   let first = row * p.splits * stride;
-  var highest = parts[first + p.head_dim]; // slice 0 is never empty
+  var highest = parts[first + p.head_dim];
   for (var s = 1u; s < p.splits; s++) { highest = max(highest, parts[first + s * stride + p.head_dim]); }
   var sum = 0.0;
   var total = 0.0;
@@ -30,5 +31,5 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     total += w * part;
   }
   let i = row * p.head_dim + e;
-  y[i] = epilogue(sum / total, i);
+  y[i] = epilogue(select(0.0, sum / total, total > 0.0), i);
 }

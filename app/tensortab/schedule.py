@@ -227,10 +227,10 @@ def _fused(graph: _Graph, hw: Hardware, group: list[Tensor], host: Tensor | None
         nodes = group
     else:
         dispatches = _lower(graph, hw, host, folded)
-        for d in dispatches:
-            d.bind[-1] = end
         nodes = dispatches[-1].nodes + group
-    for d in dispatches:
+    result = dispatches[-1].bind[-1]
+    for d in (d for d in dispatches if d.bind[-1] is result):  # not those that only prepare it
+        d.bind[-1] = end
         d.epilogue, d.extra = epilogue, [_storage(t) for t in extra]
     dispatches[-1].nodes = nodes
     return dispatches

@@ -13,7 +13,7 @@ from tests.kernels.tolerances import assert_close
 
 SHAPES = [  # batch, rows, keys, heads, head_dim
     (1, 1, 1, 1, 8), (2, 3, 3, 2, 32), (1, 127, 129, 1, 64), (3, 33, 65, 2, 16), (1, 40, 97, 1, 128), (1, 5, 70, 3, 80),
-    (1, 2, 255, 1, 24), (1, 3, 1500, 1, 64),
+    (1, 2, 255, 1, 24), (1, 3, 1500, 1, 64), (2, 8, 128, 2, 20),
 ]  # fmt: skip
 
 
@@ -36,7 +36,7 @@ def reference(
 @pytest.mark.parametrize("more", [False, True])
 def test_sdpa(backend: NativeDevice, rng: np.random.Generator, kernel: str, causal: bool, more: bool) -> None:
     for n, t, s, heads, dim in SHAPES:
-        if kernel == "sdpa" and 128 * dim + 6800 > backend.info["limits"]["maxComputeWorkgroupStorageSize"]:
+        if kernel == "sdpa" and 256 * dim + 6400 > backend.info["limits"]["maxComputeWorkgroupStorageSize"]:
             continue
         width = heads * dim
         q = rng.standard_normal((n, t, width)).astype(np.float32)
@@ -45,28 +45,28 @@ def test_sdpa(backend: NativeDevice, rng: np.random.Generator, kernel: str, caus
         for b, end in enumerate(lengths):
             kv[b, end:] = np.nan if end else 0  # with no key at all a row of them is read, and does not count
         bias = rng.standard_normal((heads, t, s)).astype(np.float32) if more else np.zeros((heads, t, s), np.float32)
-        params = {
-            "t": t,
-            "s": s,
-            "heads": heads,
-            "scale": dim**-0.5,
-            "q_start": 0,
-            "q_row": width,
-            "q_batch": t * width,
-        }
-        params |= {"k_start": 0, "v_start": width + 4}
-        params |= {
-            f"{x}_{name}": by for x in "kv" for name, by in (("row", 2 * width + 4), ("batch", s * (2 * width + 4)))
-        }
-        grid = (-(-t // 32), heads, n)
+        each = 1 if kernel == "sdpa_serial" else 4  # numbers of a vector
+        params = {"t": t, "s": s, "heads": heads, "scale": dim**-0.5, "q_start": 0, "q_row": width // each}
+        params |= {"q_batch": t * width // each, "k_start": 0, "v_start": (width + 4) // each}
+        row = (2 * width + 4) // each
+        params |= {"k_row": row, "v_row": row, "k_batch": s * row, "v_batch": s * row}
+        slices = -(-s // 128)
+        grid = {
+            "sdpa": (-(-t // 32), heads, n), "sdpa_row": (t * slices, heads, n),
+            "sdpa_serial": (-(-n * -(-t // 4) * heads // 16), 1, 1),
+        }[kernel]  # fmt: skip
         if kernel == "sdpa_serial":
-            params["n"], grid = n, (-(-n * -(-t // 4) * heads // 16), 1, 1)
-        if kernel == "sdpa_row":
-            grid = (t, heads, n)
+            params["n"] = n
         inputs = {"q": q, "k": kv, "v": kv, "lengths": lengths, "bias": bias}
         spec = {"HEAD_DIM": f"{dim}u", "CAUSAL": causal, "LENGTHS": more, "BIAS": more}
-        spec |= {"KEYS": f"{-(-s // 256) * 256}u"} if kernel == "sdpa_row" else {}
-        y = run(backend, kernel, spec, inputs, {"y": (n, t, width)}, params, grid)
+        if kernel == "sdpa_row" and slices > 1:
+            sizes = {"y": (n * t, heads, slices, dim + 2)}
+            parts = run(backend, kernel, spec | {"SPLIT": True}, inputs, sizes, params, grid)
+            merge = {"rows": n * t, "heads": heads, "head_dim": dim, "splits": slices}
+            grid = (-(-dim // 64), heads, n * t)
+            y = run(backend, "attention_merge", {}, {"parts": parts}, {"y": (n, t, width)}, merge, grid)
+        else:
+            y = run(backend, kernel, spec, inputs, {"y": (n, t, width)}, params, grid)
         keys, values = kv[..., :width].reshape(n, s, heads, dim), kv[..., width + 4 :].reshape(n, s, heads, dim)
         q4 = q.reshape(n, t, heads, dim).astype(np.float64)
         expected = reference(q4, keys.astype(np.float64), values.astype(np.float64), causal, lengths, bias)

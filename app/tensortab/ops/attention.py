@@ -169,10 +169,11 @@ def attention_step(hw: Hardware, node: Any, norm: Any = None) -> list[Dispatch]:
     bind, touched = [qkv, state, rope_table, kcache, vcache, target], {2: table, 3: new, 4: new}
     grid = (splits, heads, 1)
     step = Dispatch("attention_step", bind, params, grid, spec, bake=True, touched=touched, a_position=position)
-    return [step, *_attention_merge(target, node, heads, dim)] if splits > 1 else [step]
+    return [step, *attention_merge(target, node, heads, dim)] if splits > 1 else [step]
 
 
-def _attention_merge(parts: Any, node: Any, heads: int, dim: int) -> list[Dispatch]:
+def attention_merge(parts: Any, node: Any, heads: int, dim: int) -> list[Dispatch]:
+    """What slices of the keys gave [rows, heads, slices, dim + 2], put together."""
     count, _, splits, _ = parts.shape
     params = {"rows": count, "heads": heads, "head_dim": dim, "splits": splits}
     return [Dispatch("attention_merge", [parts, node], params, (-(-dim // 64), heads, count))]
@@ -203,7 +204,7 @@ def _attention(hw: Hardware, node: Any) -> list[Dispatch]:
         return [Dispatch(stem, bind, params, (heads, count, 1), spec, **read)]
     parts = node.node("temp", shape=(count, heads, SPLITS, dim + 2))
     split = Dispatch(stem, [*bind[:-1], parts], params | {"splits": SPLITS}, (SPLITS, heads, count), spec, **read)
-    return [split, *_attention_merge(parts, node, heads, dim)]
+    return [split, *attention_merge(parts, node, heads, dim)]
 
 
 OPS["attention"] = Op(_attention_shape, _attention_definition, _attention)

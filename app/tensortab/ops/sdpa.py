@@ -4,6 +4,7 @@ import math
 from typing import Any
 
 from ..dtype import f32, u32
+from .attention import attention_merge
 from .base import OPS, Dispatch, Hardware, Op, check, picked
 from .rows import softmax
 
@@ -46,32 +47,40 @@ def _sdpa(hw: Hardware, node: Any) -> list[Dispatch]:
     (n, t, width), s, heads = q.shape, k.shape[1], arg["heads"]
     dim = width // heads
     given = dict(zip(_more(arg), more, strict=True))
-    params: dict[str, Any] = {"t": t, "s": s, "heads": heads, "scale": arg["scale"]}
-    bind = []
+    places, bind = {}, []
     for name, x in (("q", q), ("k", k), ("v", v)):
         bind.append(x.src[0] if x.op == "view" else x)
-        params[f"{name}_start"] = x.arg["offset"] if x.op == "view" else 0
-        params |= {f"{name}_row": x.strides[1], f"{name}_batch": x.strides[0] if n > 1 else 0}
+        places[f"{name}_start"] = x.arg["offset"] if x.op == "view" else 0
+        places |= {f"{name}_row": x.strides[1], f"{name}_batch": x.strides[0] if n > 1 else 0}
     bind += [given.get("lengths", bind[0]), given.get("bias", bind[0]), node]
+    params: dict[str, Any] = {"t": t, "s": s, "heads": heads, "scale": arg["scale"]}
     spec = {"HEAD_DIM": f"{dim}u", "CAUSAL": arg["causal"], "LENGTHS": arg["lengths"], "BIAS": arg["bias"]}
-    stem = picked("sdpa", _stem(hw, t, s, dim), KERNELS)
+    fours = dim % 4 == 0 and all(place % 4 == 0 for place in places.values())
+    stem = picked("sdpa", _stem(hw, t, dim) if fours else "sdpa_serial", KERNELS)
+    if stem == "sdpa_serial":
+        return [Dispatch(stem, bind, {"n": n} | params | places, hw.grid(-(-n * -(-t // 4) * heads // 16)), spec)]
+    params |= {name: place // 4 for name, place in places.items()}
     if stem == "sdpa":
         return [Dispatch(stem, bind, params, (-(-t // 32), heads, n), spec)]
-    if stem == "sdpa_row":
-        return [Dispatch(stem, bind, params, (t, heads, n), spec | {"KEYS": f"{-(-s // 256) * 256}u"})]
-    return [Dispatch(stem, bind, {"n": n} | params, hw.grid(-(-n * -(-t // 4) * heads // 16)), spec)]
+    slices = -(-s // SLICE)
+    if slices == 1:
+        return [Dispatch(stem, bind, params, (t, heads, n), spec)]
+    parts = node.node("temp", shape=(n * t, heads, slices, dim + 2))
+    split = Dispatch(stem, [*bind[:-1], parts], params, (t * slices, heads, n), spec | {"SPLIT": True})
+    return [split, *attention_merge(parts, node, heads, dim)]
 
 
 KERNELS = ("sdpa", "sdpa_row", "sdpa_serial")
 FEW = 8  # rows: up to so many sdpa_row is used
+SLICE = 128  # keys a workgroup of sdpa_row
 
 
-def _stem(hw: Hardware, t: int, s: int, dim: int) -> str:
+def _stem(hw: Hardware, t: int, dim: int) -> str:
     if hw.tier == "software" or dim > 128:
         return "sdpa_serial"
-    if t <= FEW and 4 * (-(-s // 256) * 256 + 256 + dim) <= hw.storage:
+    if t <= FEW:
         return "sdpa_row"
-    return "sdpa" if dim % 8 == 0 and 128 * dim + 6800 <= hw.storage else "sdpa_serial"
+    return "sdpa" if 256 * dim + 6400 <= hw.storage else "sdpa_serial"
 
 
 OPS["sdpa"] = Op(
