@@ -13,6 +13,7 @@ const ADAPTER_MS = 5000;
 const PARAMS = 256; // bytes of one step's uniform: its params start at multiples of this
 const POOL = 4, POOL_BYTES = 65536; // staging buffers made in advance: so many replays may be in flight
 const KEEP_BYTES = 1 << 20; // larger staging buffers are not kept
+const LOOK_MS = 0.25, HURRY_MS = 6; // see #soon
 
 export class Failure extends Error {
   constructor(code, message) {
@@ -70,6 +71,8 @@ class Executor {
   #layouts = new Map(); // binding types -> {group, pipeline}
   #pipelines = new Map(); // binding types, label and code -> Promise<GPUComputePipeline>
   #staging = []; // free read-back buffers
+  #waits = 0; // promises that #soon hurries
+  #hurry = 0; // until when; 0: nothing is hurried
 
   constructor(adapter, device) {
     this.#device = device;
@@ -148,7 +151,7 @@ class Executor {
     const encoder = this.#device.createCommandEncoder();
     const staging = this.#copyOut(encoder, this.#range(id, offset, size), offset, size);
     this.#submit(encoder);
-    return this.#mapped(staging, size);
+    return this.#soon(this.#mapped(staging, size));
   }
 
   // ---- plans
@@ -236,7 +239,8 @@ class Executor {
     const staging = source && this.#copyOut(encoder, source, offset, size);
     this.#submit(encoder);
     const verdict = first ? this.#device.popErrorScope() : null;
-    const result = source ? this.#mapped(staging, size) : this.#done();
+    const done = source ? this.#mapped(staging, size) : this.#done();
+    const result = steps === 1 ? this.#soon(done) : done;
     result.catch(() => {}); // awaited below, after the verdict, which says more
     const error = await verdict;
     if (error) throw (plan.error = translate(error, "plan"));
@@ -417,6 +421,34 @@ class Executor {
     return bytes;
   }
 
+  // Chrome's GPU process looks for finished work every 2 ms only, and whenever something is sent to it. So while one step
+  // is waited for, and not for long, it gets empty submissions: 0.6 ms instead of 2.7 for 48 dispatches on an H100.
+  async #soon(promise) {
+    this.#waits++;
+    this.#look();
+    try {
+      return await promise;
+    } finally {
+      this.#waits--;
+    }
+  }
+
+  async #look() {
+    if (this.info.fallback) return; // its kernels need the processor themselves
+    const running = this.#hurry;
+    this.#hurry = performance.now() + HURRY_MS;
+    if (running) return;
+    let next = performance.now() + LOOK_MS;
+    for (let now = 0; this.#waits && now < this.#hurry; now = performance.now()) {
+      if (now >= next) {
+        this.#device.queue.submit([]);
+        next = now + LOOK_MS;
+      }
+      await turn();
+    }
+    this.#hurry = 0;
+  }
+
   #submit(encoder) {
     this.#device.queue.submit([encoder.finish()]);
     this.counters.submits++;
@@ -500,3 +532,10 @@ const isCount = (n) => Number.isSafeInteger(n) && n >= 0;
 const isSize = (n) => Number.isSafeInteger(n) && n > 0;
 const roundUp = (n, to) => Math.ceil(n / to) * to;
 const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+
+// Once everything that waits for this thread had its turn: timers are too slow for that.
+const turn = () => new Promise((resolve) => {
+  const { port1, port2 } = new MessageChannel();
+  port1.onmessage = () => { port1.close(); resolve(); };
+  port2.postMessage(null);
+});

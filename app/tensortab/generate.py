@@ -240,8 +240,8 @@ class Generator:
             rows = above if above <= 2 * left else max((n for n in self.chunks if n <= left), default=above)
             self._write(self.state, 0, struct.pack("<4I", position, 0, 0, 0))
             program = await self._program(str(rows))
-            replay = program.replay(1, self.state, 0, 4)
-            if left > rows or program.watched:
+            replay = await program.submit(self.state, 4)
+            if left > rows:
                 await replay
                 replay = None
             position += min(rows, left)

@@ -67,6 +67,14 @@ class Program:
             return self.device.replay(self.handle, steps)
         return self.device.replay(self.handle, steps, read.buffer.id, offset, size)
 
+    async def submit(self, read: Tensor | None = None, size: int = 0) -> Awaitable[bytes]:
+        """A replay that what is written from now on does not change: a watched one is done when this returns."""
+        replay = self.replay(1, read, 0, size)
+        if self.watched:
+            replay = asyncio.ensure_future(replay)
+            await asyncio.wait([replay])
+        return replay
+
     @property
     def watched(self) -> bool:
         """Whether a replay is done step by step while it is awaited (CHECK=1, PROFILE=1), and not when it is called."""
@@ -203,11 +211,15 @@ class Jit:
         stored = [_stored(output) for output in program.outputs]
         return stored[0] if isinstance(results, Tensor) else stored
 
-    async def read(self, *args: Tensor) -> bytes:
-        """The values of the only result, read by the submission that computes them."""
+    async def submit(self, *args: Tensor) -> Awaitable[bytes]:
+        """The awaitable gives the values of the only result, whatever is called meanwhile."""
         _, program = await self._given(*args)
         (output,) = program.outputs
-        return await program.replay(1, output, 0, output.dtype.file_size(math.prod(output.shape)))
+        return await program.submit(output, output.dtype.file_size(math.prod(output.shape)))
+
+    async def read(self, *args: Tensor) -> bytes:
+        """The values of the only result, read by the submission that computes them."""
+        return await (await self.submit(*args))
 
     async def _given(self, *args: Tensor) -> tuple[Any, Program]:
         """The results and the plan, whose inputs have the values of `args`."""

@@ -7,7 +7,7 @@ embed_text(ids, ends) -> Tensor [N, C], logit_scale, length (positions of a text
 
 import asyncio
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from . import models
@@ -22,6 +22,7 @@ from .tensor import Tensor
 from .tokenizer import load_tokenizer
 from .weights import Weights
 
+ABREAST = 4  # images that are decoded or on the GPU at once
 TEXTS = 16  # that are read at once
 TOKENS = 16  # rows of texts have a multiple of so many
 # the class in a model's file that does a task, and its method
@@ -40,7 +41,7 @@ class Vision:
         self.config = checkpoint.config
         self.weights = Weights(checkpoint, hardware(device.info).max_binding)
         self.processor = ImageProcessor(processor, device)
-        self._turn = asyncio.Lock()
+        self._places, self._turn = asyncio.Semaphore(ABREAST), asyncio.Lock()
         kind = str(self.config.get("model_type"))
         head, method = HEADS[task]
         architecture = getattr(models.find(kind), head, None)
@@ -83,15 +84,21 @@ class Vision:
             await asyncio.gather(*tasks, return_exceptions=True)
 
     async def __call__(self, image: Any) -> list[float]:
-        """image: what Image.of takes."""
-        seen = await Image.of(image)
-        async with self._turn:
-            assert self.program is not None
-            prepared = (await self.processor.prepare(seen)).replay()
-            row = self.program.outputs[0]
-            done = self.program.replay(read=row, size=4 * row.shape[-1])  # submitted before the other is waited for
+        """image: what Image.of takes. Several may be asked for at once."""
+        async with self._places:
+            seen = await Image.of(image)
+            async with self._turn:
+                prepared, row = await self._submit(seen)
             await prepared
-            return list(struct.unpack(f"<{row.shape[-1]}f", await done))
+            values = await row
+            return list(struct.unpack(f"<{len(values) // 4}f", values))
+
+    async def _submit(self, image: Image) -> tuple[Awaitable[bytes], Awaitable[bytes]]:
+        """The next image may be submitted before these are done: the GPU does one after the other."""
+        assert self.program is not None
+        prepared = await (await self.processor.prepare(image)).submit()
+        (row,) = self.program.outputs
+        return prepared, await self.program.submit(row, 4 * row.shape[-1])
 
     def free(self) -> None:
         """Gives the GPU's memory back."""

@@ -6,8 +6,10 @@ from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
+import hypothesis
 import pytest
 import tokenizers
+from hypothesis import strategies as st
 from tensortab.errors import Error
 from tensortab.formats import open_checkpoint
 from tensortab.tokenizer import Tokenizer, load_tokenizer
@@ -29,6 +31,13 @@ def test_same_ids_as_transformers() -> None:
     for text, ids in zip(CORPUS, REFERENCE["ids"], strict=True):
         assert BERT.encode(text) == BERT.inputs(text)[0] == ids, text
         assert BERT.encode(text, add_special_tokens=False) == ids[1:-1], text
+
+
+@hypothesis.given(
+    st.text(st.one_of(st.characters(exclude_categories=["Cs"]), st.sampled_from("  \t\n\u0301\u3000\x1c#[MASK]Σİ")))
+)
+def test_what_stands_between_spaces_is_encoded_by_itself(text: str) -> None:
+    assert BERT.encode(text, add_special_tokens=False) == BERT.encode(text)[1:-1]
 
 
 def test_pairs_and_cuts() -> None:

@@ -1,5 +1,6 @@
 """image-classification: what is in an image, of the labels that the model knows."""
 
+import heapq
 import math
 from typing import Any
 
@@ -33,8 +34,7 @@ def ranked(logits: list[float], label: Any, top_k: int) -> list[dict[str, Any]]:
     """The softmax of logits, the top_k highest first: [{"label": label(number), "score"}]."""
     if top_k < 1:
         raise Error("bad_request", f"top_k is {top_k}: ask for one label or more.")
-    high = max(logits)
-    scores = [math.exp(x - high) for x in logits]
-    total = sum(scores)
-    order = sorted(range(len(scores)), key=lambda n: -scores[n])
-    return [{"label": label(n), "score": scores[n] / total} for n in order[:top_k]]
+    best = heapq.nlargest(top_k, range(len(logits)), key=logits.__getitem__)
+    high = logits[best[0]]
+    total = sum(map(math.exp, [x - high for x in logits]))
+    return [{"label": label(n), "score": math.exp(logits[n] - high) / total} for n in best]

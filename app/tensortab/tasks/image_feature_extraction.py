@@ -1,5 +1,6 @@
 """image-feature-extraction: images as vectors, and texts in the same space where the model has them."""
 
+import asyncio
 import math
 from operator import mul
 from typing import Any
@@ -27,7 +28,7 @@ class ImageFeatureExtraction:
     async def __call__(self, images: Any) -> list[list[float]]:
         """images: one or a list of what tensortab.Image.of takes. Raises Error("bad_request")."""
         listed = images if isinstance(images, list | tuple) else [images]
-        return [_normalized(await self.vision(image)) for image in listed]
+        return [_normalized(vector) for vector in await asyncio.gather(*map(self.vision, listed))]
 
     async def text(self, texts: list[str]) -> list[list[float]]:
         """Vectors of texts in the same space. Raises Error("bad_request") if the model reads no texts."""

@@ -7,6 +7,8 @@ templates are done by a backend: native.py in CPython, browser.py in the tab. De
 import json
 import sys
 from collections.abc import Callable
+from functools import lru_cache
+from itertools import chain
 from typing import Any
 
 from ..errors import Error
@@ -17,6 +19,7 @@ from .surround import Surround
 from .wordpiece import from_vocab
 from .words import portable
 
+WORDS = 1 << 16  # whose tokens are kept
 # Tokens that end a turn or a text, by the name that they have in the chat formats in use.
 ENDS = {
     "<|im_end|>", "<|eot_id|>", "<|eom_id|>", "<|end|>", "<|endoftext|>", "<|end_of_text|>", "<end_of_turn>", "</s>",
@@ -56,6 +59,8 @@ class Tokenizer:
             self.special = {entry["id"] for entry in tokenizer.get("added_tokens", []) if entry["special"]}
             self._pieces = _pieces(tokenizer["model"]["vocab"], added)
             text = json.dumps(portable(tokenizer))
+            bert = (tokenizer.get("pre_tokenizer") or {}).get("type") == "BertPreTokenizer"
+            apart = bert and not any(" " in name for name in added.values())
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise Error("bad_file", f"tokenizer.json isn't as it should be ({error!r}): get it again") from error
         self.size = len(self._pieces)
@@ -74,10 +79,17 @@ class Tokenizer:
         self._template: Callable[[dict[str, Any]], str] | None = None
         self._render = backend.template
         self._encode: Callable[[str, bool], list[int]] = backend.encoder(text)
+        # BERT's words end at a space whatever follows, so those of texts before need not be encoded again
+        apart = (tokenizer.get("pre_tokenizer") or {}).get("type") == "BertPreTokenizer" and " " not in "".join(
+            added.values()
+        )
+        self._word = lru_cache(WORDS)(lambda word: self._encode(word, False)) if apart else None
 
     def encode(self, text: str, add_special_tokens: bool = True) -> list[int]:
         """Token ids of `text`. Names of special tokens in it become those tokens; the model's own begin of text is
         added if `add_special_tokens` (not after a chat template, which writes it itself)."""
+        if self._word and not add_special_tokens:
+            return list(chain.from_iterable(map(self._word, text.split(" "))))
         return self._encode(text, add_special_tokens)
 
     def inputs(self, *texts: str, max_length: int | None = None) -> tuple[list[int], list[int]]:

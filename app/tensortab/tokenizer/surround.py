@@ -1,5 +1,6 @@
 """What a model wants around a text or a pair of texts: tokenizer.json's "post_processor", and where both are cut."""
 
+from itertools import chain, repeat
 from typing import Any
 
 from ..errors import Error
@@ -33,7 +34,8 @@ class Surround:
             texts = _cut(texts, max(0, max_length - sum(len(part) for part, _ in parts if isinstance(part, list))))
         named = dict(zip("AB", texts, strict=False))
         filled = [(named[part] if isinstance(part, str) else part, kind) for part, kind in parts]
-        return [id for ids, _ in filled for id in ids], [kind for ids, kind in filled for _ in ids]
+        kinds = (repeat(kind, len(ids)) for ids, kind in filled)
+        return list(chain.from_iterable(ids for ids, _ in filled)), list(chain.from_iterable(kinds))
 
 
 def _template(config: dict[str, Any], name: str) -> list[Part]:
