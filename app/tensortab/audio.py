@@ -33,14 +33,17 @@ class Recording:
     def __len__(self) -> int:
         return len(self.samples)
 
-    def window(self, start: int, count: int) -> bytes:
-        """So many samples, zeros behind the end, with EDGE mirrored ones on either side."""
+    def window(self, start: int, count: int) -> Any:
+        """So many samples, zeros behind the end, with EDGE mirrored ones on either side: bytes, or a Float32Array."""
         stop = min(start + count, len(self))
-        samples = array("f")
-        if hasattr(self.samples, "subarray"):
-            samples.frombytes(self.samples.subarray(start, stop).to_bytes())
-        else:
-            samples.frombytes(self.samples[start:stop].cast("B"))
+        end = EDGE + count
+        if hasattr(self.samples, "subarray"):  # they never touch the WASM heap
+            window = self.samples.constructor.new(end + EDGE)
+            window.set(self.samples.subarray(start, stop), EDGE)
+            window.set(window.subarray(EDGE + 1, 2 * EDGE + 1).toReversed())
+            window.set(window.subarray(end - 1 - EDGE, end - 1).toReversed(), end)
+            return window
+        samples = array("f", self.samples[start:stop].tobytes())
         samples.frombytes(bytes(4 * (count - len(samples))))
         return (samples[EDGE:0:-1] + samples + samples[-2 : -2 - EDGE : -1]).tobytes()
 

@@ -146,7 +146,7 @@ class SpeechRecognition:
     async def _hear(self, recording: Recording, at: int) -> None:
         """Encodes the window that begins at a sample."""
         samples = recording.window(at, self.model.samples)
-        await self.encode(Tensor.of("samples", (len(samples) // 4,), data=samples))
+        await self.encode(Tensor.of("samples", (EDGE + self.model.samples + EDGE,), data=samples))
         self.generator.cached.clear()  # what the decoder has of its text is about other sound
 
     def _chunks(self, ids: list[int], at: int, length: int, stamped: bool) -> tuple[list[dict[str, Any]], int]:

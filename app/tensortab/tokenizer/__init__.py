@@ -7,7 +7,6 @@ templates are done by a backend: native.py in CPython, browser.py in the tab. De
 import json
 import sys
 from collections.abc import Callable
-from functools import lru_cache
 from itertools import chain
 from typing import Any
 
@@ -83,13 +82,13 @@ class Tokenizer:
         apart = (tokenizer.get("pre_tokenizer") or {}).get("type") == "BertPreTokenizer" and " " not in "".join(
             added.values()
         )
-        self._word = lru_cache(WORDS)(lambda word: self._encode(word, False)) if apart else None
+        self._words = _Words(self._encode) if apart else None
 
     def encode(self, text: str, add_special_tokens: bool = True) -> list[int]:
         """Token ids of `text`. Names of special tokens in it become those tokens; the model's own begin of text is
         added if `add_special_tokens` (not after a chat template, which writes it itself)."""
-        if self._word and not add_special_tokens:
-            return list(chain.from_iterable(map(self._word, text.split(" "))))
+        if self._words is not None and not add_special_tokens:
+            return list(chain.from_iterable(map(self._words.__getitem__, text.split(" "))))
         return self._encode(text, add_special_tokens)
 
     def inputs(self, *texts: str, max_length: int | None = None) -> tuple[list[int], list[int]]:
@@ -141,6 +140,19 @@ class Tokenizer:
         return self._template(
             {"messages": messages, "add_generation_prompt": add_generation_prompt, **variables, **names}
         )
+
+
+class _Words(dict):
+    """Tokens by word, as words are met."""
+
+    def __init__(self, encode: Callable[[str, bool], list[int]]) -> None:
+        self._encode = encode
+
+    def __missing__(self, word: str) -> list[int]:
+        if len(self) >= WORDS:
+            self.clear()
+        tokens = self[word] = self._encode(word, False)
+        return tokens
 
 
 def _pieces(vocab: Any, added: dict[int, str]) -> list[str]:
