@@ -66,12 +66,14 @@ class Job:
 
 
 class Task:
-    """`name` is Hugging Face's, `state` one of: idle, loading, ready, failed."""
+    """`name` is Hugging Face's, `state` one of: idle, loading, ready, failed; `about` is what the engine says of the
+    model when it is loaded."""
 
     def __init__(self, engine: Engine, name: str, kind: str, advice: str):
         """kind, advice: what to say where the site has no model for it."""
         self.engine, self.name, self._missing = engine, name, (kind, advice)
         self.state, self.model, self.error, self.progress = "idle", None, None, Progress()
+        self.about = {}
         self.waiting, self._wished = [], False
         self.card = Card(el("section", cls="notice", aria_label="Model", data_task=name, hidden=True))
         self._asked, self._load_id = (None, ()), None
@@ -92,7 +94,7 @@ class Task:
         if not files:
             attempt(js.navigator.storage, "persist")
         self._asked, self.error, self.progress = (name, files), None, Progress()
-        self.state, self.model = "loading", None
+        self.state, self.model, self.about = "loading", None, {}
 
         def answered(kind: str, body: dict) -> None:
             if self._load_id == mine:  # not one that was cancelled
@@ -107,7 +109,7 @@ class Task:
         self._load_id = None
         self.engine.look()
         if kind == "result":
-            self.state, self.model = "ready", body["model"]
+            self.state, self.model, self.about = "ready", body["model"], body
             self.send()
         elif body["code"] in ("aborted", "ended"):
             self.state = "idle"
@@ -150,7 +152,7 @@ class Task:
 
     def ended(self) -> None:
         """Nothing of it is in the engine any more."""
-        self.state, self.model, self._load_id, self._wished = "idle", None, None, False
+        self.state, self.model, self.about, self._load_id, self._wished = "idle", None, {}, None, False
         for job in list(self.waiting):
             job.cancel()
 

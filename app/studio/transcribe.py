@@ -5,7 +5,7 @@ import time
 
 import js
 from studio import audio, dom
-from studio.dom import action, announce, button, el, message_of, show
+from studio.dom import action, announce, button, el, fill, message_of, show
 from studio.subtitles import clock, later, plain, settled, srt, vtt
 from studio.tab import Problem, Tab
 from studio.task import Task
@@ -14,6 +14,7 @@ from studio.wording import duration
 EVERY = 2.0  # seconds of new speech until what was said last is written again
 WINDOW = 24.0  # seconds that are written again; what is older stays
 
+NAMES = js.Intl.DisplayNames.new("en", js.JSON.parse('{"type": "language"}'))
 FILES = {"txt": (plain, "text/plain"), "srt": (srt, "application/x-subrip"), "vtt": (vtt, "text/vtt")}
 
 
@@ -26,9 +27,14 @@ class Transcribe(Tab):
             "Speak, or choose a recording or a video. It is written down on this device: no sound leaves it.",
             "Drop a recording or a video here", [self.task])
         self.microphone, self.chunks, self.drawn, self.file_name = None, [], [], "recording"
+        self.languages, self.heard = [], ""  # of a model that knows more than English; what was spoken last
         pick = self.picker("audio/*,video/*", self.take)
         self.start = el("div", button("Record", "record", cls="primary", sign="mic"),
                         button("Choose a file", "pick-audio", sign="file"), cls="row")
+        self.spoken, self.english = el("select", id="spoken"), el("input", type="checkbox", id="english")
+        self.wishes = el("div", el("div", el("label", "Spoken language", **{"for": "spoken"}), self.spoken),
+                         el("div", self.english, el("label", "Translate into English", **{"for": "english"})),
+                         cls="row wishes", hidden=True)
         self.level, self.time = el("span", cls="level"), el("b", "0:00", cls="time")
         self.recording = el("section", el("span", cls="dot live", aria_hidden="true"), self.time,
                             el("span", self.level, cls="levels", aria_hidden="true"),
@@ -39,7 +45,7 @@ class Transcribe(Tab):
         self.tools = el("div", button("Copy", "copy-result", sign="copy"), button("Text", "save", data_kind="txt"),
                         button("SRT", "save", data_kind="srt"), button("VTT", "save", data_kind="vtt"), cls="row")
         self.result = el("section", self.facts, self.player, self.tools, self.list, hidden=True)
-        self.body.append(self.start, self.task.card.box, self.recording, self.work.box, self.result)
+        self.body.append(self.start, self.wishes, self.task.card.box, self.recording, self.work.box, self.result)
         action("pick-audio")(lambda _source: pick.click())
         action("record")(lambda _source: self.begin(self.listen(), "It could not be transcribed"))
         action("record-stop")(lambda _source: self.stop())
@@ -55,8 +61,28 @@ class Transcribe(Tab):
 
     def update(self) -> None:
         super().update()
+        self.offer(self.task.about.get("languages") or [])
         show(self.start, not self.busy)
+        show(self.wishes, not self.busy and bool(self.languages))
         show(self.tools, not self.busy and bool(self.chunks))
+
+    # The language
+
+    def offer(self, languages: list) -> None:
+        """Codes, by their names."""
+        if languages != self.languages:
+            self.languages, self.english.checked = languages, False
+            rows = sorted([(named(code), code) for code in languages])
+            fill(self.spoken, *[el("option", name, value=code) for name, code in [("Detect it", "")] + rows])
+
+    def wish(self) -> dict:
+        """What the pipeline is called with."""
+        wish = {"return_timestamps": True}
+        if self.languages and self.spoken.value:
+            wish["language"] = self.spoken.value
+        if self.languages and self.english.checked:
+            wish["task"] = "translate"
+        return wish
 
     # A file
 
@@ -79,11 +105,19 @@ class Transcribe(Tab):
         self.play(file)
         self.running("Transcribing " + file.name, clock(total))
         body = await self.write(samples, told)
-        self.finish(body["chunks"], [file.name, clock(total), language(body),
+        self.finish(body["chunks"], [file.name, clock(total), self.heard,
                                      "written down in %s" % duration(self.took)])
 
     async def write(self, samples, told=lambda body: None) -> dict:
-        return await self.ask(self.task, "task", {"return_timestamps": True}, (samples,), (samples.buffer,), told)
+        wish = self.wish()
+        body = await self.ask(self.task, "task", wish, (samples,), (samples.buffer,), told)
+        self.heard = named(body["language"])
+        if self.languages and "language" not in wish:
+            self.heard += " (detected)"
+        if "task" in wish:
+            self.heard = "translated from " + self.heard
+        self.list.lang = "en" if "task" in wish else body["language"]  # how a screen reader says it
+        return body
 
     # The microphone
 
@@ -101,7 +135,7 @@ class Transcribe(Tab):
         self.update()
         self.keep_focus(self.recording.querySelector("button"))
         announce("Recording.")
-        fixed, offset, written, spoken = [], 0.0, 0.0, None
+        fixed, offset, written = [], 0.0, 0.0
         try:
             while microphone.on or written < microphone.seconds:
                 if microphone.on and microphone.seconds - written < EVERY:
@@ -110,7 +144,7 @@ class Transcribe(Tab):
                 written = microphone.seconds
                 samples, start = await microphone.samples(offset)
                 body = await self.write(samples)
-                spoken, found = language(body), later(body["chunks"], start)
+                found = later(body["chunks"], start)
                 self.draw(fixed + found)
                 count = settled(found, written - start, WINDOW)
                 if count:
@@ -121,7 +155,7 @@ class Transcribe(Tab):
             show(self.recording, False)
             if microphone.seconds:
                 self.play(audio.wav((await microphone.samples(0.0))[0]))
-        self.finish(self.chunks, ["Recording", clock(microphone.seconds), spoken])
+        self.finish(self.chunks, ["Recording", clock(microphone.seconds), self.heard])
 
     def hear(self, peak: float) -> None:
         self.time.textContent = clock(self.microphone.seconds)
@@ -166,7 +200,7 @@ class Transcribe(Tab):
             self.list.lastElementChild.remove()
         for start, text in now[same:]:
             self.list.append(el("li", button(clock(start), "seek", cls="time", data_time=start,
-                                             aria_label="Play from " + clock(start)), el("span", text)))
+                                             aria_label="Play from " + clock(start)), el("span", text, dir="auto")))
         self.drawn = now
         show(self.result, bool(now))
 
@@ -187,7 +221,6 @@ class Transcribe(Tab):
         self.player.play()
 
 
-def language(body: dict) -> str:
-    """By its name: English."""
-    code = body.get("language")
-    return js.Intl.DisplayNames.new("en", js.JSON.parse('{"type": "language"}')).of(code) if code else ""
+def named(code: str) -> str:
+    """A language by its name: English. What is no code stays: DisplayNames throws, which can't be caught here."""
+    return NAMES.of(code) if 2 <= len(code) <= 3 and code.isalpha() else code

@@ -2,7 +2,8 @@
 
 Messages are JSON text; one with inputs (Files, Blobs, ImageBitmaps, typed arrays) is the array [text, input, ...].
 
-page -> worker   {"id", "method", "params"}: load {"task", "model"} (or null with the Files), unload {"task"},
+page -> worker   {"id", "method", "params"}: load {"task", "model"} (or null with the Files), which is answered by
+                 {"model": its name, "stored"} and the "languages" that a multilingual one hears; unload {"task"},
                  chat {an OpenAI chat request}, abort {"target": id}, run {"source": Python}, lab, info, storage,
                  delete {"model"}; and those with {"task", "params"}:
                  task   what a pipeline is called with: params {"inputs", options} (or an input beside them); chunks are
@@ -182,6 +183,8 @@ class Engine:
         if name == CHAT:
             self._globals["pipe"] = pipe
             about |= {"context": pipe.generator.context, "bytes": pipe.generator.nbytes}
+        if languages := list(getattr(pipe, "languages", ())):
+            about["languages"] = languages
         return about
 
     @asynccontextmanager

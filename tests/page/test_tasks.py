@@ -14,6 +14,7 @@ from tensortab.device.cpu import CPUDevice
 
 from building.steps import CACHE
 from tests.browser import Browser, wait_for
+from tests import tiny_whisper as tiny
 from tests.conftest import Site
 from tests.models.test_vision import MODELS, tensors
 from tests.recipe import write_folder
@@ -74,6 +75,49 @@ def test_speech_is_transcribed(firefox: Browser, site: Site) -> None:
 
 
 def test_texts_are_found_by_their_meaning(firefox: Browser, site: Site) -> None:
+def test_speech_is_transcribed_and_translated_by_a_multilingual_model_of_the_users_own(
+    firefox: Browser, site: Site, tmp_path: Path
+) -> None:
+    """A small random one: it writes what it writes in CPython."""
+    folder, sound = tiny.write(tmp_path), wav(tiny.noise(1.7, 2))
+    samples = np.frombuffer(sound[44:], "<i2").astype(np.float32) / 32768
+
+    async def written(**options: str) -> tuple[str, str]:
+        pipe = await tt.pipeline("automatic-speech-recognition", model=folder)
+        result = await pipe(samples, return_timestamps=True, **options)
+        pipe.free()
+        return "".join(chunk["text"] for chunk in result["chunks"]), result["language"]
+
+    devices.use(CPUDevice())
+    detected, language = asyncio.run(written())
+    translated, _ = asyncio.run(written(language="fr", task="translate"))
+    devices.use(None)
+    assert detected != translated
+    firefox.open(site.url + "#transcribe")
+    wait_for(firefox, seen("#transcribe [data-act=load-default]"), 60)
+    drop(firefox, *[(file.name, file.read_bytes()) for file in folder.iterdir()])
+    wait_for(firefox, seen("#spoken"), 120)
+    assert firefox.evaluate("[...document.querySelector('#spoken').options].map((e) => e.value)") == [
+        "", "zh", "en", "fr", "de",
+    ]  # fmt: skip
+
+    def transcribed(name: str) -> tuple[str, str]:
+        firefox.evaluate("void (globalThis.given = undefined)")
+        drop(firefox, (name, sound))
+        about = "document.querySelector('#transcribe section > .about').innerText"
+        wait_for(firefox, f"{about}.startsWith({name!r}) && {seen('#transcribe [data-act=save]')}", 120)
+        rows = firefox.evaluate("[...document.querySelectorAll('.said li span')].map((e) => e.textContent).join('')")
+        return rows, firefox.evaluate(about)
+
+    names = {"en": "English", "zh": "Chinese", "de": "German", "fr": "French"}
+    rows, about = transcribed("one.wav")
+    assert rows == detected.strip() and f"{names[language]} (detected)" in about
+    firefox.evaluate("void (document.querySelector('#spoken').value = 'fr')")
+    click(firefox, "#english")
+    rows, about = transcribed("two.wav")
+    assert rows == translated.strip() and "translated from French" in about
+
+
     firefox.open(site.url + "#search")
     wait_for(firefox, seen("#search [data-act=pick-files]"), 60)
     drop(firefox, *[(name, text.encode()) for name, text in NOTES.items()])

@@ -73,7 +73,8 @@ async function loadTask(task, model, id, file) {
     }
   }
   self.tasks[task] = file ? file.name : model;
-  return { model: self.tasks[task], stored: true };
+  const languages = file?.name.startsWith("multilingual") ? ["en", "de", "fr", "haw", "xx not a code"] : undefined;
+  return { model: self.tasks[task], stored: true, languages };
 }
 
 const SAID = ["The first one is of the moon.", " It was taken <in> spring & by hand.", " The second one shows the tide,",
@@ -107,7 +108,7 @@ async function task({ task, params }, id, ...inputs) {
       : { text: `In short: ${words.slice(0, 5 * step).join(" ")}.`, done: step, total };
     say({ id, event: "chunk", chunk: last });
   }
-  return inputs[0] ? { ...last, language: "en" } : last;
+  return inputs[0] ? { ...last, language: params.language ?? self.heard ?? "en" } : last;
 }
 
 async function embed({ task, params }, id, ...inputs) {

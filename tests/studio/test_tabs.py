@@ -106,7 +106,8 @@ def test_a_page_has_its_link_its_title_and_fits_every_screen(page: Page, name: s
         page.js(f"void (document.documentElement.dataset.theme = {theme!r})")
         colours.append(page.js(f"getComputedStyle(document.querySelector('#{name}')).backgroundColor"))
     assert colours[0] != colours[1]
-    nameless = f"""[...document.querySelectorAll('#{name} :is(button, input, textarea, a, audio, progress, section)')]
+    named = "button, input, select, textarea, a, audio, progress, section"
+    nameless = f"""[...document.querySelectorAll('#{name} :is({named})')]
         .filter((e) => !(e.ariaLabel || e.textContent.trim() || e.labels?.length || e.ariaHidden === 'true'))
         .filter((e) => e.checkVisibility()).map((e) => e.outerHTML)"""
     assert page.js(nameless) == []
@@ -291,6 +292,49 @@ def test_what_is_no_sound_and_silence_are_told(page: Page) -> None:
     drop(page, f"[{WAV}(2, 'a.wav')]")
     page.wait(seen("#transcribe [data-code=bad_request]"))
     assert "Nothing was transcribed" in page.text("#transcribe [role=alert]")
+
+
+def test_the_language_of_a_multilingual_model_is_chosen(page: Page) -> None:
+    loaded(page, "transcribe")
+    assert page.js(seen("#spoken")) is False, "the site's own knows English only"
+    drop(page, "[new File(['x'], 'multilingual.safetensors')]")
+    page.wait(seen("#spoken"))
+    assert page.js("document.querySelector('#spoken').labels[0].innerText") == "Spoken language"
+    assert page.js("[...document.querySelector('#spoken').options].map((e) => [e.value, e.innerText])") == [
+        ["", "Detect it"], ["en", "English"], ["fr", "French"], ["de", "German"], ["haw", "Hawaiian"],
+        ["xx not a code", "xx not a code"],
+    ]  # fmt: skip
+    page.fake(heard="fr", pace=1)
+
+    def transcribe(name: str) -> tuple[dict, str, str]:
+        """What was asked, what is said of it, and the language in which it is written."""
+        drop(page, f"[{WAV}(2, '{name}')]")
+        page.wait(f"document.querySelector('#transcribe section > .about').innerText.startsWith('{name}')")
+        page.wait(seen("#transcribe [data-act=save]"))
+        about = page.text("#transcribe section > .about").split("  ·  ")[2]
+        return page.requests()[-1]["params"], about, str(page.js("document.querySelector('.said').lang"))
+
+    assert transcribe("a.wav") == ({"return_timestamps": True}, "French (detected)", "fr")
+    page.js("document.querySelector('#spoken').focus()")
+    press(page, "g")
+    page.js("document.querySelector('#english').focus()")
+    press(page, Keys.SPACE)
+    wish = {"return_timestamps": True, "language": "de", "task": "translate"}
+    assert transcribe("b.wav") == (wish, "translated from German", "en")
+    page.js("document.querySelector('#spoken').focus()")
+    press(page, Keys.HOME)
+    assert transcribe("c.wav")[1] == "translated from French (detected)"
+    try:
+        page.browser.resize(360, 740)
+        assert page.js("document.querySelector('#transcribe .scroll').scrollWidth <= 360")
+    finally:
+        page.browser.resize(1280, 800)
+    page.click("#transcribe [data-act=unload]")
+    page.wait(f"!{seen('#spoken')}")
+    page.click("#transcribe [data-act=load-default]")
+    page.wait(seen("#transcribe .in-use .tag"))
+    assert page.js(seen("#spoken")) is False
+    assert transcribe("d.wav")[:2] == ({"return_timestamps": True}, "French"), "what is hidden does not count"
 
 
 def test_the_microphone_is_transcribed_live(page: Page) -> None:

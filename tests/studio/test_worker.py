@@ -57,6 +57,12 @@ class Streamed(Pipe):
         self.busy = False
 
 
+class Speech(Streamed):
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.languages = {"en": 1, "fr": 2} if name == "multilingual" else {}
+
+
 class Vectors(Pipe):
     pooling = "none"
 
@@ -90,7 +96,7 @@ class Index:
 
 
 KINDS: dict[str, type[Pipe]] = {
-    "automatic-speech-recognition": Streamed, "summarization": Streamed, "feature-extraction": Vectors,
+    "automatic-speech-recognition": Speech, "summarization": Streamed, "feature-extraction": Vectors,
     "image-classification": Labels,
 }  # fmt: skip
 
@@ -244,6 +250,18 @@ def test_each_task_has_a_model_of_its_own(worker: Any) -> None:
     assert ends[5]["result"] == {"output": [{"label": "cat", "score": 1.0}] * 2}
     assert ends[8]["error"]["code"] == "bad_request" and "load one first" in ends[8]["error"]["message"]
     assert Pipe.alive == 2
+
+
+def test_the_languages_of_a_model_that_hears_several_are_told(worker: Any) -> None:
+    async def steps(ask: Any) -> None:
+        await ask(1, "load", task=SPEECH, model="multilingual")
+        await ask(2, "task", task=SPEECH, params={"language": "fr", "task": "translate"}, inputs=("sound",))
+        await ask(3, "load", task=SPEECH, model="english")
+
+    said = played(worker, steps)
+    assert said[1]["result"] == {"model": "multilingual", "stored": True, "languages": ["en", "fr"]}
+    assert said[2]["result"]["options"] == {"language": "fr", "task": "translate"}
+    assert said[3]["result"] == {"model": "english", "stored": True}
 
 
 def test_a_load_of_one_task_leaves_the_others_at_work(worker: Any) -> None:
