@@ -498,15 +498,15 @@ def _(_source):
 
 
 def use_files(listed, task=None) -> None:
-    """A .gguf file, or the files of a model's folder: .safetensors and the .json beside them. task: whose model it
-    is, if not the chat's."""
+    """A .gguf file, or the files of a model's folder: .safetensors and the .json beside them. task: of the page that is
+    shown, None for the chat's."""
     files = [listed.item(n) for n in range(listed.length)]
     if any(file.name.lower().endswith((".gguf", ".safetensors")) for file in files):
         by_id("settings").close()
         if task is None:
             chat.load(None, files)
         else:
-            task.load(None, files)
+            asyncio.create_task(shown().open_model(files))
     else:
         toast("“%s” is no model: take a .gguf file, or all files of a model's folder." % files[0].name)
 

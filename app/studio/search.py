@@ -245,14 +245,6 @@ class Search(Tab):
         passages = pieces(await file.text())
         return [shelf.record(kind, folder, name, place, text) for place, text in enumerate(passages)]
 
-    async def open_model(self, files: list) -> None:
-        """For photos if its config says that it sees."""
-        task = self.tasks[0]
-        for file in files:
-            if file.name == "config.json" and "vision_config" in await file.text():
-                task = self.tasks[1]
-        task.load(None, files)
-
     # Indexing
 
     async def index(self) -> None:

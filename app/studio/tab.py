@@ -84,9 +84,17 @@ class Tab:
         """What was dropped or pasted: a model's files, or something to work on."""
         files = [transfer.files.item(n) for n in range(transfer.files.length)]
         if any(file.name.lower().endswith(MODEL_FILES) for file in files):
-            self.tasks[0].load(None, files)
+            asyncio.create_task(self.open_model(files))
         elif files:
             self.take(files)
+
+    async def open_model(self, files: list) -> None:
+        """The user's own. Where a page has two models, the last one is a CLIP: its config says that it sees."""
+        task = self.tasks[0]
+        for file in files:
+            if file.name == "config.json" and "vision_config" in await file.text():
+                task = self.tasks[-1]
+        task.load(None, files)
 
     # What is running
 
