@@ -7,25 +7,48 @@ import js
 from js import navigator
 from studio.dom import action, announce, attempt, button, el, message_of, show
 from studio.tab import Problem, Tab
-from studio.task import Task
+from studio.task import Failure, Task
 from studio.wording import share
 
 TOP = 5
 PAUSE = 0.05  # seconds between two looks of the camera, so that the page stays quick
+LABELS = "a person, an animal, a plant, food, a building, a landscape, a vehicle, a document"
+
+
+class Model(Task):
+    """One of two, of which one is loaded at a time."""
+
+    other = None
+
+    def load(self, name: str | None, files=()) -> None:
+        if self.other.state == "loading":
+            self.other.cancel_load()
+        else:
+            self.other.unload()
+        super().load(name, files)
 
 
 class Classify(Tab):
     def __init__(self, engine):
-        self.task = Task(engine, "image-classification", "model for pictures",
-                         "Open the .safetensors and .json files of one, such as EfficientNet or ViT.")
+        self.namer = Model(engine, "image-classification", "model for pictures",
+                           "Open the .safetensors and .json files of one, such as EfficientNet or ViT.")
+        self.clip = Model(engine, "zero-shot-image-classification", "CLIP model",
+                          "Open the .safetensors and .json files of one.")
+        self.namer.other, self.clip.other = self.clip, self.namer
         super().__init__(
             engine, "classify", "Classify", "What is in the picture?",
             "Show it a photo, or whatever is before the camera. The pictures stay on this device.",
-            "Drop a picture here", [self.task])
-        self.watching = False
+            "Drop a picture here", [self.namer, self.clip])
+        self.watching, self.file = False, None  # file: the picture that is shown
         pick = self.picker("image/*", self.take)
         self.start = el("div", button("Use the camera", "camera", cls="primary", sign="camera"),
                         button("Choose a picture", "pick-picture", sign="file"), cls="row")
+        self.labels = el("textarea", LABELS, rows="3", id="labels", aria_describedby="labels-about")
+        self.again = button("Look again", "look-again")
+        about = el("p", "What it may show: two or more, between commas or in lines of their own.", cls="about",
+                   id="labels-about")
+        self.choice = el("section", el("label", "Labels", **{"for": "labels"}), self.labels,
+                         el("div", about, self.again, cls="row"), cls="labels", hidden=True)
         self.picture = el("img", hidden=True)
         self.video = el("video", playsinline=True, hidden=True, aria_label="Camera")
         self.video.muted = True  # the attribute counts for the HTML parser only, and sound may not play by itself
@@ -33,17 +56,43 @@ class Classify(Tab):
         self.list, self.facts = el("ol", cls="bars"), el("p", cls="about")
         self.result = el("section", el("div", self.picture, self.video, self.stop, cls="seen"),
                          el("div", self.list, self.facts), cls="looked", hidden=True)
-        self.body.append(self.start, self.task.card.box, self.work.box, self.result)
+        self.body.append(self.start, self.choice, self.clip.card.box, self.namer.card.box, self.work.box, self.result)
         action("pick-picture")(lambda _source: pick.click())
+        action("look-again")(lambda _source: self.take([self.file]))
         action("camera")(lambda _source: self.begin(self.watch(), "The picture was not classified"))
 
     def take(self, files: list) -> None:
         if self.free():
             self.begin(self.look(files[0]), "%s was not classified" % files[0].name)
 
+    @property
+    def task(self) -> Model:
+        """The model that is used, or offered."""
+        return self.clip if self.clip.state in ("loading", "ready") else self.namer
+
+    def wanted(self, task: Task) -> bool:
+        return task is self.task
+
     def update(self) -> None:
         super().update()
         show(self.start, not self.busy)
+        show(self.choice, self.task is self.clip)
+        show(self.again, self.file is not None)
+        self.labels.readOnly = self.busy
+
+    def wish(self) -> dict:
+        """What the pipeline is called with."""
+        if self.task is self.namer:
+            return {"top_k": TOP}
+        labels = []
+        for part in self.labels.value.replace("\n", ",").split(","):
+            label = " ".join(part.split())
+            if label and label not in labels:
+                labels.append(label)
+        if len(labels) < 2:
+            raise Problem("There are too few labels",
+                          "Write two or more that differ, with a comma between them, such as: a cat, a dog.")
+        return {"candidate_labels": labels}
 
     def show(self, visible: bool) -> None:
         super().show(visible)
@@ -52,7 +101,7 @@ class Classify(Tab):
 
     async def look(self, file) -> None:
         """At one picture."""
-        self.see(file, file.name)
+        self.see(file)
         self.draw([])
         self.facts.textContent = ""
         self.running("Looking at " + file.name)
@@ -60,15 +109,27 @@ class Classify(Tab):
         try:
             await attempt(self.picture, "decode")
         except Exception:
+            self.file = None
             show(self.result, False)
             raise Problem("The browser cannot read %s as a picture" % file.name) from None
-        labels = (await self.ask(self.task, "task", {"top_k": TOP}, (file,)))["output"]
+        labels = await self.answer(file)
         self.draw(labels)
         self.facts.textContent = "in %d ms" % (1000 * self.took)
-        announce(", ".join(["%s %s" % (found["label"], share(found["score"])) for found in labels]))
+        announce(", ".join(["%s %s" % (found["label"], share(found["score"])) for found in labels[:TOP]]))
+
+    async def answer(self, file) -> list:
+        """Of the other model, if that takes this one's place meanwhile."""
+        while True:
+            task = self.task
+            try:
+                return (await self.ask(task, "task", self.wish(), (file,)))["output"]
+            except Failure:
+                if self.task is task or self.task.state != "loading":
+                    raise
 
     async def watch(self) -> None:
         """Looks through the camera until it is stopped."""
+        self.wish()  # too few labels are told before the camera is asked for
         self.watching = True
         self.running("Starting the camera")
         self.update()
@@ -91,7 +152,7 @@ class Classify(Tab):
             count, began = 0, 0.0
             while not self.stopped:
                 image = await attempt(js.self, "createImageBitmap", self.video)
-                labels = (await self.ask(self.task, "task", {"top_k": TOP}, (image,), (image,)))["output"]
+                labels = (await self.ask(self.task, "task", self.wish(), (image,), (image,)))["output"]
                 self.draw(labels)
                 count += 1
                 if count == 1:  # the first one may have waited for the model
@@ -112,13 +173,14 @@ class Classify(Tab):
         if width:
             canvas = js.OffscreenCanvas.new(width, height)
             canvas.getContext("2d").drawImage(self.video, 0, 0)
-            self.see(await canvas.convertToBlob(), "The camera’s last picture")
+            self.see(js.File.new(js.Array.of(await canvas.convertToBlob()), "the camera’s last picture"))
         self.video.srcObject = None
 
-    def see(self, blob, name: str) -> None:
+    def see(self, file) -> None:
+        self.file = file
         if self.picture.src:
             js.URL.revokeObjectURL(self.picture.src)
-        self.picture.src, self.picture.alt = js.URL.createObjectURL(blob), name
+        self.picture.src, self.picture.alt = js.URL.createObjectURL(file), file.name
         self.frame(self.picture)
 
     def frame(self, seen) -> None:

@@ -16,7 +16,8 @@ STARTERS = ["Explain why the sky is blue", "Write a short poem about rain", "Pla
 
 # The pages beside the chat, studio/<name>.py, and the tasks of each
 PAGES = {"transcribe": ("automatic-speech-recognition",), "search": ("feature-extraction", "image-feature-extraction"),
-         "classify": ("image-classification",), "summarise": ("summarization",), "lab": ()}
+         "classify": ("image-classification", "zero-shot-image-classification"), "summarise": ("summarization",),
+         "lab": ()}
 
 chat = Chat()
 prompt, composer, menu = by_id("prompt"), by_id("composer"), by_id("menu")

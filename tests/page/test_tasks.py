@@ -9,12 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import tensortab as tt
+from studio.wording import share
 from tensortab import device as devices
 from tensortab.device.cpu import CPUDevice
 
 from building.steps import CACHE
-from tests.browser import Browser, wait_for
 from tests import tiny_whisper as tiny
+from tests.browser import Browser, wait_for
 from tests.conftest import Site
 from tests.models.test_vision import MODELS, tensors
 from tests.recipe import write_folder
@@ -74,7 +75,6 @@ def test_speech_is_transcribed(firefox: Browser, site: Site) -> None:
     assert "English" in firefox.evaluate("document.querySelector('#transcribe section > .about').innerText")
 
 
-def test_texts_are_found_by_their_meaning(firefox: Browser, site: Site) -> None:
 def test_speech_is_transcribed_and_translated_by_a_multilingual_model_of_the_users_own(
     firefox: Browser, site: Site, tmp_path: Path
 ) -> None:
@@ -118,6 +118,7 @@ def test_speech_is_transcribed_and_translated_by_a_multilingual_model_of_the_use
     assert rows == translated.strip() and "translated from French" in about
 
 
+def test_texts_are_found_by_their_meaning(firefox: Browser, site: Site) -> None:
     firefox.open(site.url + "#search")
     wait_for(firefox, seen("#search [data-act=pick-files]"), 60)
     drop(firefox, *[(name, text.encode()) for name, text in NOTES.items()])
@@ -163,11 +164,17 @@ COLOURS = {
 }  # fmt: skip
 
 
-def test_photos_are_found_by_what_they_show(firefox: Browser, site: Site, tmp_path: Path) -> None:
-    """With a CLIP of the user's own, a small random one: it finds what it finds in CPython."""
-    folder = write_folder(tmp_path / "clip", MODELS["clip"]["config"], tensors("clip"))
+def clip_folder(place: Path) -> Path:
+    """A small random one."""
+    folder = write_folder(place / "clip", MODELS["clip"]["config"], tensors("clip"))
     (folder / "preprocessor_config.json").write_text(json.dumps(MODELS["clip"]["processor"]))
     (folder / "tokenizer.json").write_text(json.dumps(MODELS["clip"]["tokenizer"]))
+    return folder
+
+
+def test_photos_are_found_by_what_they_show(firefox: Browser, site: Site, tmp_path: Path) -> None:
+    """With a CLIP of the user's own, a small random one: it finds what it finds in CPython."""
+    folder = clip_folder(tmp_path)
 
     async def nearest(query: str) -> list[str]:
         pipe = await tt.pipeline("image-feature-extraction", model=folder)
@@ -198,3 +205,33 @@ def test_photos_are_found_by_what_they_show(firefox: Browser, site: Site, tmp_pa
     click(firefox, ".query [type=submit]")
     wait_for(firefox, "document.querySelectorAll('.photos img').length === 4", 60)
     assert firefox.evaluate("[...document.querySelectorAll('.photos b')].map((e) => e.innerText)") == expected
+
+
+def test_a_picture_is_classified_among_the_users_labels(firefox: Browser, site: Site, tmp_path: Path) -> None:
+    """With a CLIP of the user's own: as in CPython."""
+    folder, labels = clip_folder(tmp_path), ["a cat", "an astronaut", "the ocean at night"]
+
+    async def scores() -> list[list[str]]:
+        pipe = await tt.pipeline("zero-shot-image-classification", model=folder)
+        found = await pipe(tt.Image(8, 8, bytes((*COLOURS["red.png"], 255)) * 64), candidate_labels=labels)
+        pipe.free()
+        return [[entry["label"], share(entry["score"])] for entry in found]
+
+    devices.use(CPUDevice())
+    expected = asyncio.run(scores())
+    devices.use(None)
+    firefox.open(site.url + "#classify")
+    wait_for(firefox, seen("#classify [data-act=load-default]"), 60)
+    drop(firefox, *[(file.name, file.read_bytes()) for file in folder.iterdir()])
+    wait_for(firefox, seen("#labels"), 120)
+    firefox.evaluate(f"void (document.querySelector('#labels').value = {', '.join(labels)!r})")
+    firefox.evaluate(f"""(async () => {{
+        const canvas = new OffscreenCanvas(40, 30), context = canvas.getContext("2d");
+        context.fillStyle = "rgb{COLOURS["red.png"]}";
+        context.fillRect(0, 0, 40, 30);
+        (globalThis.given = new DataTransfer()).items.add(new File([await canvas.convertToBlob()], "red.png"));
+    }})()""")
+    drop(firefox)
+    wait_for(firefox, "document.querySelectorAll('.bars li').length === 3", 120)
+    rows = "[...document.querySelectorAll('.bars li')].map((e) => [e.children[0].innerText, e.children[1].innerText])"
+    assert firefox.evaluate(rows) == expected

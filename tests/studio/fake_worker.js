@@ -93,8 +93,11 @@ async function task({ task, params }, id, ...inputs) {
   if (!model) throw { code: "bad_request", message: "No model is loaded: load one first." };
   if (self.fault) { const fault = self.fault; self.fault = null; throw fault; }
   if (self.crash) { setTimeout(() => { throw new Error("out of memory"); }); await wait(1e9); }
-  if (task === "image-classification") {
+  if (task.endsWith("image-classification")) {
     await wait(self.pace ?? 20);
+    if (!self.tasks[task]) throw { code: "aborted", message: "It was stopped." };
+    const labels = params.candidate_labels, letters = labels?.join("").length;
+    if (labels) return { output: labels.map((label) => ({ label, score: label.length / letters })).sort((a, b) => b.score - a.score) };
     return { output: LABELS.slice(0, params.top_k).map(([label, score]) => ({ label, score })) };
   }
   let last = {};
