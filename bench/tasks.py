@@ -73,10 +73,19 @@ async def measure(inputs, site, warm, enough):
 
 
 async def profile():
-    """Of one more call. A timestamped kernel runs in a pass of its own, so the sum is more than the call's time."""
+    """Of one more call, after the GPU's clock has risen. A timestamped kernel runs in a pass of its own, so the sum is
+    more than the call's time; `queued_us` is a replay's of each plan when many are queued."""
     if "timestamp-query" not in device.info["features"]:
         return "null"
-    programs = [one for one in gc.get_objects() if isinstance(one, Program)]
+    programs = [one for one in gc.get_objects() if isinstance(one, Program) and one.handle]
+    queued = {}
+    for program in programs:
+        ms, begun = 0.0, time.perf_counter()
+        while time.perf_counter() - begun < 0.3:
+            started = time.perf_counter()
+            await program.replay(50)
+            ms = 1000 * (time.perf_counter() - started)
+        queued[f"{len(program.times)} dispatches"] = round(1000 * ms / 50, 1)
     for program in programs:
         program._timed, program.replays, program.times = True, 0, [0] * len(program.times)
     await call()
@@ -88,4 +97,5 @@ async def profile():
             name = row["kernel"].split("+")[0]
             kernels[name] = kernels.get(name, 0) + row["ns"] * program.replays / 1000
     us = {name: round(us, 1) for name, us in sorted(kernels.items(), key=lambda pair: -pair[1]) if us}
-    return json.dumps({"dispatches": dispatches, "gpu_us": us, "gpu_us_sum": round(sum(kernels.values()), 1)})
+    total = round(sum(kernels.values()), 1)
+    return json.dumps({"dispatches": dispatches, "queued_us": queued, "gpu_us": us, "gpu_us_sum": total})

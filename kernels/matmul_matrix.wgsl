@@ -39,22 +39,31 @@ fn sum(strip: u32, r: u32, c: u32) -> f32 {
     return bitcast<f32>(memory[strip][r * 9u + c / 4u][c % 4u]);
 }
 
-// Rows 16i..16i+15 of each subgroup's, which are in strips 0..7, and 16 more in strips 8..15.
+// Row r of all strips and column c, for y[at].
+fn value(r: u32, c: u32, at: u32) -> f32 {
+    var v = sum(r / 16u, r % 16u, c);
+    if GATED {
+        v = activated(v) * sum(r / 16u, r % 16u, c + 16u);
+    }
+    return epilogue(v, at);
+}
+
+// Rows 16i..16i+15 of each subgroup's, which are in strips 0..7, and 16 more in strips 8..15: 4 elements at a time, so
+// that what the epilogue reads is under way for all of them before any is stored.
 fn store(first_t: u32, first_j: u32, i: u32, lid: u32) {
-    for (var e = lid; e < 256u * WIDE; e += 256u) {
-        let c = e % WIDE;
-        let r = e / WIDE % 16u;
-        let strip = e / WIDE / 16u;
-        let t = first_t + strip / 4u % 2u * 64u + (strip / 8u + i) * 16u + r;
+    let c = lid % WIDE;
+    for (var first = lid / WIDE; first < 256u; first += 1024u / WIDE) {
+        let r = first + vec4<u32>(0u, 1u, 2u, 3u) * (256u / WIDE);
+        let strip = r / 16u;
+        let t = first_t + strip / 4u % 2u * 64u + (strip / 8u + i) * 16u + r % 16u;
         let j = first_j + strip % 4u * WIDE + c;
-        if t < p.rows && j < p.n {
-            var v = sum(strip, r, c);
-            if GATED {
-                v = activated(v) * sum(strip, r, c + 16u);
-            }
-            let at = t * p.y_stride + p.y_offset + j;
-            y[at] = epilogue(v, at);
-        }
+        let at = t * p.y_stride + p.y_offset + j;
+        let v = vec4(value(r.x, c, at.x), value(r.y, c, at.y), value(r.z, c, at.z), value(r.w, c, at.w));
+        let inside = (t < vec4(p.rows)) & (j < vec4(p.n));
+        if inside.x { y[at.x] = v.x; }
+        if inside.y { y[at.y] = v.y; }
+        if inside.z { y[at.z] = v.z; }
+        if inside.w { y[at.w] = v.w; }
     }
 }
 

@@ -39,6 +39,15 @@ fn sum(r: u32, c: u32) -> f32 {
         + bitcast<f32>(memory[strip + 2u][at][c % 4u]) + bitcast<f32>(memory[strip + 3u][at][c % 4u]);
 }
 
+// The same with what comes after it, for y[at].
+fn value(r: u32, c: u32, at: u32) -> f32 {
+    var v = sum(r, c);
+    if GATED {
+        v = activated(v) * sum(r, c + 16u);
+    }
+    return epilogue(v, at);
+}
+
 @compute @workgroup_size(128)
 fn main(@builtin(local_invocation_index) lid: u32, @builtin(workgroup_id) wg: vec3<u32>,
         @builtin(num_workgroups) grid: vec3<u32>, @builtin(subgroup_id) subgroup: u32) {
@@ -101,17 +110,17 @@ fn main(@builtin(local_invocation_index) lid: u32, @builtin(workgroup_id) wg: ve
     subgroupMatrixStore<row_major>(&memory[subgroup + 8u], 0u, s10, 5u);
     subgroupMatrixStore<row_major>(&memory[subgroup + 12u], 0u, s11, 5u);
     workgroupBarrier();
-    for (var e = lid; e < 32u * WIDE; e += 128u) {
-        let r = e / WIDE;
-        let t = first_t + r;
-        let j = first_j + e % WIDE;
-        if t < p.rows && j < p.n {
-            var v = sum(r, e % WIDE);
-            if GATED {
-                v = activated(v) * sum(r, e % WIDE + 16u);
-            }
-            let at = t * p.y_stride + p.y_offset + j;
-            y[at] = epilogue(v, at);
-        }
+    let column = lid % WIDE;
+    let j = first_j + column;
+    // 4 elements at a time: what the epilogue reads is under way for all of them before any is stored
+    for (var first = lid / WIDE; first < 32u; first += 512u / WIDE) {
+        let r = first + vec4<u32>(0u, 1u, 2u, 3u) * (128u / WIDE);
+        let at = (first_t + r) * p.y_stride + p.y_offset + j;
+        let v = vec4(value(r.x, column, at.x), value(r.y, column, at.y), value(r.z, column, at.z), value(r.w, column, at.w));
+        let inside = (first_t + r < vec4(p.rows)) & vec4(j < p.n);
+        if inside.x { y[at.x] = v.x; }
+        if inside.y { y[at.y] = v.y; }
+        if inside.z { y[at.z] = v.z; }
+        if inside.w { y[at.w] = v.w; }
     }
 }

@@ -4,6 +4,7 @@ const OUTPUTS = select(4u, 2u, GATED); // of 4 rows of W
 struct Part { sums: vec4<f32>, squares: f32 }
 
 // The groups lane, lane + lanes, ... of x[t, :] times those of the rows of W for the outputs first..first+OUTPUTS-1.
+// normed(v, i): what the file that includes this makes of group i before.
 fn partial_sums(t: u32, first: u32, lane: u32, lanes: u32) -> Part {
     let groups = p.k / 32u;
     let last = vec4<u32>(p.n - 1u);
@@ -21,7 +22,7 @@ fn partial_sums(t: u32, first: u32, lane: u32, lanes: u32) -> Part {
             v = array<vec4<f32>, 8>(v[0] * g[c], v[1] * g[c + 1u], v[2] * g[c + 2u], v[3] * g[c + 3u],
                 v[4] * g[c + 4u], v[5] * g[c + 5u], v[6] * g[c + 6u], v[7] * g[c + 7u]);
         }
-        let xs = prepare(v);
+        let xs = prepare(normed(v, i));
         part.sums += vec4<f32>(dot32(rows.x + i, xs), dot32(rows.y + i, xs),
             dot32(rows.z + i, xs), dot32(rows.w + i, xs));
     }

@@ -13,7 +13,7 @@ const ADAPTER_MS = 5000;
 const PARAMS = 256; // bytes of one step's uniform: its params start at multiples of this
 const POOL = 4, POOL_BYTES = 65536; // staging buffers made in advance: so many replays may be in flight
 const KEEP_BYTES = 1 << 20; // larger staging buffers are not kept
-const LOOK_MS = 0.25, HURRY_MS = 6; // see #soon
+const LOOK_MS = 0.15, HURRY_MS = 6; // see #soon
 
 export class Failure extends Error {
   constructor(code, message) {

@@ -1,12 +1,24 @@
-"""Graph -> dispatches in order. Elementwise chains run in the store of the kernel before them, RMS norms inside
-the matvec after them, gates (SwiGLU) inside the linear before them, and cache updates, for small models with the matvec
-before them, inside the attention after them."""
+"""Graph -> dispatches in order. Elementwise chains run in the store of the kernel before them, norms inside the matvec
+after them, gates (SwiGLU) inside the linear before them, and cache updates, for small models with the matvec before
+them, inside the attention after them."""
 
 import math
 
 from .debug import level
 from .dtype import f32
-from .ops import GATES, OPS, Dispatch, Hardware, attention_step, linear, linear_stem, rows, takes_linear, takes_update
+from .ops import (
+    GATES,
+    OPS,
+    Dispatch,
+    Hardware,
+    attention_step,
+    linear,
+    linear_stem,
+    rows,
+    takes_linear,
+    takes_norm,
+    takes_update,
+)
 from .tensor import Tensor, contiguous_strides
 
 MAX_STORAGE = 8  # storage buffers a kernel, WebGPU's default limit
@@ -125,25 +137,21 @@ def schedule(outputs: list[Tensor], hw: Hardware) -> tuple[list[Dispatch], list[
     return dispatches, graph.outputs
 
 
-def _takes_norm(hw: Hardware, x: Tensor) -> bool:
-    return linear_stem(hw, rows(x)).startswith("matvec")
-
-
 def _takes_gate(hw: Hardware, x: Tensor) -> bool:
     return linear_stem(hw, rows(x)) not in ("matmul", "matmul_serial")
 
 
 def _folded_norms(graph: _Graph, hw: Hardware) -> set[int]:
-    """RMS norms that only matvecs read. On a processor it is cheaper to do them once, before."""
+    """Norms that only matvecs read."""
     return {
         id(node)
         for node in graph.order
         if graph.fuse
-        and hw.tier != "software"
-        and node.op == "rms_norm"
+        and node.op in ("rms_norm", "layer_norm")
         and id(node) not in graph.kept
-        and _takes_norm(hw, node)
-        if all(user.op == "linear" and user.src[0] is node for user in graph.users[id(node)])
+        and all(
+            user.op == "linear" and user.src[0] is node and takes_norm(hw, user, node) for user in graph.users[id(node)]
+        )
     }
 
 

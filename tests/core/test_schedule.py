@@ -47,6 +47,15 @@ def test_a_norm_runs_inside_the_matvec_after_it():
     assert dispatch.spec["NORM"] is True
 
 
+def test_a_layer_norm_runs_inside_the_matvec_of_a_plain_weight():
+    x = f32(1, 64).layer_norm(f32(64), f32(64), 1e-5)
+    plain = Tensor.of("w", (32, 64), DTYPES["f16"])
+    (dispatch,) = schedule([x.linear(plain)], GPU)[0]
+    assert dispatch.spec["LAYER"] is True
+    assert stems(x.linear(weight(32, 64)), hw=GPU) == ["layer_norm", "matvec_int8"]
+    assert stems(x.linear(plain)) == ["layer_norm", "matvec"]
+
+
 def test_a_norm_of_many_rows_does_not():
     x = f32(9, 64).rms_norm(f32(64), 1e-5)
     assert stems(x.linear(weight(32, 64))) == ["rms_norm", "matmul"]

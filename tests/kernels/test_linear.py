@@ -52,15 +52,15 @@ def check(
     """One case of a kernel of `linear`. The output has y_offset + n + 5 columns: the others stay as they are."""
     if not supports(backend, spec, source(stem)):
         pytest.skip("needs a feature that this backend lacks")
-    norm, gated = bool(spec.get("NORM")), bool(spec.get("GATED"))
+    norm, layer, gated = (bool(spec.get(name)) for name in ("NORM", "LAYER", "GATED"))
     if stem == "matvec_int8":
         spec = {"K": k, "LANES": min(32, lanes(backend.info)), "WG": 64} | spec
     used = n * (2 if gated else 1)
     blocks = weight(rng, format, used + 2, k)
     w = dequantized(format, blocks).reshape(-1, k)[:used].astype(np.float64)
     x = rng.standard_normal((rows, k)).astype(np.float32)
-    x[0] *= 100
-    g = rng.normal(1, 0.2, k).astype(np.float32)
+    x[0] = x[0] * 100 + 30
+    g, b = (rng.normal(mean, 0.2, k).astype(np.float32) for mean in (1, 0))
     stride = y_offset + n + 5
     before = rng.standard_normal((rows, stride)).astype(np.float32)
     e0 = rng.standard_normal((rows, stride)).astype(np.float32)
@@ -68,6 +68,8 @@ def check(
     x64 = x.astype(np.float64)
     if norm:
         x64 = x64 * g / np.sqrt((x64**2).mean(-1, keepdims=True) + EPS)
+    if layer:
+        x64 = (x64 - x64.mean(-1, keepdims=True)) * g / np.sqrt(x64.var(-1, keepdims=True) + EPS) + b
     value, scale = x64 @ w.T, np.abs(x64) @ np.abs(w.T)
     if gated:
         gate, up = value[:, :n], value[:, n:]
@@ -86,6 +88,7 @@ def check(
     params = {"rows": rows, "n": n, "k": k, "blocks": len(blocks), "y_stride": stride, "y_offset": y_offset}
     params["eps"] = EPS
     inputs = {"x": x, "w": planes(format, blocks)} | ({"g": g} if stem in MATVECS else {})
+    inputs |= {"b": b} if stem == "matvec_subgroup" else {}
     tile, tile_rows = TILES[stem]
     if stem == "matvec_int8":
         outputs = int(spec.get("OUTPUTS", 1)) * int(spec["WG"]) // int(spec["LANES"])
@@ -133,6 +136,11 @@ def test_norm_and_gate(backend: NativeDevice, rng: np.random.Generator, stem: st
     cases = [("q4_1", 133, 608), ("q6_k", 64, 256), ("q8_0" if stem == "matvec_int8" else "f32", 1, 32)]
     for format, n, k in cases[:1] if emulates(backend, source(stem)) else cases:
         check(backend, rng, stem, format, 3, n, k, GATED=gated, **with_norm)
+
+
+@pytest.mark.parametrize(("format", "n", "k"), [("f16", 133, 384), ("f32", 1, 32), ("q4_1", 9, 608)])
+def test_layer_norm(backend: NativeDevice, rng: np.random.Generator, format: str, n: int, k: int) -> None:
+    check(backend, rng, "matvec_subgroup", format, 3, n, k, LAYER=True, residual=True)
 
 
 @pytest.mark.parametrize("stem", MATVECS + HALVES)

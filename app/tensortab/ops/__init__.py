@@ -7,9 +7,9 @@ A kernel choice returns Dispatches; adding an operation is one row in a family, 
 from . import conv, elementwise, image, sample, sdpa, timestamps, weights  # noqa: F401  (they fill the table)
 from .attention import attention_step, takes_linear, takes_update
 from .base import OPS, Dispatch, Hardware, ShapeError, broadcast, rows
-from .linear import GATES, HALVES, linear, linear_stem
+from .linear import GATES, HALVES, linear, linear_stem, takes_norm
 
 __all__ = [
     "GATES", "HALVES", "OPS", "Dispatch", "Hardware", "ShapeError", "attention_step", "broadcast", "linear",
-    "linear_stem", "rows", "takes_linear", "takes_update",
+    "linear_stem", "rows", "takes_linear", "takes_norm", "takes_update",
 ]  # fmt: skip

@@ -176,7 +176,7 @@ def attention_merge(parts: Any, node: Any, heads: int, dim: int) -> list[Dispatc
     """What slices of the keys gave [rows, heads, slices, dim + 2], put together."""
     count, _, splits, _ = parts.shape
     params = {"rows": count, "heads": heads, "head_dim": dim, "splits": splits}
-    return [Dispatch("attention_merge", [parts, node], params, (-(-dim // 64), heads, count))]
+    return [Dispatch("attention_merge", [parts, node], params, (-(-dim // 64), heads, count), bake=True)]
 
 
 def _attention(hw: Hardware, node: Any) -> list[Dispatch]:

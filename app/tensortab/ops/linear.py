@@ -22,13 +22,23 @@ def blocks(weight: Any) -> int:
 
 
 def linear_stem(hw: Hardware, count: int) -> str:
-    """The kernel of `linear` for `count` rows of x. Only a matvec can take a norm in."""
+    """The kernel of `linear` for `count` rows of x."""
     if count > MATVEC_ROWS:
         fast = "matmul_matrix" if hw.matrix else "matmul_half" if hw.f16 else "matmul"
         stem = "matmul_serial" if hw.tier == "software" else fast
     else:
         stem = {"software": "matvec_serial", "default": "matvec", "subgroups": "matvec_int8"}[hw.tier]
     return picked("linear", stem, LINEAR_TILE)
+
+
+def takes_norm(hw: Hardware, product: Any, norm: Any) -> bool:
+    """Whether the kernel of a linear can compute the norm that is its x, too. On a processor it's cheaper to do it
+    once, before."""
+    stem = linear_stem(hw, rows(product))
+    if norm.op == "layer_norm":
+        plain = stem == "matvec_int8" and not any(w.dtype.quantised for w in product.src[1:])
+        return plain or stem == "matvec_subgroup"
+    return hw.tier != "software" and stem.startswith("matvec")
 
 
 # outputs a workgroup (half as many if gated) and rows of x a workgroup, of each kernel of `linear`
@@ -49,7 +59,7 @@ def _matvec_int8_spec(hw: Hardware, n: int, k: int) -> dict[str, int]:
 
 
 def linear(hw: Hardware, node: Any, norm: Any = None, gate: str = "") -> list[Dispatch]:
-    """`norm`: the rms_norm node that is x, computed inside; `gate`: the activation of the gate after it, too."""
+    """`norm`: the rms_norm or layer_norm that is x, computed inside; `gate`: the activation of the gate after it."""
     x, *weights = node.src
     gated = bool(gate)
     count, width = rows(x), node.shape[-1] // (2 if gated else 1)
@@ -62,11 +72,15 @@ def linear(hw: Hardware, node: Any, norm: Any = None, gate: str = "") -> list[Di
         spec: dict[str, Any] = {"FORMAT": w.dtype.name}
         if stem == "matvec_int8" and not w.dtype.quantised:
             stem = "matvec_subgroup"
-        source, gain = (norm.src[0], norm.src[1]) if norm else (x, x)
+        source, *gains = norm.src if norm else (x, x)
         bind = [source, w, node]
         if stem.startswith("matvec"):
-            bind.insert(1, gain)
-            spec |= {"NORM": norm is not None, "GATED": gated}
+            layer = len(gains) > 1
+            bind.insert(1, gains[0])
+            spec |= {"NORM": norm is not None and not layer, "GATED": gated}
+            if stem == "matvec_subgroup":
+                bind.insert(2, gains[-1])
+                spec["LAYER"] = layer
         elif gated:
             spec["GATED"] = True
         if gate not in ("", "silu"):

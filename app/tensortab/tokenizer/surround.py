@@ -1,6 +1,5 @@
 """What a model wants around a text or a pair of texts: tokenizer.json's "post_processor", and where both are cut."""
 
-from itertools import chain, repeat
 from typing import Any
 
 from ..errors import Error
@@ -33,9 +32,13 @@ class Surround:
         if max_length is not None:
             texts = _cut(texts, max(0, max_length - sum(len(part) for part, _ in parts if isinstance(part, list))))
         named = dict(zip("AB", texts, strict=False))
-        filled = [(named[part] if isinstance(part, str) else part, kind) for part, kind in parts]
-        kinds = (repeat(kind, len(ids)) for ids, kind in filled)
-        return list(chain.from_iterable(ids for ids, _ in filled)), list(chain.from_iterable(kinds))
+        ids: list[int] = []
+        kinds: list[int] = []
+        for part, kind in parts:
+            some = named[part] if isinstance(part, str) else part
+            ids += some
+            kinds += [kind] * len(some)
+        return ids, kinds
 
 
 def _template(config: dict[str, Any], name: str) -> list[Part]:
