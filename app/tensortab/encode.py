@@ -4,6 +4,7 @@ The model's file has `class Model` with size (numbers in a vector), length (posi
 hidden(ids, types, lengths) -> Tensor [N, T, C]; other tasks' classes (HEADS) are Models with logits(rows of that) too.
 """
 
+import math
 from array import array
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from .tokenizer import load_tokenizer
 from .weights import Weights
 
 LENGTHS = (16, 32, 48, 64, 96, 128, 192, 256, 320, 384, 448, 512)  # tokens a row; longer ones in steps of the last
-BATCH = 4096  # tokens in a batch at most, with the padding
+BATCH = 2048  # tokens in a batch at most, with the padding: encoding the next one takes about as long as a fast GPU
 # the class in a model's file that does a task
 HEADS = {
     "feature-extraction": "Model", "fill-mask": "ForMaskedLM", "text-classification": "ForSequenceClassification",
@@ -84,21 +85,34 @@ class Encoder:
         return encoder
 
     def batches(self, texts: Sequence[Text]) -> Iterator[Batch]:
-        """All texts, the longest first. Raises Error("bad_request")."""
+        """All texts, the longest first; a batch's are encoded when it is asked for. Raises Error("bad_request")."""
         pairs = [text if isinstance(text, tuple) else (text,) for text in texts]
         if not all(isinstance(part, str) for pair in pairs for part in pair):
             raise Error("bad_request", "Give a text or a list of texts.")
-        inputs = [self.tokenizer.inputs(*pair, max_length=self.max_length) for pair in pairs]
-        order = sorted(range(len(inputs)), key=lambda number: -len(inputs[number][0]))
-        while order:
-            columns = min(self.max_length, _up(len(inputs[order[0]][0])))
-            most = 1 << (max(1, BATCH // columns)).bit_length() - 1
-            numbers, order = order[:most], order[most:]
-            rows = 1 << (len(numbers) - 1).bit_length()
-            tokens, types = ([inputs[n][part] for n in numbers] for part in range(2))
-            lengths = [len(row) for row in tokens] + [0] * (rows - len(tokens))
-            ids, kinds = (padded("I", part, rows, columns) for part in (tokens, types))
-            yield Batch(numbers, tokens, ids, kinds, Tensor(lengths, "u32"))
+        numbers: list[int] = []
+        inputs: list[tuple[list[int], list[int]]] = []
+        longest = 0
+        for number in sorted(range(len(pairs)), key=lambda number: -sum(map(len, pairs[number]))):
+            new = self.tokenizer.inputs(*pairs[number], max_length=self.max_length)
+            longest = max(longest, len(new[0]))
+            if numbers and math.prod(self._shape(len(inputs) + 1, longest)) > BATCH:
+                yield self._batch(numbers, inputs)
+                numbers, inputs, longest = [], [], len(new[0])
+            numbers.append(number)
+            inputs.append(new)
+        if numbers:
+            yield self._batch(numbers, inputs)
+
+    def _shape(self, count: int, longest: int) -> tuple[int, int]:
+        """Rows and columns for texts, of few kinds, so that there are few plans."""
+        return 1 << (count - 1).bit_length(), min(self.max_length, _up(longest))
+
+    def _batch(self, numbers: list[int], inputs: list[tuple[list[int], list[int]]]) -> Batch:
+        tokens, types = ([each[part] for each in inputs] for part in range(2))
+        rows, columns = self._shape(len(tokens), max(map(len, tokens)))
+        lengths = [len(row) for row in tokens] + [0] * (rows - len(tokens))
+        ids, kinds = (padded("I", part, rows, columns) for part in (tokens, types))
+        return Batch(numbers, tokens, ids, kinds, Tensor(lengths, "u32"))
 
     def free(self) -> None:
         """Gives the GPU's memory back."""

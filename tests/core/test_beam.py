@@ -143,7 +143,7 @@ def test_check_passes_for_whole_steps(bart):
     devices.use(None)
 
 
-@pytest.mark.parametrize(("name", "layer", "more"), [("bart", 13, 6), ("t5", 10, 6), ("t5_gated", 10, 6)])
+@pytest.mark.parametrize(("name", "layer", "more"), [("bart", 13, 5), ("t5", 10, 6), ("t5_gated", 10, 6)])
 def test_dispatches_a_step(tmp_path, name, layer, more):
     """For up to four beams, counted in the plan; a large vocabulary takes one more."""
     with debug(TIER="subgroups"):
