@@ -157,6 +157,7 @@ async function chat(request, id) {
     if (lost && count === 5) { self.lostOnce = true; say({ event: "lost", message: "destroyed" }); throw { code: "device_lost", message: "The GPU was reset." }; }
     if (/crash/.test(prompt) && count === 5) { setTimeout(() => { throw new Error("out of memory"); }); await wait(1e9); }
   }
+  while (/endlessly/.test(prompt) && !aborted.has(id)) await wait(20);
   return { usage: { prompt_tokens: Math.ceil(length / 4), completion_tokens: count, cached_tokens: 0 },
     timings: { ttft_ms: 212, tokens_per_second: 41.7 }, finish_reason: aborted.has(id) ? "abort" : "stop" };
 }

@@ -369,7 +369,7 @@ def test_deleting_all_ends_the_answer_and_can_be_undone(page: Page) -> None:
 def test_an_answer_is_written_into_its_own_chat(page: Page) -> None:
     page.open()
     page.load()
-    page.send("slowly")
+    page.send("endlessly")
     page.wait("document.querySelector('.streaming .text').innerText.length > 20")
     press(page, Keys.CONTROL, "k")
     page.send("short other")
@@ -379,7 +379,7 @@ def test_an_answer_is_written_into_its_own_chat(page: Page) -> None:
     page.js("new Promise((resolve) => setTimeout(resolve, 500))")
     assert page.turns() == ["short other", ""]
     page.js("document.querySelectorAll('#conversations .open')[1].click()")
-    page.wait("document.querySelector('#title').innerText === 'slowly'")
+    page.wait("document.querySelector('#title').innerText === 'endlessly'")
     page.click("#stop")
     page.answered(2)
     page.js("[...document.querySelectorAll('#conversations .open')].find((e) => e.innerText === 'short other').click()")
