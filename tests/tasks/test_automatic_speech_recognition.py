@@ -28,7 +28,8 @@ FIRST = tiny.ID["notimestamps"] + 1
 
 
 @pytest.fixture(params=["cpu", "wgpu"])
-def pipe(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any]:
+def pipe(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    monkeypatch.setattr(automatic_speech_recognition, "TEMPERATURES", (0.0,))  # a random model repeats itself
     device = CPUDevice() if request.param == "cpu" else native("wgpu")
     devices.use(device)
     before = device.counters()["bytes"]
@@ -116,6 +117,23 @@ def test_nobody_speaks(pipe, monkeypatch):
     for unsure, expected in ((-1e9, text(GOLDEN["greedy.plain"])), (0.0, "")):
         monkeypatch.setattr(automatic_speech_recognition, "UNSURE", unsure)
         assert asyncio.run(pipe(tiny.noise(1.7, 2), language="en"))["text"] == expected
+
+
+@pytest.mark.parametrize(("hot", "tried"), [(0.4, [0.0, 0.2, 0.4]), (2.0, [0.0, 0.2, 0.4])])
+def test_what_repeats_itself_is_written_anew(pipe, monkeypatch, hot, tried):
+    """At the next temperature, and as it is where that was the last one."""
+    monkeypatch.setattr(automatic_speech_recognition, "TEMPERATURES", (0.0, 0.2, 0.4))
+    seen = []
+
+    async def tokens(prompt: list[int], stamped: bool, temperature: float, aborts: int) -> Any:
+        seen.append(temperature)
+        for id in b"Again and again. " * (20 if temperature < hot else 1):
+            yield id
+
+    monkeypatch.setattr(pipe, "_tokens", tokens)
+    made = asyncio.run(pipe(tiny.noise(1.7, 2), language="en"))
+    assert made["text"] == "Again and again. " * (1 if hot < 1 else 20)
+    assert seen == tried
 
 
 def test_abort_and_close(pipe):

@@ -3,6 +3,7 @@
 import asyncio
 import math
 import time
+import zlib
 from array import array
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
@@ -25,6 +26,9 @@ from . import Progress
 STAMP = 2 * HOP  # samples from one timestamp to the next
 PARTIAL_SECONDS = 0.1  # between partial results of a window
 QUIET, UNSURE = 0.6, -1.0  # nobody speaks if <|nospeech|> is likelier and the tokens' mean log probability is lower
+# A text that says the same again and again, which zlib makes so many times shorter, is written anew at the next
+# temperature (arXiv:2212.04356, section 4.5).
+TEMPERATURES, REPETITIVE = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0), 2.4
 
 
 async def create(model: Any, device: Any, context: int | None, on_progress: Progress) -> "SpeechRecognition":
@@ -127,16 +131,19 @@ class SpeechRecognition:
                 if language is None:
                     language = await self._language() if self.languages else "en"
                 prompt = [self.start, *([self.languages[language], self._id(task)] if self.languages else [])]
-                ids: list[int] = []
                 length = min(self.model.samples, total - at)
                 stamped = timed or total > self.model.samples
-                async with aclosing(self._tokens(prompt, stamped, aborts)) as tokens:
-                    async for id in tokens:
-                        ids.append(id)
-                        if time.perf_counter() - shown > PARTIAL_SECONDS:
-                            yield result(self._chunks(ids, at, length, stamped)[0], at)
-                            shown = time.perf_counter()
-                new, settled = self._chunks(ids, at, length, stamped)
+                for temperature in TEMPERATURES:
+                    ids: list[int] = []
+                    async with aclosing(self._tokens(prompt, stamped, temperature, aborts)) as tokens:
+                        async for id in tokens:
+                            ids.append(id)
+                            if time.perf_counter() - shown > PARTIAL_SECONDS:
+                                yield result(self._chunks(ids, at, length, stamped)[0], at)
+                                shown = time.perf_counter()
+                    new, settled = self._chunks(ids, at, length, stamped)
+                    if not repetitive("".join(chunk["text"] for chunk in new)) or self.generator.aborts != aborts:
+                        break
                 chunks += new
                 if self.generator.aborts == aborts:
                     at = at + settled if total - at - settled >= HOP else total
@@ -159,7 +166,9 @@ class SpeechRecognition:
                 chunks.append({"timestamp": ((at + start) / RATE, (at + stop) / RATE), "text": text})
         return chunks, settled
 
-    async def _tokens(self, prompt: list[int], stamped: bool, aborts: int) -> AsyncGenerator[int, None]:
+    async def _tokens(
+        self, prompt: list[int], stamped: bool, temperature: float, aborts: int
+    ) -> AsyncGenerator[int, None]:
         """What is said in the window that was encoded; nothing where nobody speaks."""
         likely = await self._likely("all")
         quiet = likely.get(self.first - 2, -math.inf) > math.log(QUIET)  # <|nospeech|>
@@ -168,7 +177,7 @@ class SpeechRecognition:
         self._rule("stamped" if stamped else "plain", len(prompt), self.first if stamped else self.vocabulary)
         if self.generator.aborts != aborts:
             return
-        sampling = Sampling(stop_ids=frozenset([self.end]))
+        sampling = Sampling(temperature, seed=0, stop_ids=frozenset([self.end]))
         ids, sure = [], 0.0
         async with aclosing(self.generator.generate(prompt, sampling, None, 0 if quiet else -1)) as tokens:
             async for token in tokens:
@@ -217,6 +226,11 @@ class SpeechRecognition:
         self.encode.free()
         self.model.free()
         self.generator.free()
+
+
+def repetitive(text: str) -> bool:
+    data = text.encode()
+    return len(data) > REPETITIVE * len(zlib.compress(data))
 
 
 def cut(ids: list[int], first: int, length: int) -> tuple[list[tuple[int, int, list[int]]], int]:
