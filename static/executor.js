@@ -73,6 +73,7 @@ class Executor {
   #staging = []; // free read-back buffers
   #waits = 0; // promises that #soon hurries
   #hurry = 0; // until when; 0: nothing is hurried
+  #channel = new MessageChannel();
 
   constructor(adapter, device) {
     this.#device = device;
@@ -271,6 +272,7 @@ class Executor {
 
   destroy() {
     this.#device.destroy();
+    this.#channel.port1.close();
   }
 
   // ---- the state of things
@@ -444,7 +446,10 @@ class Executor {
         this.#device.queue.submit([]);
         next = now + LOOK_MS;
       }
-      await turn();
+      await new Promise((resolve) => { // the others' turn; timers are too slow
+        this.#channel.port1.onmessage = resolve;
+        this.#channel.port2.postMessage(null);
+      });
     }
     this.#hurry = 0;
   }
@@ -532,10 +537,3 @@ const isCount = (n) => Number.isSafeInteger(n) && n >= 0;
 const isSize = (n) => Number.isSafeInteger(n) && n > 0;
 const roundUp = (n, to) => Math.ceil(n / to) * to;
 const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
-
-// Once everything that waits for this thread had its turn: timers are too slow for that.
-const turn = () => new Promise((resolve) => {
-  const { port1, port2 } = new MessageChannel();
-  port1.onmessage = () => { port1.close(); resolve(); };
-  port2.postMessage(null);
-});

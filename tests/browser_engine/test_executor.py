@@ -92,6 +92,32 @@ def test_part_of_a_buffer(run: Callable[..., Any]) -> None:
     """) == [[21.0, 22.0], [12.0], 5]
 
 
+def test_who_waits_for_one_step_has_the_browser_look(run: Callable[..., Any]) -> None:
+    """By empty submissions; not for several steps, not on an adapter that needs the processor itself."""
+    looks, values = run("""
+      let empty = 0;
+      const { submit } = GPUQueue.prototype;
+      GPUQueue.prototype.submit = function (buffers) { empty += !buffers.length; return submit.call(this, buffers); };
+      const handle = await e.load(plan, ids);
+      const looks = [], values = [];
+      for (const [fallback, steps] of [[true, 1], [false, 2], [false, 1], [false, 1]]) {
+        e.info.fallback = fallback;
+        const before = empty;
+        while (empty === before) {
+          const some = await Promise.all([0, 1, 2].map(() => e.replay(handle, steps, ids.state, 0, 4)));
+          values.push(some.map((bytes) => new Uint32Array(bytes.buffer)[0] / steps));
+          if (fallback || steps > 1) break;
+        }
+        looks.push(empty > before);
+      }
+      GPUQueue.prototype.submit = submit;
+      return [looks, values];
+    """)
+    assert looks == [False, False, True, True]
+    assert values[0] == [1, 2, 3] and values[1] == [2.5, 3.5, 4.5]
+    assert values[2] == [10, 11, 12]
+
+
 def test_steps_repeat_on_the_gpu_and_replays_create_nothing(run: Callable[..., Any]) -> None:
     counts, created, submits, values = run("""
       const handle = await e.load(plan, ids);
