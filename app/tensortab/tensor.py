@@ -294,6 +294,10 @@ class Tensor:
         """(x - mean) / sqrt(variance + eps) * weight + bias over the last axis (arXiv:1607.06450)."""
         return Tensor.apply("layer_norm", self, weight, bias, eps=eps)
 
+    def group_norm(self, weight: "Tensor", bias: "Tensor", groups: int, eps: float) -> "Tensor":
+        """[N, ..., C]: as layer_norm, over all positions and the C / groups channels of a group (arXiv:1803.08494)."""
+        return Tensor.apply("group_norm", self, weight, bias, groups=groups, eps=eps)
+
     def linear(self, *weights: "Tensor") -> "Tensor":
         """[..., K] -> [..., N]: x @ concat(weights).T; weights [n, K] of any format."""
         return Tensor.apply("linear", self, *weights)

@@ -43,6 +43,17 @@ def test_unary(device, rng, name):
     close(getattr(Tensor(a), name)(), want.astype(np.float32), 1e-4)
 
 
+def test_group_norm(device, rng):
+    """PyTorch's, whose channels are the second axis; an epilogue runs in the store."""
+    a, (g, b) = rng.standard_normal((2, 3, 5, 6), np.float32) + 2, rng.standard_normal((2, 6), np.float32)
+    first = np.moveaxis(a.astype(np.float64), -1, 1).reshape(2, 2, -1)
+    first = (first - first.mean(-1, keepdims=True)) / np.sqrt(first.var(-1, keepdims=True) + 1e-5)
+    want = np.moveaxis(first.reshape(2, 6, 3, 5), 1, -1) * g + b
+    close(Tensor(a).group_norm(Tensor(g), Tensor(b), 2, 1e-5).relu(), np.maximum(want, 0), 1e-4)
+    with pytest.raises(ShapeError, match="group_norm"):
+        Tensor(a).group_norm(Tensor(g), Tensor(b), 4, 1e-5)
+
+
 def test_swapped_scalars(device, rng):
     a = rng.uniform(1, 2, (5,)).astype(np.float32)
     close(1 / Tensor(a) + (2 - Tensor(a)) * -1.5, 1 / a - 1.5 * (2 - a))

@@ -1,4 +1,4 @@
-"""rms_norm, head_norm and layer_norm against numpy in float64."""
+"""rms_norm, head_norm, layer_norm and group_norm against numpy in float64."""
 
 import numpy as np
 import pytest
@@ -57,6 +57,33 @@ def test_layer_norm(backend: NativeDevice, rng: np.random.Generator, wg: str, ro
         about = x.astype(np.float64) - x.mean(-1, keepdims=True, dtype=np.float64)
         deviation = np.sqrt((about**2).mean(-1, keepdims=True) + 1e-5)
         assert_close(y, about / deviation * g + b, (np.abs(x) + np.abs(about)) / deviation * np.abs(g) + np.abs(b))
+
+
+def grouped(x: np.ndarray, groups: int) -> np.ndarray:
+    """[N, P, C] with PyTorch's view of groups: channels before positions [N, groups, ...]."""
+    return np.moveaxis(x.astype(np.float64), -1, 1).reshape(len(x), groups, -1)
+
+
+@pytest.mark.parametrize("wg", ["4u", "256u"])
+@pytest.mark.parametrize(
+    ("n", "positions", "channels", "groups"), [(1, 1, 1, 1), (2, 3, 6, 3), (1, 129, 127, 1), (3, 127, 64, 32)]
+)
+def test_group_norm(
+    backend: NativeDevice, rng: np.random.Generator, wg: str, n: int, positions: int, channels: int, groups: int
+) -> None:
+    for mean in (0.0, 30.0):
+        x = (rng.standard_normal((n, positions, channels)) + mean).astype(np.float32)
+        g, b = rng.standard_normal((2, channels)).astype(np.float32)
+        params = {"positions": positions, "channels": channels, "groups": groups, "eps": 1e-5}
+        inputs = {"x": x, "g": g, "b": b}
+        y = run(backend, "group_norm", {"WG": wg}, inputs, {"y": x.shape}, params, (groups, n, 1))
+        about = grouped(x, groups) - grouped(x, groups).mean(-1, keepdims=True)
+        deviation = np.sqrt((about**2).mean(-1, keepdims=True) + 1e-5)
+        expected, scale = (
+            np.moveaxis((part / deviation).reshape(n, channels, positions), 1, -1)
+            for part in (about, np.abs(grouped(x, groups)) + np.abs(about))
+        )
+        assert_close(y, expected * g + b, scale * np.abs(g) + np.abs(b))
 
 
 @pytest.mark.parametrize("wg", ["4u", "64u"])

@@ -1,4 +1,4 @@
-"""Operations along the last axis: norms, softmax, argmax, the k largest, sum."""
+"""Operations along the last axis, or of groups of it: norms, softmax, argmax, the k largest, sum."""
 
 import math
 from collections.abc import Callable
@@ -49,6 +49,36 @@ OPS["layer_norm"] = Op(
     _layer_norm_shape,
     _layer_norm_definition,
     _layer_norm,
+    fuse=True,
+    flops=lambda node: 8 * math.prod(node.shape),
+)
+
+
+def _group_norm_shape(arg: dict, x: Any, weight: Any, bias: Any) -> tuple:
+    right = all(t.dtype is f32 for t in (x, weight, bias)) and weight.shape == bias.shape == x.shape[-1:]
+    check(right and len(x.shape) > 1 and x.shape[-1] % arg["groups"] == 0, "group_norm", x, weight, bias)
+    return x.shape, f32
+
+
+def _group_norm_definition(np: Any, arg: dict, x: Any, weight: Any, bias: Any) -> Any:
+    split = x.reshape(x.shape[0], -1, arg["groups"], x.shape[-1] // arg["groups"])
+    about = split - split.mean((1, 3), keepdims=True)
+    normed = about / np.sqrt((about * about).mean((1, 3), keepdims=True) + np.float32(arg["eps"]))
+    return normed.reshape(x.shape) * weight + bias
+
+
+def _group_norm(hw: Hardware, node: Any) -> list[Dispatch]:
+    x, weight, bias = node.src
+    params = {"positions": math.prod(x.shape[1:-1]), "channels": x.shape[-1]}
+    params |= {"groups": node.arg["groups"], "eps": node.arg["eps"]}
+    return [Dispatch("group_norm", [x, weight, bias, node], params, (node.arg["groups"], x.shape[0], 1))]
+
+
+# over all axes but the first, of groups of the last
+OPS["group_norm"] = Op(
+    _group_norm_shape,
+    _group_norm_definition,
+    _group_norm,
     fuse=True,
     flops=lambda node: 8 * math.prod(node.shape),
 )
