@@ -35,7 +35,8 @@ def reference(
 @pytest.mark.parametrize("causal", [False, True])
 @pytest.mark.parametrize("more", [False, True])
 def test_sdpa(backend: NativeDevice, rng: np.random.Generator, kernel: str, causal: bool, more: bool) -> None:
-    for n, t, s, heads, dim in SHAPES:
+    slow = kernel == "sdpa" and backend.info["architecture"] == "swiftshader"  # to compile
+    for n, t, s, heads, dim in SHAPES[3:6:2] if slow else SHAPES:
         if kernel == "sdpa" and 256 * dim + 6400 > backend.info["limits"]["maxComputeWorkgroupStorageSize"]:
             continue
         width = heads * dim
