@@ -116,7 +116,8 @@ fn main(@builtin(local_invocation_index) lid: u32, @builtin(workgroup_id) wg: ve
     for (var first = lid / WIDE; first < 32u; first += 512u / WIDE) {
         let r = first + vec4<u32>(0u, 1u, 2u, 3u) * (128u / WIDE);
         let at = (first_t + r) * p.y_stride + p.y_offset + j;
-        let v = vec4(value(r.x, column, at.x), value(r.y, column, at.y), value(r.z, column, at.z), value(r.w, column, at.w));
+        let v = vec4(value(r.x, column, at.x), value(r.y, column, at.y),
+            value(r.z, column, at.z), value(r.w, column, at.w));
         let inside = (first_t + r < vec4(p.rows)) & vec4(j < p.n);
         if inside.x { y[at.x] = v.x; }
         if inside.y { y[at.y] = v.y; }

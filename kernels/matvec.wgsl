@@ -23,6 +23,7 @@ var<workgroup> sums: array<vec4<f32>, WG>;
 var<workgroup> squares: array<f32, WG>;
 
 fn epilogue(v: f32, i: u32) -> f32 { return v; } // fuse
+// No layer norm: only matvec_subgroup.wgsl takes one in.
 fn normed(v: array<vec4<f32>, 8>, i: u32) -> array<vec4<f32>, 8> { return v; }
 // include: formats/inner.wgsl
 // include: formats/f32.wgsl // spec: FORMAT

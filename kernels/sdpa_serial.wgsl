@@ -2,7 +2,7 @@
 // serves several products. Keys times HEAD_DIM must stay below 260,000: lavapipe ends loops after 65,535 iterations.
 // Bindings, shapes and formula: sdpa.wgsl.
 // grid: ceil(N * ceil(T / 4) * heads / 16), folded in y. ref: ops sdpa. pick: software adapters; any HEAD_DIM beyond
-// sdpa's.
+// sdpa's, and what does not lie in vectors of 4.
 const HEAD_DIM: u32 = 64u;    // spec: any
 const CAUSAL: bool = false;   // spec: true | false
 const LENGTHS: bool = false;  // spec: true | false

@@ -92,8 +92,11 @@ class Tab:
         """The user's own. Where a page has two models, the last one is a CLIP: its config says that it sees."""
         task = self.tasks[0]
         for file in files:
-            if file.name == "config.json" and "vision_config" in await file.text():
-                task = self.tasks[-1]
+            try:
+                if file.name == "config.json" and "vision_config" in await file.text():
+                    task = self.tasks[-1]
+            except Exception:
+                pass  # it can't be read, which loading says
         task.load(None, files)
 
     # What is running

@@ -28,9 +28,13 @@ OPS["rms_norm"] = Op(
 )
 
 
+def _fit(x: Any, weight: Any, bias: Any) -> bool:
+    """Whether each column of x has a weight and a bias."""
+    return all(t.dtype is f32 for t in (x, weight, bias)) and weight.shape == bias.shape == x.shape[-1:]
+
+
 def _layer_norm_shape(arg: dict, x: Any, weight: Any, bias: Any) -> tuple:
-    right = all(t.dtype is f32 for t in (x, weight, bias)) and weight.shape == bias.shape == x.shape[-1:]
-    check(right, "layer_norm", x, weight, bias)
+    check(_fit(x, weight, bias), "layer_norm", x, weight, bias)
     return x.shape, f32
 
 
@@ -55,8 +59,8 @@ OPS["layer_norm"] = Op(
 
 
 def _group_norm_shape(arg: dict, x: Any, weight: Any, bias: Any) -> tuple:
-    right = all(t.dtype is f32 for t in (x, weight, bias)) and weight.shape == bias.shape == x.shape[-1:]
-    check(right and len(x.shape) > 1 and x.shape[-1] % arg["groups"] == 0, "group_norm", x, weight, bias)
+    whole = len(x.shape) > 1 and x.shape[-1] % arg["groups"] == 0
+    check(_fit(x, weight, bias) and whole, "group_norm", x, weight, bias)
     return x.shape, f32
 
 

@@ -79,9 +79,6 @@ class Tokenizer:
         self._render = backend.template
         self._encode: Callable[[str, bool], list[int]] = backend.encoder(text)
         # BERT's words end at a space whatever follows, so those of texts before need not be encoded again
-        apart = (tokenizer.get("pre_tokenizer") or {}).get("type") == "BertPreTokenizer" and " " not in "".join(
-            added.values()
-        )
         self._words = _Words(self._encode) if apart else None
 
     def encode(self, text: str, add_special_tokens: bool = True) -> list[int]:
