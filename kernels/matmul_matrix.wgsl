@@ -1,7 +1,8 @@
 enable f16;
 enable subgroups;
 enable chromium_experimental_subgroup_matrix;
-// linear: y[t, j] = x[t, :] . W[j, :] for many rows of x, by subgroup matrices: f16 products, f32 sums.
+// linear: y[t, j] = x[t, :] . W[j, :] for many rows of x, by subgroup matrices: f16 products, f32 sums (range.wgsl:
+// numbers that f16 does not hold).
 //   GATED: activated(gate) * up, where gate is row j and up row n + j of W.
 // x: [rows, k] f32, w: planes of FORMAT -> y[t * y_stride + y_offset + j] for j < n. k % 32 == 0.
 // A workgroup of 8 subgroups computes 128 rows by 128 rows of W (GATED: 64 of gate and 64 of up, 16 by 16 in turn) in
@@ -19,10 +20,12 @@ struct Params { rows: u32, n: u32, k: u32, blocks: u32, y_stride: u32, y_offset:
 @group(0) @binding(3) var<uniform> p: Params;
 
 const WIDE: u32 = select(32u, 16u, GATED);  // columns of y a subgroup
+const ROOM: f32 = 32768.0; // for x and for W
 var<workgroup> memory: array<array<vec4<u32>, 144>, 16>;
 
 fn epilogue(v: f32, i: u32) -> f32 { return v; } // fuse
 // include: matrix.wgsl
+// include: range.wgsl
 // include: formats/inner.wgsl
 // include: formats/f32.wgsl // spec: FORMAT
 // include: gates/silu.wgsl // spec: GATE
@@ -40,17 +43,17 @@ fn sum(strip: u32, r: u32, c: u32) -> f32 {
 }
 
 // Row r of all strips and column c, for y[at].
-fn value(r: u32, c: u32, at: u32) -> f32 {
-    var v = sum(r / 16u, r % 16u, c);
+fn value(r: u32, c: u32, at: u32, factor: f32) -> f32 {
+    var v = factor * sum(r / 16u, r % 16u, c);
     if GATED {
-        v = activated(v) * sum(r / 16u, r % 16u, c + 16u);
+        v = activated(v) * (factor * sum(r / 16u, r % 16u, c + 16u));
     }
     return epilogue(v, at);
 }
 
 // Rows 16i..16i+15 of each subgroup's, which are in strips 0..7, and 16 more in strips 8..15: 4 elements at a time, so
 // that what the epilogue reads is under way for all of them before any is stored.
-fn store(first_t: u32, first_j: u32, i: u32, lid: u32) {
+fn store(first_t: u32, first_j: u32, i: u32, factor: f32, lid: u32) {
     let c = lid % WIDE;
     for (var first = lid / WIDE; first < 256u; first += 1024u / WIDE) {
         let r = first + vec4<u32>(0u, 1u, 2u, 3u) * (256u / WIDE);
@@ -58,7 +61,8 @@ fn store(first_t: u32, first_j: u32, i: u32, lid: u32) {
         let t = first_t + strip / 4u % 2u * 64u + (strip / 8u + i) * 16u + r % 16u;
         let j = first_j + strip % 4u * WIDE + c;
         let at = t * p.y_stride + p.y_offset + j;
-        let v = vec4(value(r.x, c, at.x), value(r.y, c, at.y), value(r.z, c, at.z), value(r.w, c, at.w));
+        let v = vec4(value(r.x, c, at.x, factor), value(r.y, c, at.y, factor),
+            value(r.z, c, at.z, factor), value(r.w, c, at.w, factor));
         let inside = (t < vec4(p.rows)) & (j < vec4(p.n));
         if inside.x { y[at.x] = v.x; }
         if inside.y { y[at.y] = v.y; }
@@ -87,104 +91,141 @@ fn main(@builtin(local_invocation_index) lid: u32, @builtin(workgroup_id) wg: ve
     let w_at = lid / 2u % 16u * 9u + w_slab * 4u;
     let rows = subgroup / 4u * 4u;
     let columns = 8u + subgroup % 4u * 2u;
-    var s00 = Sums();
-    var s01 = Sums();
-    var s10 = Sums();
-    var s11 = Sums();
-    var s20 = Sums();
-    var s21 = Sums();
-    var s30 = Sums();
-    var s31 = Sums();
-    for (var k = 0u; k < groups; k += 2u) {
-        let g = min(k + slab, groups - 1u) * 8u + c;
-        memory[row / 16u][x_at] = eight(x[x0 * 8u + g], x[x0 * 8u + g + 4u]);
-        memory[row / 16u + 2u][x_at] = eight(x[x1 * 8u + g], x[x1 * 8u + g + 4u]);
-        memory[row / 16u + 4u][x_at] = eight(x[x2 * 8u + g], x[x2 * 8u + g + 4u]);
-        memory[row / 16u + 6u][x_at] = eight(x[x3 * 8u + g], x[x3 * 8u + g + 4u]);
-        let v = weights32(w_row + min(k + w_slab, groups - 1u));
-        let some = k + w_slab < groups;
-        memory[w_strip][w_at] = select(vec4<u32>(), eight(v[0], v[4]), some);
-        memory[w_strip][w_at + 1u] = select(vec4<u32>(), eight(v[1], v[5]), some);
-        memory[w_strip][w_at + 2u] = select(vec4<u32>(), eight(v[2], v[6]), some);
-        memory[w_strip][w_at + 3u] = select(vec4<u32>(), eight(v[3], v[7]), some);
+    var s00: Sums;
+    var s01: Sums;
+    var s10: Sums;
+    var s11: Sums;
+    var s20: Sums;
+    var s21: Sums;
+    var s30: Sums;
+    var s31: Sums;
+    var scale = vec2<f32>(1.0);
+    loop {
+        s00 = Sums();
+        s01 = Sums();
+        s10 = Sums();
+        s11 = Sums();
+        s20 = Sums();
+        s21 = Sums();
+        s30 = Sums();
+        s31 = Sums();
+        var top_x = vec4<f32>();
+        var top_w = vec4<f32>();
+        for (var k = 0u; k < groups; k += 2u) {
+            let g = min(k + slab, groups - 1u) * 8u + c;
+            let u0 = x[x0 * 8u + g];
+            let u4 = x[x0 * 8u + g + 4u];
+            let u1 = x[x1 * 8u + g];
+            let u5 = x[x1 * 8u + g + 4u];
+            let u2 = x[x2 * 8u + g];
+            let u6 = x[x2 * 8u + g + 4u];
+            let u3 = x[x3 * 8u + g];
+            let u7 = x[x3 * 8u + g + 4u];
+            top_x = max(top_x, largest32(array<vec4<f32>, 8>(u0, u1, u2, u3, u4, u5, u6, u7)));
+            memory[row / 16u][x_at] = eight(u0 * scale.x, u4 * scale.x);
+            memory[row / 16u + 2u][x_at] = eight(u1 * scale.x, u5 * scale.x);
+            memory[row / 16u + 4u][x_at] = eight(u2 * scale.x, u6 * scale.x);
+            memory[row / 16u + 6u][x_at] = eight(u3 * scale.x, u7 * scale.x);
+            let v = weights32(w_row + min(k + w_slab, groups - 1u));
+            top_w = max(top_w, largest32(v));
+            let some = k + w_slab < groups;
+            memory[w_strip][w_at] = select(vec4<u32>(), eight(v[0] * scale.y, v[4] * scale.y), some);
+            memory[w_strip][w_at + 1u] = select(vec4<u32>(), eight(v[1] * scale.y, v[5] * scale.y), some);
+            memory[w_strip][w_at + 2u] = select(vec4<u32>(), eight(v[2] * scale.y, v[6] * scale.y), some);
+            memory[w_strip][w_at + 3u] = select(vec4<u32>(), eight(v[3] * scale.y, v[7] * scale.y), some);
+            workgroupBarrier();
+            {
+                let b0 = subgroupMatrixLoad<Right, col_major>(&memory[columns], 0u, 9u);
+                let b1 = subgroupMatrixLoad<Right, col_major>(&memory[columns + 1u], 0u, 9u);
+                let a0 = subgroupMatrixLoad<Left, row_major>(&memory[rows], 0u, 9u);
+                s00 = subgroupMatrixMultiplyAccumulate(a0, b0, s00);
+                s01 = subgroupMatrixMultiplyAccumulate(a0, b1, s01);
+                let a1 = subgroupMatrixLoad<Left, row_major>(&memory[rows + 1u], 0u, 9u);
+                s10 = subgroupMatrixMultiplyAccumulate(a1, b0, s10);
+                s11 = subgroupMatrixMultiplyAccumulate(a1, b1, s11);
+                let a2 = subgroupMatrixLoad<Left, row_major>(&memory[rows + 2u], 0u, 9u);
+                s20 = subgroupMatrixMultiplyAccumulate(a2, b0, s20);
+                s21 = subgroupMatrixMultiplyAccumulate(a2, b1, s21);
+                let a3 = subgroupMatrixLoad<Left, row_major>(&memory[rows + 3u], 0u, 9u);
+                s30 = subgroupMatrixMultiplyAccumulate(a3, b0, s30);
+                s31 = subgroupMatrixMultiplyAccumulate(a3, b1, s31);
+            }
+            {
+                let b0 = subgroupMatrixLoad<Right, col_major>(&memory[columns], 2u, 9u);
+                let b1 = subgroupMatrixLoad<Right, col_major>(&memory[columns + 1u], 2u, 9u);
+                let a0 = subgroupMatrixLoad<Left, row_major>(&memory[rows], 2u, 9u);
+                s00 = subgroupMatrixMultiplyAccumulate(a0, b0, s00);
+                s01 = subgroupMatrixMultiplyAccumulate(a0, b1, s01);
+                let a1 = subgroupMatrixLoad<Left, row_major>(&memory[rows + 1u], 2u, 9u);
+                s10 = subgroupMatrixMultiplyAccumulate(a1, b0, s10);
+                s11 = subgroupMatrixMultiplyAccumulate(a1, b1, s11);
+                let a2 = subgroupMatrixLoad<Left, row_major>(&memory[rows + 2u], 2u, 9u);
+                s20 = subgroupMatrixMultiplyAccumulate(a2, b0, s20);
+                s21 = subgroupMatrixMultiplyAccumulate(a2, b1, s21);
+                let a3 = subgroupMatrixLoad<Left, row_major>(&memory[rows + 3u], 2u, 9u);
+                s30 = subgroupMatrixMultiplyAccumulate(a3, b0, s30);
+                s31 = subgroupMatrixMultiplyAccumulate(a3, b1, s31);
+            }
+            {
+                let b0 = subgroupMatrixLoad<Right, col_major>(&memory[columns], 4u, 9u);
+                let b1 = subgroupMatrixLoad<Right, col_major>(&memory[columns + 1u], 4u, 9u);
+                let a0 = subgroupMatrixLoad<Left, row_major>(&memory[rows], 4u, 9u);
+                s00 = subgroupMatrixMultiplyAccumulate(a0, b0, s00);
+                s01 = subgroupMatrixMultiplyAccumulate(a0, b1, s01);
+                let a1 = subgroupMatrixLoad<Left, row_major>(&memory[rows + 1u], 4u, 9u);
+                s10 = subgroupMatrixMultiplyAccumulate(a1, b0, s10);
+                s11 = subgroupMatrixMultiplyAccumulate(a1, b1, s11);
+                let a2 = subgroupMatrixLoad<Left, row_major>(&memory[rows + 2u], 4u, 9u);
+                s20 = subgroupMatrixMultiplyAccumulate(a2, b0, s20);
+                s21 = subgroupMatrixMultiplyAccumulate(a2, b1, s21);
+                let a3 = subgroupMatrixLoad<Left, row_major>(&memory[rows + 3u], 4u, 9u);
+                s30 = subgroupMatrixMultiplyAccumulate(a3, b0, s30);
+                s31 = subgroupMatrixMultiplyAccumulate(a3, b1, s31);
+            }
+            {
+                let b0 = subgroupMatrixLoad<Right, col_major>(&memory[columns], 6u, 9u);
+                let b1 = subgroupMatrixLoad<Right, col_major>(&memory[columns + 1u], 6u, 9u);
+                let a0 = subgroupMatrixLoad<Left, row_major>(&memory[rows], 6u, 9u);
+                s00 = subgroupMatrixMultiplyAccumulate(a0, b0, s00);
+                s01 = subgroupMatrixMultiplyAccumulate(a0, b1, s01);
+                let a1 = subgroupMatrixLoad<Left, row_major>(&memory[rows + 1u], 6u, 9u);
+                s10 = subgroupMatrixMultiplyAccumulate(a1, b0, s10);
+                s11 = subgroupMatrixMultiplyAccumulate(a1, b1, s11);
+                let a2 = subgroupMatrixLoad<Left, row_major>(&memory[rows + 2u], 6u, 9u);
+                s20 = subgroupMatrixMultiplyAccumulate(a2, b0, s20);
+                s21 = subgroupMatrixMultiplyAccumulate(a2, b1, s21);
+                let a3 = subgroupMatrixLoad<Left, row_major>(&memory[rows + 3u], 6u, 9u);
+                s30 = subgroupMatrixMultiplyAccumulate(a3, b0, s30);
+                s31 = subgroupMatrixMultiplyAccumulate(a3, b1, s31);
+            }
+            workgroupBarrier();
+        }
+        let over = vec2<f32>(largest(top_x), largest(top_w)) * scale >= vec2<f32>(ROOM);
+        if lid == 0u { // the tile's memory is free
+            memory[0][0] = vec4<u32>();
+        }
         workgroupBarrier();
-        {
-            let b0 = subgroupMatrixLoad<Right, col_major>(&memory[columns], 0u, 9u);
-            let b1 = subgroupMatrixLoad<Right, col_major>(&memory[columns + 1u], 0u, 9u);
-            let a0 = subgroupMatrixLoad<Left, row_major>(&memory[rows], 0u, 9u);
-            s00 = subgroupMatrixMultiplyAccumulate(a0, b0, s00);
-            s01 = subgroupMatrixMultiplyAccumulate(a0, b1, s01);
-            let a1 = subgroupMatrixLoad<Left, row_major>(&memory[rows + 1u], 0u, 9u);
-            s10 = subgroupMatrixMultiplyAccumulate(a1, b0, s10);
-            s11 = subgroupMatrixMultiplyAccumulate(a1, b1, s11);
-            let a2 = subgroupMatrixLoad<Left, row_major>(&memory[rows + 2u], 0u, 9u);
-            s20 = subgroupMatrixMultiplyAccumulate(a2, b0, s20);
-            s21 = subgroupMatrixMultiplyAccumulate(a2, b1, s21);
-            let a3 = subgroupMatrixLoad<Left, row_major>(&memory[rows + 3u], 0u, 9u);
-            s30 = subgroupMatrixMultiplyAccumulate(a3, b0, s30);
-            s31 = subgroupMatrixMultiplyAccumulate(a3, b1, s31);
+        if any(over) { // where several write one remains: what it does not know is found at the next try
+            memory[0][0] = vec4<u32>(select(vec2<u32>(), vec2<u32>(1u), over), 0u, 0u);
         }
-        {
-            let b0 = subgroupMatrixLoad<Right, col_major>(&memory[columns], 2u, 9u);
-            let b1 = subgroupMatrixLoad<Right, col_major>(&memory[columns + 1u], 2u, 9u);
-            let a0 = subgroupMatrixLoad<Left, row_major>(&memory[rows], 2u, 9u);
-            s00 = subgroupMatrixMultiplyAccumulate(a0, b0, s00);
-            s01 = subgroupMatrixMultiplyAccumulate(a0, b1, s01);
-            let a1 = subgroupMatrixLoad<Left, row_major>(&memory[rows + 1u], 2u, 9u);
-            s10 = subgroupMatrixMultiplyAccumulate(a1, b0, s10);
-            s11 = subgroupMatrixMultiplyAccumulate(a1, b1, s11);
-            let a2 = subgroupMatrixLoad<Left, row_major>(&memory[rows + 2u], 2u, 9u);
-            s20 = subgroupMatrixMultiplyAccumulate(a2, b0, s20);
-            s21 = subgroupMatrixMultiplyAccumulate(a2, b1, s21);
-            let a3 = subgroupMatrixLoad<Left, row_major>(&memory[rows + 3u], 2u, 9u);
-            s30 = subgroupMatrixMultiplyAccumulate(a3, b0, s30);
-            s31 = subgroupMatrixMultiplyAccumulate(a3, b1, s31);
+        let next = smaller(scale, workgroupUniformLoad(&memory[0][0]).xy > vec2<u32>());
+        if all(next == scale) {
+            break;
         }
-        {
-            let b0 = subgroupMatrixLoad<Right, col_major>(&memory[columns], 4u, 9u);
-            let b1 = subgroupMatrixLoad<Right, col_major>(&memory[columns + 1u], 4u, 9u);
-            let a0 = subgroupMatrixLoad<Left, row_major>(&memory[rows], 4u, 9u);
-            s00 = subgroupMatrixMultiplyAccumulate(a0, b0, s00);
-            s01 = subgroupMatrixMultiplyAccumulate(a0, b1, s01);
-            let a1 = subgroupMatrixLoad<Left, row_major>(&memory[rows + 1u], 4u, 9u);
-            s10 = subgroupMatrixMultiplyAccumulate(a1, b0, s10);
-            s11 = subgroupMatrixMultiplyAccumulate(a1, b1, s11);
-            let a2 = subgroupMatrixLoad<Left, row_major>(&memory[rows + 2u], 4u, 9u);
-            s20 = subgroupMatrixMultiplyAccumulate(a2, b0, s20);
-            s21 = subgroupMatrixMultiplyAccumulate(a2, b1, s21);
-            let a3 = subgroupMatrixLoad<Left, row_major>(&memory[rows + 3u], 4u, 9u);
-            s30 = subgroupMatrixMultiplyAccumulate(a3, b0, s30);
-            s31 = subgroupMatrixMultiplyAccumulate(a3, b1, s31);
-        }
-        {
-            let b0 = subgroupMatrixLoad<Right, col_major>(&memory[columns], 6u, 9u);
-            let b1 = subgroupMatrixLoad<Right, col_major>(&memory[columns + 1u], 6u, 9u);
-            let a0 = subgroupMatrixLoad<Left, row_major>(&memory[rows], 6u, 9u);
-            s00 = subgroupMatrixMultiplyAccumulate(a0, b0, s00);
-            s01 = subgroupMatrixMultiplyAccumulate(a0, b1, s01);
-            let a1 = subgroupMatrixLoad<Left, row_major>(&memory[rows + 1u], 6u, 9u);
-            s10 = subgroupMatrixMultiplyAccumulate(a1, b0, s10);
-            s11 = subgroupMatrixMultiplyAccumulate(a1, b1, s11);
-            let a2 = subgroupMatrixLoad<Left, row_major>(&memory[rows + 2u], 6u, 9u);
-            s20 = subgroupMatrixMultiplyAccumulate(a2, b0, s20);
-            s21 = subgroupMatrixMultiplyAccumulate(a2, b1, s21);
-            let a3 = subgroupMatrixLoad<Left, row_major>(&memory[rows + 3u], 6u, 9u);
-            s30 = subgroupMatrixMultiplyAccumulate(a3, b0, s30);
-            s31 = subgroupMatrixMultiplyAccumulate(a3, b1, s31);
-        }
-        workgroupBarrier();
+        scale = next;
     }
+    let factor = 1.0 / scale.x / scale.y;
     subgroupMatrixStore<row_major>(&memory[subgroup], 0u, s00, 9u);
     subgroupMatrixStore<row_major>(&memory[subgroup], 4u, s01, 9u);
     subgroupMatrixStore<row_major>(&memory[subgroup + 8u], 0u, s10, 9u);
     subgroupMatrixStore<row_major>(&memory[subgroup + 8u], 4u, s11, 9u);
     workgroupBarrier();
-    store(first_t, first_j, 0u, lid);
+    store(first_t, first_j, 0u, factor, lid);
     workgroupBarrier();
     subgroupMatrixStore<row_major>(&memory[subgroup], 0u, s20, 9u);
     subgroupMatrixStore<row_major>(&memory[subgroup], 4u, s21, 9u);
     subgroupMatrixStore<row_major>(&memory[subgroup + 8u], 0u, s30, 9u);
     subgroupMatrixStore<row_major>(&memory[subgroup + 8u], 4u, s31, 9u);
     workgroupBarrier();
-    store(first_t, first_j, 2u, lid);
+    store(first_t, first_j, 2u, factor, lid);
 }

@@ -23,12 +23,15 @@ SOFTWARE = ("swiftshader", "llvmpipe", "lavapipe", "microsoft basic")
 
 
 def matrices(adapter: Any) -> bool:
-    """Whether its subgroup matrices are those of the kernels: 16 x 16 x 16, f16 with f32 sums, subgroups of 32."""
+    """Whether its subgroup matrices are those of the kernels: 16 x 16 x 16, f16 with f32 sums, in subgroups of 32.
+    NVIDIA's always are of 32, whatever sizes its driver allows for."""
     from wgpudawn.backends.dawn.extras import get_adapter_properties
 
     wanted = {"component_type": "f16", "result_component_type": "f32", "m": 16, "n": 16, "k": 16}
-    wanted |= {"min_subgroup_size": 32, "max_subgroup_size": 32}
-    return wanted in (get_adapter_properties(adapter).get("subgroup_matrix_configs") or [])
+    if str(adapter.info["vendor"]).lower() != "nvidia":
+        wanted |= {"min_subgroup_size": 32, "max_subgroup_size": 32}
+    found = get_adapter_properties(adapter).get("subgroup_matrix_configs") or []
+    return any(wanted.items() <= config.items() for config in found)
 
 
 def _camel(name: str) -> str:
