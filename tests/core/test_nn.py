@@ -14,6 +14,7 @@ from tensortab.weights import Weights
 
 from tests.kernels.conftest import device as native
 from tests.kernels.test_conv import expected
+from tests.kernels.tolerances import assert_within, of_sums, stems
 from tests.recipe import write_folder
 
 EPS = 1e-3
@@ -46,7 +47,7 @@ def test_conv(
     x = rng.standard_normal(shape).astype(np.float32)
     device = CPUDevice() if name == "cpu" else native(name)
 
-    async def run() -> np.ndarray:
+    async def run() -> tuple[np.ndarray, str]:
         checkpoint = await open_checkpoint(write_folder(tmp_path / "model", {"model_type": "none"}, tensors))
         weights = Weights(checkpoint, 1 << 27)
         layer = Conv(weights, "c", stride, groups=groups, norm="n" if norm else "", eps=EPS)
@@ -54,11 +55,12 @@ def test_conv(
         traced = jit(layer, device)
         y = await traced(Tensor(x))
         values = np.frombuffer(await y.tobytes(), np.float32).reshape(y.shape)
+        ((_, _, program),) = traced.traced.values()
         traced.free()
         weights.free()
-        return values
+        return values, stems(program)[-1]
 
-    have = asyncio.run(run())
+    have, stem = asyncio.run(run())
     size = filters[2:]
     missing = [max(0, (-(-n // stride) - 1) * stride + k - n) for n, k in zip(shape[1:-1], size, strict=True)]
     before, after = [n // 2 for n in missing], [n - n // 2 for n in missing]
@@ -72,4 +74,6 @@ def test_conv(
         want = (want - parts["running_mean"]) * scale + parts["bias"]
     want = want[:, 0] if len(shape) == 3 else want
     assert have.shape == want.shape == (shape[0], *(-(-n // stride) for n in shape[1:-1]), outputs)
-    assert np.abs(have - want).max() <= 1e-5 * np.abs(want).max()
+    one, two = (expected(f(x), f(weight), steps, (*before, *after), groups) for f in (np.abs, np.square))
+    bound = of_sums(stem, one, np.sqrt(two)).reshape(want.shape)
+    assert_within(have, want, bound * (np.abs(scale) if norm else 1) + 1e-5 * np.abs(want).max())  # and of the bias

@@ -1,6 +1,7 @@
 """Whisper against transformers on the same random weights (tests/make_golden_whisper.py)."""
 
 import asyncio
+import math
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from tensortab.ops import OPS
 from tensortab.tensor import Tensor
 
 from tests import tiny_whisper as tiny
-from tests.kernels.tolerances import TOLERANCES
+from tests.kernels.tolerances import of_model
 
 GOLDEN = np.load(Path(__file__).parents[1] / "golden" / "whisper.npz")
 adapters = pytest.mark.parametrize("adapter", ["cpu", "wgpu-software", "dawn-subgroups"], indirect=True)
@@ -80,7 +81,7 @@ def test_encoder_block_by_block(adapter, folder):
         return [np.frombuffer(await o.tobytes(), np.float32).reshape(-1, tiny.SIZE)[:, ::4] for o in outputs]
 
     for got, want in zip(asyncio.run(compute()), GOLDEN["encoder"], strict=True):
-        assert relative(got, want) < TOLERANCES["f16"]
+        assert relative(got, want) < of_model(adapter, 4 * len(encoder.layers) + 2, 1500)
     run.free()
     generator.free()
 
@@ -117,9 +118,12 @@ def test_decoder_block_by_block(adapter, folder):
     asyncio.run(encode(samples(tiny.noise(1.7, 2))))
     for rows in (len(ids), 1):
         *states, logits = asyncio.run(compute(rows))
+        layers = len(model.layers)  # of the decoder; the encoder has as many, and its keys and values are f16, too
+        encoded = of_model(adapter, 4 * layers + 3, 1500, cached=layers)
+        allowed = math.hypot(encoded, of_model(adapter, 6 * layers + 1, rows, cached=layers))
         for got, want in zip(states, GOLDEN["decoder"], strict=True):
-            assert relative(got[:, ::4], want) < TOLERANCES["f16"]  # keys and values are f16
-        assert relative(logits, GOLDEN["logits"]) < TOLERANCES["f16"]
+            assert relative(got[:, ::4], want) < allowed
+        assert relative(logits, GOLDEN["logits"]) < allowed
     encode.free()
     model.free()
     generator.free()

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tensortab as tt
+from tensortab import debug
 from tensortab import device as devices
 from tensortab.audio import Recording
 from tensortab.device.cpu import CPUDevice
@@ -33,9 +34,10 @@ def pipe(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mon
     device = CPUDevice() if request.param == "cpu" else native("wgpu")
     devices.use(device)
     before = device.counters()["bytes"]
-    made = asyncio.run(tt.pipeline("automatic-speech-recognition", model=tiny.write(tmp_path)))
-    yield made
-    made.free()
+    with debug(TIER="software"):  # a random model's likeliest tokens are too close to each other for products in f16
+        made = asyncio.run(tt.pipeline("automatic-speech-recognition", model=tiny.write(tmp_path)))
+        yield made
+        made.free()
     assert device.counters()["bytes"] == before, "free() gives everything back"
     devices.use(None)
 

@@ -3,6 +3,7 @@ all-MiniLM-L6-v2 as sentence-transformers does."""
 
 import asyncio
 import json
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from tensortab.device.cpu import CPUDevice
 from building.models import model
 from building.steps import alone
 from tests.kernels.conftest import device as native
+from tests.kernels.tolerances import of_model, of_scores
 from tests.models.test_llama import relative
 from tests.recipe_text import GOLDEN, write
 
@@ -42,6 +44,11 @@ def device(request: pytest.FixtureRequest) -> Iterator[devices.Device]:
     devices.use(None)
 
 
+def allowed(device: devices.Device, layers: int = len(ARRAYS["bert.hidden"]) - 1) -> float:
+    """What |got - want| / |want| may be of vectors and of logits."""
+    return of_model(device, 4 * layers + 2, 48)
+
+
 def ask(pipe: Any, *args: Any, **settings: Any) -> Any:
     return asyncio.run(pipe(*args, **settings))
 
@@ -58,12 +65,12 @@ def test_a_vector_for_each_token(device, tmp_path):
     pipe = pipeline("feature-extraction", tmp_path)
     assert pipe.dimensions == 64
     for got, want in zip(ask(pipe, GOLD["texts"]), last_hidden(), strict=True):
-        assert relative(np.array(got), want) < 1e-5
+        assert relative(np.array(got), want) < allowed(device)
     for got, want in zip(ask(pipe, GOLD["texts"], normalize=True), last_hidden(), strict=True):
-        assert relative(np.array(got), want / np.linalg.norm(want, axis=1, keepdims=True)) < 1e-5
+        assert relative(np.array(got), want / np.linalg.norm(want, axis=1, keepdims=True)) < allowed(device)
     assert ask(pipe, []) == []
     (one,) = ask(pipe, GOLD["texts"][1])
-    assert relative(np.array(one), last_hidden()[1]) < 1e-5
+    assert relative(np.array(one), last_hidden()[1]) < allowed(device)
     pipe.free()
 
 
@@ -79,10 +86,10 @@ def test_a_vector_for_each_text(device, tmp_path):
         "lasttoken": [s[-1] for s in states],
     }
     for pooling, vectors in want.items():
-        assert relative(np.array(ask(pipe, GOLD["texts"], pooling=pooling)), np.array(vectors)) < 1e-5
+        assert relative(np.array(ask(pipe, GOLD["texts"], pooling=pooling)), np.array(vectors)) < allowed(device)
     got = np.array(ask(pipe, GOLD["texts"], pooling="mean", normalize=True))
     unit = np.array(want["mean"])
-    assert relative(got, unit / np.linalg.norm(unit, axis=1, keepdims=True)) < 1e-5
+    assert relative(got, unit / np.linalg.norm(unit, axis=1, keepdims=True)) < allowed(device)
     with pytest.raises(tt.Error, match="pooling is 'max'"):
         ask(pipe, "a", pooling="max")
     with pytest.raises(tt.Error, match="Give a text"):
@@ -125,8 +132,9 @@ def test_fill_mask(device, tmp_path, kind):
         got = ask(pipe, text, top_k=7)
         several = text.count("[MASK]") > 1
         for answers, expected in zip(got if several else [got], want if several else [want], strict=True):
+            ratio = of_scores(allowed(device), [right["score"] for right in expected])
             for answer, right in zip(answers, expected, strict=True):
-                assert answer == right | {"score": pytest.approx(right["score"], abs=1e-5)}
+                assert answer == right | {"score": pytest.approx(right["score"], rel=ratio)}
     assert len(ask(pipe, "a [MASK]")) == 5
     for wrong, message in ((("no mask",), r"no \[MASK\]"), (("[MASK]", 0), "top_k is 0"), (("[MASK]", 999), "top_k")):
         with pytest.raises(tt.Error, match=message) as caught:
@@ -141,7 +149,8 @@ def test_text_classification(device, tmp_path, kind):
     pair = dict(zip(("text", "text_pair"), GOLD["pair"], strict=True))
     several, one = GOLD[kind]["text-classification"]
     for got, want in zip(ask(pipe, GOLD["texts"][:3] + [pair], top_k=None), [*several, one], strict=True):
-        assert got == [right | {"score": pytest.approx(right["score"], abs=1e-5)} for right in want]
+        ratio = of_scores(allowed(device), [right["score"] for right in want])
+        assert got == [right | {"score": pytest.approx(right["score"], rel=ratio)} for right in want]
     assert ask(pipe, GOLD["texts"][0]) == ask(pipe, GOLD["texts"][:1])[0]
     assert len(ask(pipe, pair, top_k=2)) == 2
     pipe.free()
@@ -156,7 +165,9 @@ def test_other_problems_than_one_label(device, tmp_path, problem):
     logits = ARRAYS["bert.labels"][0]
     want = logits if problem == "regression" else 1 / (1 + np.exp(-logits.astype(np.float64)))
     got = {answer["label"]: answer["score"] for answer in ask(pipe, GOLD["texts"][0], top_k=None)}
-    assert [got[f"LABEL_{n}"] for n in range(3)] == pytest.approx(want.tolist(), abs=1e-5)
+    assert [got[f"LABEL_{n}"] for n in range(3)] == pytest.approx(
+        want.tolist(), abs=float(allowed(device) * np.linalg.norm(logits))
+    )
     pipe.free()
 
 
@@ -183,11 +194,13 @@ def test_all_minilm(name, pairs):
     golden = GOLD["minilm"]
     vectors = np.array(ask(pipe, [text for pair in golden["sentences"][:pairs] for text in pair]))
     assert vectors.shape == (2 * pairs, pipe.dimensions) == (2 * pairs, 384)
-    np.testing.assert_allclose((vectors[::2] * vectors[1::2]).sum(1), golden["similarities"][:pairs], atol=2e-6)
-    np.testing.assert_allclose(vectors[0], golden["vector"], atol=2e-6)
+    # of vectors of length 1 with 384 numbers; the worst of them by four deviations
+    atol = 4 * of_model(device, 6 * 4, 64, columns=384) / math.sqrt(384)
+    np.testing.assert_allclose((vectors[::2] * vectors[1::2]).sum(1), golden["similarities"][:pairs], atol=1.5 * atol)
+    np.testing.assert_allclose(vectors[0], golden["vector"], atol=atol)
     if name == "cpu":
         (vector,) = np.array(ask(pipe, golden["long"]))
-        assert vector @ vectors[0] == pytest.approx(golden["long similarity"], abs=2e-6)
+        assert vector @ vectors[0] == pytest.approx(golden["long similarity"], abs=1.5 * atol)
     pipe.free()
 
 
