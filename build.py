@@ -97,9 +97,9 @@ def test(args: list[str]) -> int:
     if "--gpu" in args:
         with alone():
             environment("test")
-        rest = [arg for arg in args if arg != "--gpu"]
-        command = [PYTHON, "-m", "pytest", *(rest or ON_GPU)]
-        return subprocess.call(command, cwd=ROOT, stdin=subprocess.DEVNULL, env={**os.environ, "GPU": "1"})
+        chosen = [arg for arg in args if arg != "--gpu"] or ON_GPU
+        gpu = {**os.environ, "GPU": "1"}
+        return subprocess.call([PYTHON, "-m", "pytest", *chosen], cwd=ROOT, stdin=subprocess.DEVNULL, env=gpu)
     with alone():
         environment("test")
         environment("bench")
