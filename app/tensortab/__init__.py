@@ -1,5 +1,6 @@
 """TensorTab: AI in a browser tab, written in Python."""
 
+from . import models  # noqa: F401  (it tells formats/ how GGUF names what a model has)
 from .debug import debug
 from .dtype import DTYPES, DType
 from .errors import Error

@@ -5,6 +5,7 @@ may make us allocate is bounded by the limits below. Anything wrong raises Error
 """
 
 import struct
+from collections.abc import Callable
 from math import prod
 from typing import Any, NamedTuple
 
@@ -178,13 +179,21 @@ class _Header:
         return name, shape, self.scalar("I"), self.scalar("Q")
 
 
+_names: Callable[[str], Names | None] | None = None
+
+
+def names_by(function: Callable[[str], Names | None]) -> Callable[[str], Names | None]:
+    """Makes `function` what says the Names of a model type. models/, which lies above this file, registers its own."""
+    global _names
+    _names = function
+    return function
+
+
 async def read_gguf(source: Source) -> Checkpoint:
     """The header of a GGUF file as a Checkpoint with Hugging Face names; reads no tensor.
 
     Raises Error("bad_file") if the file is damaged, cut short, in pieces, or of a type or version we can't read.
     """
-    from ..models import find
-
     header = _Header(source)
     await header.grow()
     tensor_count, entry_count = _preamble(header)
@@ -200,7 +209,7 @@ async def read_gguf(source: Source) -> Checkpoint:
     name = metadata.get("general.architecture")
     if not isinstance(name, str):
         raise header.bad("general.architecture is missing", "it isn't a model; use the model's own GGUF file")
-    names: Names | None = getattr(find(name), "GGUF", None)
+    names = _names(name) if _names else None
     tensors = _tensors(header, found, metadata.get("general.alignment", 32), names or Names({}, {}))
     if not names:  # whoever knows this architecture finds its numbers in the metadata
         return Checkpoint("gguf", metadata, tensors, {"model_type": name})

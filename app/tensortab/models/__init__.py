@@ -32,6 +32,7 @@ from importlib import import_module
 from types import ModuleType
 
 from ..errors import Error
+from ..formats.gguf import Names, names_by
 
 
 def find(model_type: str) -> ModuleType | None:
@@ -45,6 +46,12 @@ def find(model_type: str) -> ModuleType | None:
         if missing.name != f"{__name__}.{name}":
             raise
         return None
+
+
+@names_by
+def gguf_names(model_type: str) -> Names | None:
+    """How GGUF calls what a model type has, None where there are no GGUF files of it."""
+    return getattr(find(model_type), "GGUF", None)
 
 
 @contextmanager
