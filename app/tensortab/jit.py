@@ -1,7 +1,6 @@
 """Programs: a graph traced once, replayed from then on."""
 
 import asyncio
-import inspect
 import json
 import math
 from collections.abc import Awaitable, Callable
@@ -12,7 +11,7 @@ from .device import Device, choose, f16, lanes, matrix, tier
 from .ops import Hardware
 from .plan import build
 from .schedule import schedule
-from .tensor import Tensor
+from .tensor import Tensor, realizes
 
 
 def hardware(info: dict) -> Hardware:
@@ -151,6 +150,7 @@ class Program:
                 (target / f"{made['label'].split('+')[0]}.wgsl").write_text(made["code"])
 
 
+@realizes
 async def realize(tensor: Tensor) -> Tensor:
     """Computes a tensor, which then has values of its own and no sources."""
     if tensor.op == "buffer":
@@ -248,20 +248,3 @@ def _stored(output: Tensor) -> Tensor:
     result = Tensor.node("buffer", shape=output.shape, dtype=output.dtype)
     result.buffer = output.buffer
     return result
-
-
-def run_sync(awaitable: Awaitable[Any]) -> Any:
-    """Waits for an awaitable: in the tab by JSPI, in CPython by the event loop (where none is running)."""
-    import sys
-
-    if sys.platform == "emscripten":
-        from pyodide.ffi import run_sync as wait  # type: ignore[import-not-found]
-
-        return wait(awaitable)
-    assert inspect.iscoroutine(awaitable)
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return asyncio.run(awaitable)
-    awaitable.close()
-    raise RuntimeError("an event loop is running: use `await tensor.tolist()` here")

@@ -6,10 +6,11 @@ from array import array
 from dataclasses import dataclass
 from typing import Any
 
+from .buffer import Buffer
 from .dtype import u32
 from .errors import Error
 from .formats import check_config
-from .tensor import Buffer, Tensor
+from .tensor import Tensor
 from .weights import Weights, read_vector
 
 LONGROPE = ("longrope", "su")

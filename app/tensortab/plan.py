@@ -15,12 +15,13 @@ import base64
 import math
 from typing import Any
 
+from .buffer import Buffer
 from .debug import level
 from .errors import Error
 from .kernels import Kernel, kernel
 from .memory import Lifetime, assign
 from .ops import OPS, Dispatch, Hardware
-from .tensor import Buffer, Tensor
+from .tensor import Tensor
 
 VERSION = 1
 ALIGN = 256  # minUniformBufferOffsetAlignment and minStorageBufferOffsetAlignment at their default
