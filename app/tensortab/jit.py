@@ -10,7 +10,7 @@ from .debug import knob, level
 from .device import Device, choose, f16, lanes, matrix, tier
 from .ops import Hardware
 from .plan import build
-from .schedule import schedule
+from .schedule import home, schedule
 from .tensor import Tensor, realizes
 
 
@@ -37,11 +37,11 @@ class Program:
         for n, d in enumerate(dispatches if level("DEBUG") >= 3 else []):
             print(f"{n:4} {d.stem} {d.spec} grid {d.grid} {d.params} {d.epilogue}")
         self.device = device
-        graph = device.info["vendor"] == "numpy" or level("CHECK") or level("DEBUG") >= 5 or knob("DUMP")
+        graph = device.interprets or level("CHECK") or level("DEBUG") >= 5 or knob("DUMP")
         self.plan, self.named = build(dispatches, stored, hw, bool(graph))
         for output, place in zip(outputs, stored, strict=True):
-            if output is not place and output.buffer is None:
-                output.buffer = place.buffer
+            if output.buffer is None:  # it was rewritten, or is in another one's storage
+                output.buffer = home(place)[0].buffer
         self.outputs = outputs
         self.handle = 0
         self._steps: list[int] = []  # with CHECK=1 a plan for each step
@@ -92,7 +92,7 @@ class Program:
         rows = []
         for step, ns in zip(self.plan["steps"], self.times, strict=True):
             label = self.plan["kernels"][step["kernel"]]["label"]
-            more = [position * each for each in step["a_position"]]
+            more = [position * each for each in step["per_position"]]
             row = {"kernel": label, "ns": ns / max(1, self.replays)}
             rows.append(row | {"flops": step["flops"] + more[1], "bytes": step["bytes"] + more[0]})
         return rows

@@ -5,7 +5,7 @@
  "kernels": [{"label", "code": WGSL, "bindings": [buffer binding type, ...]}],
  "params":  base64 of the uniform buffer,
  "steps":   [{"kernel", "bind": [[buffer, offset, size], ...], "params": offset, "grid": [x, y, z],
-              "flops", "bytes", "a_position": [bytes, flops] more for each position in the cache}]}
+              "flops", "bytes", "per_position": [bytes, flops] that each position in the cache adds}]}
 
 What it means, for the CPU device and CHECK=1 only: each step also has {"nodes": [number in graph, ...], "result": bind
 of the last node}, and the plan has "graph": [{"op", "src", "arg", "shape", "dtype", "bind"}].
@@ -21,23 +21,11 @@ from .errors import Error
 from .kernels import Kernel, kernel
 from .memory import Lifetime, assign
 from .ops import OPS, Dispatch, Hardware
+from .schedule import home
 from .tensor import Tensor
 
 VERSION = 1
 ALIGN = 256  # minUniformBufferOffsetAlignment and minStorageBufferOffsetAlignment at their default
-
-
-def home(node: Tensor) -> tuple[Tensor, int]:
-    """The tensor whose storage holds `node`, and the byte offset in it."""
-    offset = 0
-    while True:
-        if node.op == "view":
-            offset += node.arg["offset"] * 4
-            node = node.src[0]
-        elif node.op not in ("buffer", "temp") and (source := OPS[node.op].inplace) is not None:
-            node = node.src[source]
-        else:
-            return node, offset
 
 
 def build(
@@ -99,7 +87,7 @@ def build(
         flops = sum(OPS[n.op].flops(n) for n in d.nodes)
         steps.append({"kernel": number, "bind": bind, "params": offset, "grid": list(d.grid), "flops": flops})
         ranges = {(buffer, at): d.touched.get(n, size) for n, (buffer, at, size) in enumerate(bind)}
-        steps[-1] |= {"bytes": sum(ranges.values()), "a_position": list(d.a_position)}
+        steps[-1] |= {"bytes": sum(ranges.values()), "per_position": list(d.per_position)}
     plan: dict[str, Any] = {
         "version": VERSION,
         "buffers": buffers,

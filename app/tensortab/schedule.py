@@ -1,24 +1,15 @@
-"""Graph -> dispatches in order. Elementwise chains run in the store of the kernel before them, norms inside the matvec
-after them, gates (SwiGLU) inside the linear before them, and cache updates, for small models with the matvec before
-them, inside the attention after them."""
+"""Graph -> dispatches in order. An elementwise chain runs in the store of the kernel before it, and a kernel absorbs
+what its row of ops/ says that it can compute as well (a norm, the linear of a gate, a cache update), where nothing else
+needs that. What changes a tensor in place comes after everything that reads the values from before.
+"""
 
+import heapq
 import math
+from dataclasses import dataclass
 
 from .debug import level
 from .dtype import f32
-from .ops import (
-    GATES,
-    OPS,
-    Dispatch,
-    Hardware,
-    attention_step,
-    linear,
-    linear_stem,
-    rows,
-    takes_linear,
-    takes_norm,
-    takes_update,
-)
+from .ops import OPS, Dispatch, Hardware
 from .tensor import Tensor, contiguous_strides
 
 MAX_STORAGE = 8  # storage buffers a kernel, WebGPU's default limit
@@ -41,6 +32,25 @@ def toposort(outputs: list[Tensor]) -> list[Tensor]:
     return order
 
 
+def home(node: Tensor) -> tuple[Tensor, int]:
+    """The tensor whose storage holds `node`, and the byte offset in it."""
+    *_, target = _versions(node)
+    return target, 4 * sum(n.arg["offset"] for n in _versions(node) if n.op == "view")
+
+
+def _versions(node: Tensor) -> list[Tensor]:
+    """`node` and what it is a view of or was changed in place, back to the tensor whose storage it has."""
+    chain = [node]
+    while True:
+        node = chain[-1]
+        if node.op == "view":
+            chain.append(node.src[0])
+        elif node.op not in VALUES and (source := OPS[node.op].inplace) is not None:
+            chain.append(node.src[source])
+        else:
+            return chain
+
+
 def _elementwise(node: Tensor) -> bool:
     return node.op not in VALUES and bool(OPS[node.op].expr)
 
@@ -57,52 +67,46 @@ def _bindable(op: str, node: Tensor) -> bool:
 
 
 class _Graph:
-    """The nodes after rewriting, who uses them, and which are computed inside another's kernel."""
+    """The nodes that `outputs` need in order, who uses them, and which of them are computed inside another's kernel.
 
-    def __init__(self, outputs: list[Tensor], hw: Hardware) -> None:
-        self.hw = hw
+    apart: nodes that must not be.
+    """
+
+    def __init__(self, outputs: list[Tensor], hw: Hardware, apart: set[int]) -> None:
+        self.outputs = outputs
         self.fuse = level("FUSE") > 0
-        self.gated: dict[int, Tensor] = {}  # gate -> the linear that computes it
-        self.outputs = self._rewrite(outputs)
-        self.order = toposort(self.outputs)
+        self.order = toposort(outputs)
         self.place = {id(n): i for i, n in enumerate(self.order)}
         self.users: dict[int, list[Tensor]] = {id(n): [] for n in self.order}
         for node in self.order:
             for source in node.src:
                 self.users[id(source)].append(node)
-        self.kept = {id(n) for n in self.outputs}
+        self.kept = {id(n) for n in outputs} | apart
+        self.absorbed = self._absorb(hw) if self.fuse else {}  # node -> what its kernel computes as well, nearest first
+        everything = {id(n) for inside in self.absorbed.values() for n in inside}
+        takers = {key: {id(n) for n in inside} for key, inside in self.absorbed.items()}
+        self.gone = {  # what no kernel has to leave behind
+            key
+            for key in everything
+            if all(id(user) in everything or key in takers.get(id(user), ()) for user in self.users[key])
+        }
 
-    def _rewrite(self, outputs: list[Tensor]) -> list[Tensor]:
-        """A gate becomes part of its linear, or plain elementwise; operands of kernels become dense."""
-        before = toposort(outputs)
-        users: dict[int, int] = {id(t): 1 for t in outputs}
-        for node in before:
-            for source in node.src:
-                users[id(source)] = users.get(id(source), 0) + 1
-        new: dict[int, Tensor] = {}
-        for node in before:
-            src = tuple(new[id(s)] for s in node.src)
-            if node.op not in VALUES and not _elementwise(node) and node.op != "gate":
-                src = tuple(s if _bindable(node.op, s) else s.contiguous() for s in src)
-            if any(a is not b for a, b in zip(src, node.src, strict=True)):
-                changed = Tensor.node(node.op, *src, shape=node.shape, dtype=node.dtype, **node.arg)
-            else:
-                changed = node
-            if node.op == "gate":
-                (x,), activation = src, node.arg["activation"]
-                alone = x.op == "linear" and len(x.src) == 2 and users[id(node.src[0])] == 1
-                if alone and self.fuse and activation in GATES and _takes_gate(self.hw, x):
-                    self.gated[id(changed)] = x
-                else:
-                    half = x.shape[-1] // 2
-                    lead = (slice(None),) * (len(x.shape) - 1)
-                    first = Tensor.apply(activation, x[(*lead, slice(0, half))])
-                    changed = first * x[(*lead, slice(half, None))]
-            new[id(node)] = changed
-        for output in outputs:
-            if output.buffer is not None:  # where its values are to go
-                new[id(output)].buffer = output.buffer
-        return [new[id(t)] for t in outputs]
+    def _absorb(self, hw: Hardware) -> dict[int, list[Tensor]]:
+        offers = {id(n): OPS[n.op].absorbs(hw, n) for n in self.order if n.op not in VALUES}
+        alike = {key: {id(n) for group in groups for n in group} for key, groups in offers.items()}
+        absorbed: dict[int, list[Tensor]] = {}
+        for node in self.order:
+            for group in offers.get(id(node), []):
+                inside = {id(n) for n in (node, *absorbed.get(id(node), []), *group)}
+                # each user is in this kernel, or computes it for itself as well
+                if any(
+                    id(n) in self.kept
+                    or not all(id(user) in inside or id(n) in alike.get(id(user), ()) for user in self.users[id(n)])
+                    for n in group
+                ):
+                    break
+                absorbed.setdefault(id(node), []).extend(group)
+        return absorbed
 
     def groups(self) -> dict[int, int]:
         """Elementwise node -> id of the node in whose kernel it is computed."""
@@ -115,60 +119,78 @@ class _Graph:
         return root
 
 
+@dataclass
+class _Kernel:
+    """The kernel of `host` (or its several), with elementwise nodes in its store; or of these alone."""
+
+    host: Tensor | None
+    group: list[Tensor]
+    nodes: list[Tensor]  # all that it computes, the result last
+
+
 def schedule(outputs: list[Tensor], hw: Hardware) -> tuple[list[Dispatch], list[Tensor]]:
-    """The dispatches that compute `outputs`, and the outputs as they are after rewriting."""
-    graph = _Graph(outputs, hw)
+    """The dispatches that compute `outputs`, and the outputs as they are after rewriting.
+
+    Raises ValueError where a tensor is needed both from before and from after a change in place.
+    """
+    outputs = _rewrite(_Graph(outputs, hw, set()))
+    conflicts = _conflicts(toposort(outputs))
+    apart: set[int] = set()
+    while True:
+        graph = _Graph(outputs, hw, apart)
+        kernels, late = _in_order(_kernels(graph), conflicts)
+        if not late:
+            break
+        if late <= apart:
+            reader, writer = next(pair for pair in conflicts if id(pair[0]) in late)
+            raise _needs_both(reader, writer)
+        apart |= late  # fused with what has to come later: computed on their own, they can come first
+    dispatches: list[Dispatch] = []
+    for made in kernels:
+        if math.prod(made.nodes[-1].shape):
+            dispatches += _lower(graph, hw, made)
+    return dispatches, graph.outputs
+
+
+def _rewrite(graph: _Graph) -> list[Tensor]:
+    """The outputs, where operations that have no kernel of their own are written as others, and operands of kernels are
+    dense."""
+    new: dict[int, Tensor] = {}
+    for node in graph.order:
+        op, src = OPS.get(node.op), tuple(new[id(s)] for s in node.src)
+        decompose = op.decompose if op and id(node) not in graph.absorbed else None
+        if op and not op.expr and not op.decompose:
+            if any(not dense(src[n]) for n in op.changes(len(src))):
+                raise ValueError(f"{node.op} cannot change a view that is not contiguous or not aligned to 256 bytes")
+            src = tuple(s if _bindable(node.op, s) else s.contiguous() for s in src)
+        made = node
+        if any(a is not b for a, b in zip(src, node.src, strict=True)):
+            made = Tensor.node(node.op, *src, shape=node.shape, dtype=node.dtype, **node.arg)
+        new[id(node)] = decompose(made) if decompose else made
+    for output in graph.outputs:
+        if output.buffer is not None:  # where its values are to go
+            new[id(output)].buffer = output.buffer
+    return [new[id(t)] for t in graph.outputs]
+
+
+def _kernels(graph: _Graph) -> list[_Kernel]:
     root = graph.groups()
     members: dict[int, list[Tensor]] = {}
     for node in graph.order:
         if id(node) in root:
             members.setdefault(root[id(node)], []).append(node)
-    folded = _folded_norms(graph, hw) | _folded_updates(graph, hw)
     hosts = {end: host for end, group in members.items() if (host := _host(graph, group, root))}
-    inside = {id(h) for h in hosts.values()} | {id(x) for x in graph.gated.values()} | folded
-    dispatches: list[Dispatch] = []
+    inside = {id(h) for h in hosts.values()} | graph.gone
+    kernels = []
     for node in graph.order:
         if node.op in VALUES or id(node) in inside or root.get(id(node), id(node)) != id(node):
             continue
-        if id(node) in members:
-            dispatches += _fused(graph, hw, members[id(node)], hosts.get(id(node)), folded)
-        else:
-            dispatches += _lower(graph, hw, node, folded)
-    return dispatches, graph.outputs
-
-
-def _takes_gate(hw: Hardware, x: Tensor) -> bool:
-    return linear_stem(hw, rows(x)) not in ("matmul", "matmul_serial")
-
-
-def _folded_norms(graph: _Graph, hw: Hardware) -> set[int]:
-    """Norms that only matvecs read."""
-    return {
-        id(node)
-        for node in graph.order
-        if graph.fuse
-        and node.op in ("rms_norm", "layer_norm")
-        and id(node) not in graph.kept
-        and all(
-            user.op == "linear" and user.src[0] is node and takes_norm(hw, user, node) for user in graph.users[id(node)]
-        )
-    }
-
-
-def _folded_updates(graph: _Graph, hw: Hardware) -> set[int]:
-    """Cache updates whose only reader is an attention that can do them, and the linear before where it can do that."""
-    folded = set()
-    for node in graph.order:
-        if not graph.fuse or node.op != "attention" or not takes_update(hw, node):
-            continue
-        update, product = node.src[3], node.src[0]
-        if update.op != "kv_update" or graph.users[id(update)] != [node] or id(update) in graph.kept:
-            continue
-        folded.add(id(update))
-        alone = all(user in (update, node) for user in graph.users[id(product)]) and id(product) not in graph.kept
-        if alone and takes_linear(hw, node):
-            folded.add(id(product))
-    return folded
+        group = members.get(id(node), [])
+        host = hosts.get(id(node)) if group else node
+        absorbed = graph.absorbed.get(id(host), [])
+        nodes = [*reversed(absorbed), *([host] if host else []), *group]
+        kernels.append(_Kernel(host, group, list({id(n): n for n in nodes}.values())))
+    return kernels
 
 
 def _host(graph: _Graph, group: list[Tensor], root: dict[int, int]) -> Tensor | None:
@@ -180,71 +202,148 @@ def _host(graph: _Graph, group: list[Tensor], root: dict[int, int]) -> Tensor | 
     for node in sorted(operands.values(), key=lambda n: graph.place[id(n)], reverse=True):
         if node.op in VALUES or id(node) in root or id(node) in graph.kept:
             continue
-        fusable = OPS[node.op].fuse or id(node) in graph.gated
         alone = all(id(user) in inside for user in graph.users[id(node)])
-        if fusable and alone and node.shape == end.shape and len(operands) - 1 <= MAX_STORAGE - 5:
+        if OPS[node.op].fuse and alone and node.shape == end.shape and len(operands) - 1 <= MAX_STORAGE - 5:
             return node
     return None
 
 
-def _lower(graph: _Graph, hw: Hardware, node: Tensor, folded: set[int]) -> list[Dispatch]:
-    """The kernels of one node, with what is folded into them."""
-    product = graph.gated.get(id(node), node)
-    nodes = [node]
-    if product.op == "linear":
-        norm = product.src[0] if id(product.src[0]) in folded else None
-        dispatches = linear(hw, product, norm, gate=node.arg["activation"] if node.op == "gate" else "")
-        nodes = [n for n in (norm, product, node) if n is not None]
-        for d in dispatches:
-            d.bind[-1] = node
-    elif node.op == "attention" and id(node.src[3]) in folded:
-        product = node.src[0]
-        norm = product.src[0] if id(product) in folded else None
-        dispatches = attention_step(hw, node, norm)
-        nodes = [n for n in (norm, product if norm else None, node.src[3], node) if n is not None]
+def _conflicts(order: list[Tensor]) -> list[tuple[Tensor, Tensor]]:
+    """(reader, writer): nodes that read a storage, and the node that changes it after them.
+
+    A node that depends on the writer reads what that has left there: through its result, or a source that the row in
+    ops/ `writes` besides, since nothing else stands for that one's new value.
+    """
+    writers = []  # each with the storages that it changes, and whether a reader can only name the old value of one
+    for node in order:
+        if node.op in VALUES:
+            continue
+        op = OPS[node.op]
+        targets = {_storage(node.src[n]): n == op.inplace for n in op.changes(len(node.src))}
+        if node.buffer is not None and op.inplace is None:
+            targets[id(node.buffer)] = True
+        if targets:
+            writers.append((node, targets))
+    bits = {id(node): 1 << n for n, (node, _) in enumerate(writers)}
+    follows: dict[int, int] = {}  # node -> the writers that it depends on
+    readers: dict[int, list[Tensor]] = {}
+    for node in order if writers else []:
+        follows[id(node)] = bits.get(id(node), 0)
+        for source in node.src:
+            follows[id(node)] |= follows[id(source)]
+        for key in {_storage(s) for s in node.src} if node.op not in VALUES else ():
+            readers.setdefault(key, []).append(node)
+    conflicts = []
+    for writer, targets in writers:
+        for key, named in targets.items():
+            for reader in readers.get(key, []):
+                if reader is writer or _changes_another_part(reader, writer, key):
+                    continue
+                if not follows[id(reader)] & bits[id(writer)]:
+                    conflicts.append((reader, writer))
+                elif named and any(
+                    _storage(s) == key and not any(v is writer for v in _versions(s)) for s in reader.src
+                ):
+                    raise _needs_both(reader, writer)
+    return conflicts
+
+
+def _changes_another_part(reader: Tensor, writer: Tensor, key: int) -> bool:
+    """Whether `reader` only touches a storage where it changes a part of it itself."""
+    op = OPS[writer.op]
+    read = [s for n, s in enumerate(reader.src) if n != op.inplace]
+    return op.disjoint and reader.op == writer.op and not any(_storage(s) == key for s in read)
+
+
+def _storage(node: Tensor) -> int:
+    """What tells storages apart: several tensors may share a buffer."""
+    target, _ = home(node)
+    return id(target.buffer or target)
+
+
+def _needs_both(reader: Tensor, writer: Tensor) -> ValueError:
+    return ValueError(
+        f"{reader.op} needs the values of a tensor from before {writer.op} changes it in place, and cannot run before "
+        "that: let it read a copy, which contiguous() makes"
+    )
+
+
+def _in_order(kernels: list[_Kernel], conflicts: list[tuple[Tensor, Tensor]]) -> tuple[list[_Kernel], set[int]]:
+    """The kernels with each conflict's reader before its writer, otherwise as they are; or the readers that would have
+    to come before what they need."""
+    if not conflicts:
+        return kernels, set()
+    result = {id(made.nodes[-1]): n for n, made in enumerate(kernels)}
+    of: dict[int, list[int]] = {}
+    before: list[set[int]] = [set() for _ in kernels]
+    for n, made in enumerate(kernels):
+        for node in made.nodes:
+            of.setdefault(id(node), []).append(n)
+            before[n] |= {result[id(s)] for s in map(_counted, node.src) if id(s) in result}
+        before[n].discard(n)
+    for reader, writer in conflicts:
+        for first in of.get(id(reader), []):
+            for second in of.get(id(writer), []):
+                before[second].add(first)
+    after: list[list[int]] = [[] for _ in kernels]
+    for n, needed in enumerate(before):
+        for other in needed:
+            after[other].append(n)
+    missing = [len(needed) for needed in before]
+    ready = [n for n, count in enumerate(missing) if count == 0]
+    order = []
+    while ready:
+        order.append(heapq.heappop(ready))
+        for n in after[order[-1]]:
+            missing[n] -= 1
+            if missing[n] == 0:
+                heapq.heappush(ready, n)
+    left = set(range(len(kernels))) - set(order)
+    late = {id(r) for r, w in conflicts if left & set(of.get(id(r), [])) and left & set(of.get(id(w), []))}
+    return [kernels[n] for n in order], late
+
+
+def _lower(graph: _Graph, hw: Hardware, made: _Kernel) -> list[Dispatch]:
+    group, host = made.group, made.host
+    if not group:
+        assert host is not None
+        dispatches = _alone(graph, hw, host)
     else:
-        lower = OPS[node.op].lower
-        assert lower is not None, node.op
-        dispatches = lower(hw, node)
-    dispatches[-1].nodes = list(dict.fromkeys(nodes))
-    return dispatches
-
-
-def _fused(graph: _Graph, hw: Hardware, group: list[Tensor], host: Tensor | None, folded: set[int]) -> list[Dispatch]:
-    """A group of elementwise nodes: in its host's store, or as a kernel of its own."""
-    end, inside = group[-1], {id(n) for n in group}
-    operands = list({id(s): s for n in group for s in n.src if id(s) not in inside}.values())
-    if host is None:
+        end, inside = group[-1], {id(n) for n in group}
+        operands = list({id(s): s for n in group for s in n.src if id(s) not in inside}.values())
         same = [t for t in operands if _index(t, end.shape) == "i"]
-        first = same[0] if same else operands[0]
-    else:
-        first = host
-    extra = [t for t in operands if t is not first or (host is None and _index(t, end.shape) != "i")]
-    if len(extra) > MAX_STORAGE - 2:
-        raise ValueError(f"a fused expression reads {len(extra)} tensors; realize() some of them first")
-    names = {id(t): f"e{n}[{_index(t, end.shape)}]" for n, t in enumerate(extra)}
-    names.setdefault(id(first), "v")
-    lines = []
-    for n, node in enumerate(group):
-        lines.append(f"let t{n} = {_expression(node, [names[id(s)] for s in node.src])};")
-        names[id(node)] = f"t{n}"
-    epilogue = " ".join([*lines, f"return t{len(group) - 1};"])
-    if host is None:
-        count = math.prod(end.shape)
-        dispatches = [Dispatch("elementwise", [_storage(first), end], {"count": count}, hw.grid(-(-count // 64)))]
-        nodes = group
-    else:
-        dispatches = _lower(graph, hw, host, folded)
-        nodes = dispatches[-1].nodes + group
-    result = dispatches[-1].bind[-1]
-    for d in (d for d in dispatches if d.bind[-1] is result):  # not those that only prepare it
-        d.bind[-1] = end
-        d.epilogue, d.extra = epilogue, [_storage(t) for t in extra]
-    dispatches[-1].nodes = nodes
+        first = host or (same[0] if same else operands[0])
+        extra = [t for t in operands if t is not first or (host is None and _index(t, end.shape) != "i")]
+        if len(extra) > MAX_STORAGE - 2:
+            raise ValueError(f"a fused expression reads {len(extra)} tensors; realize() some of them first")
+        names = {id(t): f"e{n}[{_index(t, end.shape)}]" for n, t in enumerate(extra)}
+        names.setdefault(id(first), "v")
+        lines = []
+        for n, node in enumerate(group):
+            lines.append(f"let t{n} = {_expression(node, [names[id(s)] for s in node.src])};")
+            names[id(node)] = f"t{n}"
+        epilogue = " ".join([*lines, f"return t{len(group) - 1};"])
+        if host:
+            dispatches = _alone(graph, hw, host)
+        else:
+            count = math.prod(end.shape)
+            dispatches = [Dispatch("elementwise", [_counted(first), end], {"count": count}, hw.grid(-(-count // 64)))]
+        result = dispatches[-1].bind[-1]
+        for d in (d for d in dispatches if d.bind[-1] is result):  # not those that only prepare it
+            d.bind[-1] = end
+            d.epilogue, d.extra = epilogue, [_counted(t) for t in extra]
+    dispatches[-1].nodes = made.nodes
     return dispatches
 
 
-def _storage(node: Tensor) -> Tensor:
+def _alone(graph: _Graph, hw: Hardware, node: Tensor) -> list[Dispatch]:
+    """The dispatches of one node, with what it absorbed."""
+    lower = OPS[node.op].lower
+    assert lower is not None, node.op
+    return lower(hw, node, *graph.absorbed.get(id(node), []))
+
+
+def _counted(node: Tensor) -> Tensor:
     """What an index expression counts from: a view's source."""
     return node.src[0] if node.op == "view" else node
 

@@ -342,7 +342,7 @@ class Tensor:
         lowest index first among equals, NaN last."""
         return Tensor.apply("topk", self, k=k)
 
-    def max(self) -> "Tensor":
+    def max(self, axis: int = -1) -> "Tensor":
         """The largest value of the last axis."""
         return Tensor.apply("max", self)
 
@@ -383,6 +383,8 @@ class Tensor:
         """Itself, as an output of a plan whose values go to the storage of `place`."""
         if self.op in ("view", "buffer", "temp"):
             raise ValueError(f"{self} computes nothing that could be put elsewhere: use contiguous()")
+        if OPS[self.op].inplace is not None:
+            raise ValueError(f"{self.op} is a change in place: its result stays where it is")
         self.buffer = place.buffer
         return self
 

@@ -1,10 +1,14 @@
 """What is fused: dispatches are counted."""
 
+import ast
+import inspect
+
 import numpy as np
 import pytest
 from tensortab import DTYPES, Tensor, debug
+from tensortab import schedule as schedules
 from tensortab.dtype import u32
-from tensortab.ops import Hardware
+from tensortab.ops import OPS, Hardware
 from tensortab.schedule import schedule
 
 HW = Hardware("default", False, 1 << 27)
@@ -22,6 +26,12 @@ def f32(*shape: int) -> Tensor:
 
 def weight(rows: int, columns: int) -> Tensor:
     return Tensor.of("w", (rows, columns), DTYPES["q4_0"])
+
+
+def test_the_schedule_names_no_operation():
+    """Which kernels absorb what stands beside the operations."""
+    constants = [n.value for n in ast.walk(ast.parse(inspect.getsource(schedules))) if isinstance(n, ast.Constant)]
+    assert not OPS.keys() & {c for c in constants if isinstance(c, str)}
 
 
 def test_an_elementwise_chain_is_one_kernel():

@@ -12,6 +12,7 @@ class Device(Protocol):
     # vendor, architecture, device, description, fallback, features: list, limits: dict (WebGPU names), subgroupMinSize,
     # dot4: whether WGSL has dot4I8Packed
     info: dict
+    interprets: bool  # whether it runs the definitions of ops/ and so needs a plan's "graph"
 
     def create_buffer(self, size: int, label: str) -> int: ...
     def destroy_buffer(self, buffer: int) -> None: ...

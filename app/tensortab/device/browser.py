@@ -56,6 +56,8 @@ class _Bytes:
 class BrowserDevice:
     """A Device (see __init__.py) of this tab. Made by `await BrowserDevice.create()`."""
 
+    interprets = False
+
     def __init__(self, executor: Any) -> None:
         self._js = executor
         self._replay = executor.replay  # bound once: a replay is one call

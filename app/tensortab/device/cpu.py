@@ -12,6 +12,8 @@ TOLERANCE = {"f32": 2e-3, "f16": 2e-2, "u32": 0}  # CHECK=1, relative to the lar
 
 
 class CPUDevice:
+    interprets = True
+
     def __init__(self) -> None:
         self.info = {
             "vendor": "numpy", "architecture": "cpu", "device": "", "description": "NumPy on the CPU", "fallback": True,
@@ -186,11 +188,11 @@ async def check(device: Any, plan: dict, named: dict[str, Any], handle: int) -> 
         raw = (await contents(buffer))[offset : offset + (size + 3) // 4 * 4]
         compared = [(decode(raw, DTYPES[node["dtype"]], node["shape"]), want)]
     else:
-        changed = [graph[node["src"][n]] for n in (op.inplace, *op.writes)]
         compared = []
-        for source in changed:
+        for n in op.changes(len(node["src"])):
+            source = graph[node["src"][n]]
             buffer, offset, size = source["bind"]
-            view = np.float16 if node["op"] == "kv_update" else np.dtype(f"{source['dtype'][0]}4")
+            view = np.dtype(op.stored.get(n, f"{source['dtype'][0]}4"))
             pair = [a[offset : offset + size].view(view) for a in (await contents(buffer), before[buffer])]
             compared.append((pair[0], pair[1]))
     for have, wanted in compared:

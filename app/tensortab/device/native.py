@@ -40,6 +40,8 @@ def _camel(name: str) -> str:
 
 
 class NativeDevice:
+    interprets = False
+
     def __init__(self, backend: str = "") -> None:
         """`backend`: "dawn", "wgpu" or "" for the first that is installed and has an adapter."""
         problems = []

@@ -64,7 +64,9 @@ def _kv_update(hw: Hardware, node: Any) -> list[Dispatch]:
     return [Dispatch("kv_update", [qkv, state, rope_table, kcache, vcache], params, grid, spec, touched=touched)]
 
 
-OPS["kv_update"] = Op(_kv_update_shape, _kv_update_definition, _kv_update, inplace=3, writes=(4,))
+OPS["kv_update"] = Op(
+    _kv_update_shape, _kv_update_definition, _kv_update, inplace=3, writes=(4,), stored={3: "f2", 4: "f2"}
+)
 
 
 def _head_norm_shape(arg: dict, qkv: Any, weight: Any) -> tuple:
@@ -120,21 +122,22 @@ ATTENTIONS = (
 STEP_WEIGHTS = 128 << 10  # bytes of weights a head, up to which attention_step_linear is quicker
 
 
-def takes_update(hw: Hardware, node: Any) -> bool:
-    """Whether the kernel of an attention can do the kv_update before it, too."""
+def _absorbs(hw: Hardware, node: Any) -> list[list[Any]]:
+    """The kv_update before attention of one row; in small models also the linear before that, and its norm."""
     _, _, dim, _ = _heads(node.arg, node.src[3])
     stem = picked("attention", "attention_step", ATTENTIONS)
     fits = hw.tier == "subgroups" and node.src[0].shape[0] == 1 and dim % 8 == 0
-    return fits and stem.startswith("attention_step")
-
-
-def takes_linear(hw: Hardware, node: Any) -> bool:
-    """Whether the kernel of an attention that does its kv_update can do the norm and the linear before that, too."""
+    if not fits or not stem.startswith("attention_step") or node.src[3].op != "kv_update":
+        return []
     product = node.src[0]
+    return [[node.src[3]], *([[product, product.src[0]]] if _fits_linear(hw, node, product, dim) else [])]
+
+
+def _fits_linear(hw: Hardware, node: Any, product: Any, dim: int) -> bool:
+    """Whether attention_step_linear can compute qkv from the x of an rms_norm."""
     if product.op != "linear" or len(product.src) != 2 or product.src[0].op != "rms_norm" or node.arg["long"]:
         return False
     weight = product.src[1]
-    _, _, dim, _ = _heads(node.arg, node.src[3])
     items = 3 * dim * weight.shape[1] // 32
     storage = 4 * items + 80 * weight.shape[1] // 32 + 256 // hw.lanes * dim * 4 + 2048
     few = weight.dtype.quantised and weight.dtype.file_size(32 * items) <= STEP_WEIGHTS and storage <= hw.storage
@@ -142,7 +145,7 @@ def takes_linear(hw: Hardware, node: Any) -> bool:
     return stem == "attention_step_linear"
 
 
-def attention_step(hw: Hardware, node: Any, norm: Any = None) -> list[Dispatch]:
+def _attention_step(hw: Hardware, node: Any, norm: Any = None) -> list[Dispatch]:
     """Attention of one row and the kv_update before it; with `norm`, also the linear before that and the rms_norm."""
     qkv, state, rope_table, kcache, vcache = node.src
     heads, kv_heads, dim, context = _heads(node.arg, kcache)
@@ -164,11 +167,11 @@ def attention_step(hw: Hardware, node: Any, norm: Any = None) -> list[Dispatch]:
         bind = [*norm.src, weight, state, rope_table, kcache, vcache, node]
         touched = {4: table, 5: new, 6: new}
         stem = "attention_step_linear"
-        return [Dispatch(stem, bind, params, (1, heads, 1), spec, bake=True, touched=touched, a_position=position)]
+        return [Dispatch(stem, bind, params, (1, heads, 1), spec, bake=True, touched=touched, per_position=position)]
     target = node.node("temp", shape=(1, heads, splits, dim + 2)) if splits > 1 else node
     bind, touched = [qkv, state, rope_table, kcache, vcache, target], {2: table, 3: new, 4: new}
     grid = (splits, heads, 1)
-    step = Dispatch("attention_step", bind, params, grid, spec, bake=True, touched=touched, a_position=position)
+    step = Dispatch("attention_step", bind, params, grid, spec, bake=True, touched=touched, per_position=position)
     return [step, *attention_merge(target, node, heads, dim)] if splits > 1 else [step]
 
 
@@ -179,7 +182,9 @@ def attention_merge(parts: Any, node: Any, heads: int, dim: int) -> list[Dispatc
     return [Dispatch("attention_merge", [parts, node], params, (-(-dim // 64), heads, count), bake=True)]
 
 
-def _attention(hw: Hardware, node: Any) -> list[Dispatch]:
+def _attention(hw: Hardware, node: Any, update: Any = None, product: Any = None, norm: Any = None) -> list[Dispatch]:
+    if update is not None:
+        return _attention_step(hw, node, norm)
     qkv, state, rope_table, kcache, vcache = node.src
     heads, kv_heads, dim, context = _heads(node.arg, kcache)
     count = qkv.shape[0]
@@ -188,7 +193,7 @@ def _attention(hw: Hardware, node: Any) -> list[Dispatch]:
     spec = {"INTERLEAVED": node.arg["interleaved"], **hw.workgroup(max(8, 1 << (dim // 8 - 1).bit_length()))}
     bind = [qkv, state, rope_table, kcache, vcache, node]
     touched = dict.fromkeys((3, 4), 2 * count * kv_heads * dim) | {2: 8 * count * dim}
-    read: dict[str, Any] = {"touched": touched, "a_position": (4 * kv_heads * dim, 4 * count * heads * dim)}
+    read: dict[str, Any] = {"touched": touched, "per_position": (4 * kv_heads * dim, 4 * count * heads * dim)}
     stem = "attention_serial" if dim % 8 else "attention_split" if count == 1 and node.arg["long"] else "attention"
     if hw.matrix and count >= MATRIX_ROWS and dim in (64, 96, 128):
         stem = "attention_matrix"
@@ -207,4 +212,4 @@ def _attention(hw: Hardware, node: Any) -> list[Dispatch]:
     return [split, *attention_merge(parts, node, heads, dim)]
 
 
-OPS["attention"] = Op(_attention_shape, _attention_definition, _attention)
+OPS["attention"] = Op(_attention_shape, _attention_definition, _attention, absorbs=_absorbs)

@@ -1,7 +1,7 @@
 """What a row of the table of operations is made of, and what choosing kernels depends on."""
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -50,20 +50,31 @@ class Dispatch:
     extra: list[Any] = field(default_factory=list)  # operands of the epilogue
     bake: bool = False  # parameters are constants of the kernel, which then has no uniform
     touched: dict[int, int] = field(default_factory=dict)  # bytes of an operand, where not all of it is read or written
-    a_position: tuple[int, int] = (0, 0)  # bytes and flops more for each position in the cache
+    per_position: tuple[int, int] = (0, 0)  # further bytes and FLOPs for each position in the cache
 
 
 @dataclass(frozen=True)
 class Op:
     shape: Callable[..., tuple[tuple[int, ...], DType]]
     numpy: Callable[..., Any]
-    lower: Callable[..., list[Dispatch]] | None = None  # (hardware, node) -> dispatches; None: elementwise
+    lower: Callable[..., list[Dispatch]] | None = None  # (hardware, node, *absorbed) -> dispatches; None: elementwise
     expr: str = ""  # elementwise: WGSL of {a} and {b}
     fuse: bool = False  # an elementwise chain may run in this kernel's store
     strided: bool = False  # reads f32 sources [batch, rows, columns] that are views with dense columns as they are
     inplace: int | None = None  # the result is source number `inplace`, changed
     flops: Callable[[Any], int] = lambda node: 0
     writes: tuple[int, ...] = ()  # further sources that are changed
+    disjoint: bool = False  # several nodes may change one source, since each changes a part of its own
+    # source that is changed -> numpy's name of the numbers in its words, where these are not what its dtype says
+    stored: Mapping[int, str] = field(default_factory=dict)
+    # (hardware, node) -> the nodes before it that its kernel can compute as well, nearest first, in groups: each of
+    # them only together with the groups before it. schedule.py decides what nothing else needs.
+    absorbs: Callable[[Hardware, Any], list[list[Any]]] = lambda hw, node: []
+    decompose: Callable[[Any], Any] | None = None  # node -> the same as other operations, where it absorbs nothing
+
+    def changes(self, sources: int) -> list[int]:
+        """Which of a node's sources, of which there are `sources`, are changed in place."""
+        return [n for n in (self.inplace, *self.writes) if n is not None and n < sources]
 
 
 OPS: dict[str, Op] = {}

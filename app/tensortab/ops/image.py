@@ -66,4 +66,4 @@ def _pixel_values(hw: Hardware, node: Any) -> list[Dispatch]:
 
 # Image number `index` of target [N, H, W, 3] becomes byte * scale + offset of x from row `top` and column `left` on,
 # where what lies outside of x counts as 0
-OPS["pixel_values"] = Op(_pixel_values_shape, _pixel_values_definition, _pixel_values, inplace=1)
+OPS["pixel_values"] = Op(_pixel_values_shape, _pixel_values_definition, _pixel_values, inplace=1, disjoint=True)

@@ -31,14 +31,14 @@ def linear_stem(hw: Hardware, count: int) -> str:
     return picked("linear", stem, LINEAR_TILE)
 
 
-def takes_norm(hw: Hardware, product: Any, norm: Any) -> bool:
-    """Whether the kernel of a linear can compute the norm that is its x, too. On a processor it's cheaper to do it
-    once, before."""
-    stem = linear_stem(hw, rows(product))
+def _absorbs_norm(hw: Hardware, product: Any) -> list[list[Any]]:
+    """The norm that is x, inside a matvec. On a processor it is cheaper to compute it once, before."""
+    stem, norm = linear_stem(hw, rows(product)), product.src[0]
     if norm.op == "layer_norm":
         plain = stem == "matvec_int8" and not any(w.dtype.quantised for w in product.src[1:])
-        return plain or stem == "matvec_subgroup"
-    return hw.tier != "software" and stem.startswith("matvec")
+        return [[norm]] if plain or stem == "matvec_subgroup" else []
+    fits = norm.op == "rms_norm" and hw.tier != "software" and stem.startswith("matvec")
+    return [[norm]] if fits else []
 
 
 # outputs a workgroup (half as many if gated) and rows of x a workgroup, of each kernel of `linear`
@@ -105,6 +105,7 @@ OPS["linear"] = Op(
     linear,
     fuse=True,
     flops=lambda node: 2 * math.prod(node.shape) * node.src[0].shape[-1],
+    absorbs=_absorbs_norm,
 )
 
 
@@ -121,7 +122,29 @@ def _gate_definition(np: Any, arg: dict, x: Any) -> Any:
     return OPS[arg["activation"]].numpy(np, {}, first) * second
 
 
-OPS["gate"] = Op(_gate_shape, _gate_definition)  # schedule.py writes it as views and elementwise
+def _absorbs_linear(hw: Hardware, node: Any) -> list[list[Any]]:
+    """The linear of one weight that is x, and what that absorbs."""
+    (x,) = node.src
+    if x.op != "linear" or len(x.src) != 2 or node.arg["activation"] not in GATES:
+        return []
+    return [] if linear_stem(hw, rows(x)) in ("matmul", "matmul_serial") else [[x], *_absorbs_norm(hw, x)]
+
+
+def _gate(hw: Hardware, node: Any, product: Any, norm: Any = None) -> list[Dispatch]:
+    dispatches = linear(hw, product, norm, gate=node.arg["activation"])
+    for d in dispatches:
+        d.bind[-1] = node
+    return dispatches
+
+
+def _gate_decomposed(node: Any) -> Any:
+    first, second = node.src[0].split(2)
+    return node.apply(node.arg["activation"], first) * second
+
+
+OPS["gate"] = Op(
+    _gate_shape, _gate_definition, _gate, fuse=True, absorbs=_absorbs_linear, decompose=_gate_decomposed
+)
 
 
 def _matmul_shape(arg: dict, a: Any, b: Any) -> tuple:

@@ -44,4 +44,4 @@ def _sample(hw: Hardware, node: Any) -> list[Dispatch]:
     return dispatches
 
 
-OPS["sample"] = Op(_sample_shape, sample, _sample, inplace=2, writes=(1, 3))
+OPS["sample"] = Op(_sample_shape, sample, _sample, inplace=2, writes=(1, 3, 5), stored={5: "f4"})

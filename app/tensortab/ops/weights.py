@@ -92,4 +92,6 @@ def _repack(hw: Hardware, node: Any) -> list[Dispatch]:
 
 # `size` bytes of each of `count` blocks (`block` bytes each, the first ones at byte `offset` of the source) -> a plane
 # of a weight (dtype.py), beginning at byte `start` of the target
-OPS["repack"] = Op(lambda arg, source, target: (target.shape, target.dtype), _repack_definition, _repack, inplace=1)
+OPS["repack"] = Op(
+    lambda arg, source, target: (target.shape, target.dtype), _repack_definition, _repack, inplace=1, disjoint=True
+)
