@@ -1,6 +1,7 @@
-// y[r] = max(x[r, :]), one workgroup a row. x: [rows, cols] f32, any cols >= 1 -> y: [rows] f32.
-// grid: rows, folded in y: (min(rows, 65535), ceil(rows / 65535), 1). ref: ops max. pick: always; software adapters
-// take WG = 4u, since a barrier costs there by the invocation.
+// y[r] = max(x[r, :]), or min(x[r, :]), one workgroup a row. x: [rows, cols] f32, any cols >= 1 -> y: [rows] f32.
+// grid: rows, folded in y: (min(rows, 65535), ceil(rows / 65535), 1). ref: ops max and min. pick: always; software
+// adapters take WG = 4u, since a barrier costs there by the invocation.
+const LEAST: bool = false; // spec: true | false  the least instead
 const WG: u32 = 128u; // spec: a power of two, 4u to 256u
 
 struct Params { rows: u32, cols: u32 }
@@ -9,6 +10,8 @@ struct Params { rows: u32, cols: u32 }
 @group(0) @binding(2) var<uniform> p: Params;
 
 var<workgroup> part: array<f32, WG>;
+
+fn better(a: f32, b: f32) -> f32 { return select(max(a, b), min(a, b), LEAST); }
 
 @compute @workgroup_size(WG)
 fn main(
@@ -19,11 +22,11 @@ fn main(
   if (row >= p.rows) { return; }
   let base = row * p.cols;
   var top = x[base]; // a lane with nothing of its own has the first
-  for (var c = lane; c < p.cols; c += WG) { top = max(top, x[base + c]); }
+  for (var c = lane; c < p.cols; c += WG) { top = better(top, x[base + c]); }
   part[lane] = top;
   workgroupBarrier();
   for (var step = WG / 2u; step > 0u; step /= 2u) {
-    if (lane < step) { part[lane] = max(part[lane], part[lane + step]); }
+    if (lane < step) { part[lane] = better(part[lane], part[lane + step]); }
     workgroupBarrier();
   }
   if (lane == 0u) { y[row] = part[0]; }

@@ -1,13 +1,15 @@
 // y[r] = sum(x[r, :]), one workgroup a row. Does little but read, four words at a time: the Lab measures memory with it.
 // x: [rows, cols] f32, cols a multiple of 4 -> y: [rows] f32.
-// grid: rows, folded in y: (min(rows, 65535), ceil(rows / 65535), 1). ref: ops sum. pick: always; software
-// adapters take WG = 4u, since a barrier costs there by the invocation.
+// grid: rows, folded in y: (min(rows, 65535), ceil(rows / 65535), 1). ref: ops sum. pick: columns in
+// fours, else sum_scalar; software adapters take WG = 4u, since a barrier costs there by the invocation.
 const WG: u32 = 256u; // spec: a power of two, 4u to 256u
 
 struct Params { rows: u32, cols: u32 }
 @group(0) @binding(0) var<storage, read> x: array<vec4<f32>>;
 @group(0) @binding(1) var<storage, read_write> y: array<f32>;
 @group(0) @binding(2) var<uniform> p: Params;
+
+fn epilogue(v: f32, i: u32) -> f32 { return v; } // fuse
 
 var<workgroup> part: array<f32, WG>;
 
@@ -39,5 +41,5 @@ fn main(
     if (lane < step) { part[lane] += part[lane + step]; }
     workgroupBarrier();
   }
-  if (lane == 0u) { y[row] = part[0]; }
+  if (lane == 0u) { y[row] = epilogue(part[0], row); }
 }

@@ -1,6 +1,7 @@
 """TensorTab: AI in a browser tab, written in Python."""
 
 from . import models  # noqa: F401  (it tells formats/ how GGUF names what a model has)
+from .array_api import arange, concat, full, ones, where, zeros
 from .debug import debug
 from .dtype import DTYPES, DType
 from .errors import Error
@@ -10,4 +11,7 @@ from .tasks import pipeline
 from .tensor import Tensor
 
 __version__ = "0.1.0"
-__all__ = ["DTYPES", "DType", "Error", "Image", "Tensor", "debug", "jit", "pipeline"]
+__all__ = [
+    "DTYPES", "DType", "Error", "Image", "Tensor", "arange", "concat", "debug", "full", "jit", "ones", "pipeline",
+    "where", "zeros",
+]  # fmt: skip

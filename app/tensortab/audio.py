@@ -67,7 +67,7 @@ class LogMel:
         spectrum = frames @ self.dft
         real, imaginary = spectrum[:, :BINS], spectrum[:, BINS:]
         x = ((real * real + imaginary * imaginary) @ self.filters).maximum(1e-10).log() * (1 / math.log(10))
-        top = x.max().reshape(1, count).max()
+        top = x.max(-1).reshape(1, count).max(-1)
         return (x.maximum(top - 8) + 4) / 4
 
     def free(self) -> None:

@@ -47,7 +47,7 @@ def build(
             target, _ = home(operand)
             stored[id(target)] = target
             if target.buffer is None:
-                nbytes = target.dtype.gpu_size(math.prod(target.shape))
+                nbytes = max(16, target.dtype.gpu_size(math.prod(target.shape)))
                 lives.setdefault(id(target), Lifetime(id(target), nbytes, when, when)).last = when
     place, sizes = assign(list(lives.values()), share)
     named: dict[str, Buffer] = {}
@@ -74,7 +74,7 @@ def build(
 
     def bound(operand: Tensor) -> list[int]:
         target, offset = home(operand)
-        return [index[id(target)], offset, max(4, target.dtype.gpu_size(math.prod(operand.shape)))]
+        return [index[id(target)], offset, max(16, target.dtype.gpu_size(math.prod(operand.shape)))]
 
     kernels: dict[str, tuple[int, Kernel]] = {}
     slots: dict[bytes, int] = {}  # equal parameters share a slot of the uniform buffer

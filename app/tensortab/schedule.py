@@ -179,7 +179,7 @@ def _kernels(graph: _Graph) -> list[_Kernel]:
     for node in graph.order:
         if id(node) in root:
             members.setdefault(root[id(node)], []).append(node)
-    hosts = {end: host for end, group in members.items() if (host := _host(graph, group, root))}
+    hosts = {end: host for end, group in members.items() if (host := _host(graph, group, root)) is not None}
     inside = {id(h) for h in hosts.values()} | graph.gone
     kernels = []
     for node in graph.order:
@@ -188,7 +188,7 @@ def _kernels(graph: _Graph) -> list[_Kernel]:
         group = members.get(id(node), [])
         host = hosts.get(id(node)) if group else node
         absorbed = graph.absorbed.get(id(host), [])
-        nodes = [*reversed(absorbed), *([host] if host else []), *group]
+        nodes = [*reversed(absorbed), *([host] if host is not None else []), *group]
         kernels.append(_Kernel(host, group, list({id(n): n for n in nodes}.values())))
     return kernels
 
@@ -258,7 +258,7 @@ def _changes_another_part(reader: Tensor, writer: Tensor, key: int) -> bool:
 def _storage(node: Tensor) -> int:
     """What tells storages apart: several tensors may share a buffer."""
     target, _ = home(node)
-    return id(target.buffer or target)
+    return id(target if target.buffer is None else target.buffer)
 
 
 def _needs_both(reader: Tensor, writer: Tensor) -> ValueError:
@@ -312,7 +312,7 @@ def _lower(graph: _Graph, hw: Hardware, made: _Kernel) -> list[Dispatch]:
         end, inside = group[-1], {id(n) for n in group}
         operands = list({id(s): s for n in group for s in n.src if id(s) not in inside}.values())
         same = [t for t in operands if _index(t, end.shape) == "i"]
-        first = host or (same[0] if same else operands[0])
+        first = host if host is not None else same[0] if same else operands[0]
         extra = [t for t in operands if t is not first or (host is None and _index(t, end.shape) != "i")]
         if len(extra) > MAX_STORAGE - 2:
             raise ValueError(f"a fused expression reads {len(extra)} tensors; realize() some of them first")
@@ -323,7 +323,7 @@ def _lower(graph: _Graph, hw: Hardware, made: _Kernel) -> list[Dispatch]:
             lines.append(f"let t{n} = {_expression(node, [names[id(s)] for s in node.src])};")
             names[id(node)] = f"t{n}"
         epilogue = " ".join([*lines, f"return t{len(group) - 1};"])
-        if host:
+        if host is not None:
             dispatches = _alone(graph, hw, host)
         else:
             count = math.prod(end.shape)
@@ -373,4 +373,4 @@ def _expression(node: Tensor, operands: list[str]) -> str:
         operands = [*operands, f"({value!r})" if value < 0 else repr(value)]
     if node.arg.get("swap"):
         operands.reverse()
-    return OPS[node.op].expr.format(a=operands[0], b=operands[-1])
+    return OPS[node.op].expr.format(**dict(zip("abc", operands, strict=False)))

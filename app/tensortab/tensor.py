@@ -2,7 +2,7 @@
 
 import itertools
 import math
-import struct
+import numbers
 from array import array
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
@@ -12,6 +12,12 @@ from .device import choose
 from .dtype import DTYPES, DType, f32, u32
 from .ops import OPS, ShapeError, broadcast
 from .waiting import run_sync
+
+CODES = {"f32": "f", "u32": "I", "i32": "i"}  # the array module's, of the dtypes that are a word each
+NUMBERS = tuple(DTYPES[name] for name in CODES)
+LARGEST = 3.4028234663852886e38  # of f32
+LONGEST_ROW = 1 << 16  # elements that one workgroup reduces
+MOST_GROUPS = 65535  # in one dimension of a grid
 
 Realize = Callable[["Tensor"], Awaitable["Tensor"]]
 _realize: Realize | None = None
@@ -32,11 +38,19 @@ class Tensor:
 
     __slots__ = ("arg", "buffer", "dtype", "op", "shape", "src")
 
-    def __init__(self, values: Any, dtype: str = "f32") -> None:
+    __array_ufunc__ = None  # NumPy's arrays leave operators to us, which refuse them
+
+    def __init__(self, values: Any, dtype: str | DType = "f32") -> None:
+        """`values`: a number, nested sequences of equal lengths (lists, tuples, ranges), or an array; dtype: "f32",
+        "u32" or "i32". Raises TypeError, ValueError or ShapeError, which say what does not fit."""
+        made = number(dtype)
         shape, flat = _flatten(values)
-        code = {"f32": "f", "u32": "I", "i32": "i"}[dtype]
-        self._set("buffer", (), {}, shape, DTYPES[dtype])
-        self.buffer: Buffer | None = Buffer("tensor", 4 * len(flat), struct.pack(f"<{len(flat)}{code}", *flat))
+        try:
+            data = array(CODES[made.name], flat)
+        except (TypeError, OverflowError) as error:
+            raise type(error)(f"Tensor: a value is no {made.name} ({error})") from None
+        self._set("buffer", (), {}, shape, made)
+        self.buffer: Buffer | None = Buffer("tensor", 4 * len(flat), data.tobytes())
 
     def _set(self, op: str, src: tuple, arg: dict, shape: tuple[int, ...], dtype: DType) -> None:
         self.op, self.src, self.arg, self.shape, self.dtype = op, src, arg, tuple(shape), dtype
@@ -63,37 +77,66 @@ class Tensor:
         return tensor
 
     def __repr__(self) -> str:
-        return f"<Tensor {self.op} {self.dtype}{list(self.shape)}>"
+        return f"<Tensor {self.dtype}{list(self.shape)}, {self._place()}>"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the shape, the dtype and where the values are, which cannot be awaited here."""
+        return f"<code>Tensor {self.dtype}{list(self.shape)}</code> {self._place()}"
+
+    def _place(self) -> str:
+        """Where the values are."""
+        (*_, base) = (self, *self.src) if self.op == "view" else (self,)
+        if base.buffer is None:
+            return f"not computed yet ({base.op})"
+        if base.buffer.device is None:
+            return "not on a device yet"
+        info = base.buffer.device.info
+        return f"on {info['description'] or info['vendor'] or 'the GPU'}"
+
+    def __bool__(self) -> bool:
+        raise TypeError(
+            "a Tensor is neither true nor false: its values are on a device. Read them first, as in "
+            "`if await x.max().tolist() > 0`, or choose by element with where()"
+        )
+
+    def __len__(self) -> int:
+        """The size of the first axis."""
+        if not self.shape:
+            raise TypeError("len() of a Tensor without axes")
+        return self.shape[0]
+
+    __hash__ = object.__hash__  # == compares values, and tells tensors apart for nobody
 
     # values
 
     async def realize(self) -> "Tensor":
-        """Computes this tensor on the device; afterwards it has values of its own."""
+        """Computes this tensor on the device, and returns it; afterwards it has values of its own."""
         assert _realize is not None, "jit.py was not imported"
         return await _realize(self)
 
     async def tobytes(self) -> bytes:
-        """The values, row-major, little-endian."""
+        """The values, row-major, little-endian, as the dtype has them in a file (4 bytes a number of f32, u32, i32)."""
         if self.op == "view" and self.dtype is not f32:  # kernels move f32 only: picked out here
             base = memoryview(await self.src[0].tobytes()).cast("I")
             ranges = [range(0, n * s, s) if s else [0] * n for n, s in zip(self.shape, self.strides, strict=True)]
             picked = (base[self.arg["offset"] + sum(at)] for at in itertools.product(*ranges))
             return array("I", picked).tobytes()
         await self.realize()
+        if 0 in self.shape:
+            return b""
         assert self.buffer is not None
         device = self.buffer.device or await choose()
         return bytes(await device.read(self.buffer.on(device), 0, self.dtype.file_size(math.prod(self.shape))))
 
     async def tolist(self) -> Any:
-        """The values as nested lists."""
-        data = await self.tobytes()
-        return _nest(
-            list(struct.unpack(f"<{len(data) // 4}{ {'f32': 'f', 'u32': 'I', 'i32': 'i'}[self.dtype.name] }", data)),
-            self.shape,
-        )
+        """The values as nested lists, of a tensor without axes as a number. dtype: f32, u32 or i32."""
+        values = array(CODES[number(self.dtype).name])
+        values.frombytes(await self.tobytes())
+        return _nest(values.tolist(), self.shape)
 
     def numpy(self) -> Any:
-        """The values as a NumPy array. The tab needs NumPy and JSPI for it; `await x.tolist()` needs neither."""
+        """The values as a NumPy array of the same shape. The tab needs NumPy and JSPI for it; `await x.tolist()` needs
+        neither."""
         import numpy as np
 
         names = {"f32": "<f4", "u32": "<u4", "i32": "<i4", "f16": "<f2"}
@@ -103,6 +146,7 @@ class Tensor:
 
     @property
     def strides(self) -> tuple[int, ...]:
+        """How many elements apart neighbours along each axis are."""
         return self.arg["strides"] if self.op == "view" else contiguous_strides(self.shape)
 
     def _view(self, shape: Sequence[int], strides: Sequence[int], offset: int = 0) -> "Tensor":
@@ -113,9 +157,10 @@ class Tensor:
         return Tensor.node("view", base, shape=shape, dtype=self.dtype, strides=tuple(strides), offset=start + offset)
 
     def reshape(self, *shape: int) -> "Tensor":
+        """The same elements in another shape, in which one axis may be -1: what is left for it."""
         if -1 in shape:
             known = -math.prod(shape)
-            shape = tuple(math.prod(self.shape) // known if n == -1 else n for n in shape)
+            shape = tuple(math.prod(self.shape) // known if n == -1 and known > 0 else n for n in shape)
         if math.prod(shape) != math.prod(self.shape):
             raise ShapeError(f"reshape: {list(self.shape)} has not as many elements as {list(shape)}")
         if shape == self.shape:
@@ -124,17 +169,26 @@ class Tensor:
         return dense if dense.shape == shape else dense._view(shape, contiguous_strides(shape))
 
     def permute(self, *axes: int) -> "Tensor":
+        """Its axes in another order."""
         if sorted(axes) != list(range(len(self.shape))):
             raise ShapeError(f"permute: {axes} are not the axes of {list(self.shape)}")
         return self._view([self.shape[a] for a in axes], [self.strides[a] for a in axes])
 
     def transpose(self) -> "Tensor":
-        """Swaps the last two axes."""
+        """[..., M, N] -> [..., N, M]."""
         axes = list(range(len(self.shape)))
         axes[-2:] = axes[:-3:-1]
         return self.permute(*axes)
 
+    @property
+    def T(self) -> "Tensor":
+        """[M, N] -> [N, M]. Tensors of other ranks have transpose() and permute()."""
+        if len(self.shape) != 2:
+            raise ShapeError(f"T: {list(self.shape)} has not two axes: use transpose() or permute()")
+        return self.transpose()
+
     def expand(self, *shape: int) -> "Tensor":
+        """Broadcast to a shape, as in NumPy, without a copy."""
         if broadcast("expand", self.shape, shape) != tuple(shape):
             raise ShapeError(f"expand: {list(self.shape)} does not broadcast to {list(shape)}")
         lead = len(shape) - len(self.shape)
@@ -145,8 +199,11 @@ class Tensor:
         return self._view(shape, strides)
 
     def __getitem__(self, index: Any) -> "Tensor":
-        """Integers and slices with step 1."""
+        """A part, by integers and slices with step 1. What is written into it elsewhere, it has as well."""
         index = index if isinstance(index, tuple) else (index,)
+        if Ellipsis in index:
+            at = index.index(Ellipsis)
+            index = (*index[:at], *(slice(None),) * (len(self.shape) - len(index) + 1), *index[at + 1 :])
         if len(index) > len(self.shape):
             raise ShapeError(f"{len(index)} indices for {list(self.shape)}")
         shape, strides, offset = [], [], 0
@@ -158,25 +215,33 @@ class Tensor:
                     raise ShapeError("slices have step 1")
                 shape.append(max(0, stop - start))
                 strides.append(self.strides[axis])
-            else:
+            elif hasattr(part, "__index__"):
                 start = range(size)[part]
+            else:
+                raise TypeError(f"an index is an integer or a slice, not {type(part).__name__}: lookup() takes tensors")
             offset += start * self.strides[axis]
         return self._view(shape, strides, offset)
 
     def split(self, parts: int) -> list["Tensor"]:
-        """Equal parts of the last axis."""
+        """[..., parts * n] -> `parts` tensors [..., n]."""
         size = self.shape[-1] // parts
         lead = (slice(None),) * (len(self.shape) - 1)
         return [self[(*lead, slice(n * size, (n + 1) * size))] for n in range(parts)]
 
     def contiguous(self) -> "Tensor":
+        """A copy, row-major. dtype: f32."""
         return Tensor.apply("copy", self)
 
-    # elementwise, with broadcasting
+    # elementwise, with broadcasting. dtype: f32
 
-    def _with(self, op: str, other: "Tensor | float", swap: bool = False) -> "Tensor":
+    def _with(self, op: str, other: Any, swap: bool = False) -> "Tensor":
+        if isinstance(other, numbers.Real):
+            value = float(other)
+            if abs(value) <= LARGEST:
+                return Tensor.apply(op, self, value=value, swap=swap)
+            other = Tensor(value)  # WGSL has no literal of infinity or NaN
         if not isinstance(other, Tensor):
-            return Tensor.apply(op, self, value=float(other), swap=swap)
+            return NotImplemented
         shape = broadcast(op, self.shape, other.shape)
         a, b = (t if t.shape == shape else t.expand(*shape) for t in (self, other))
         return Tensor.apply(op, b, a) if swap else Tensor.apply(op, a, b)
@@ -201,35 +266,87 @@ class Tensor:
 
     __radd__, __rmul__ = __add__, __mul__
 
+    def __pow__(self, other: "Tensor | float") -> "Tensor":
+        return self._with("pow", other)
+
+    def __rpow__(self, other: float) -> "Tensor":
+        return self._with("pow", other, swap=True)
+
+    # Comparisons give 1 where they hold, and 0 elsewhere: there is no dtype for truth.
+
+    def __eq__(self, other: object) -> "Tensor":  # type: ignore[override]
+        return self._with("equal", other)
+
+    def __ne__(self, other: object) -> "Tensor":  # type: ignore[override]
+        return self._with("not_equal", other)
+
+    def __lt__(self, other: "Tensor | float") -> "Tensor":
+        return self._with("less", other)
+
+    def __le__(self, other: "Tensor | float") -> "Tensor":
+        return self._with("less_equal", other)
+
+    def __gt__(self, other: "Tensor | float") -> "Tensor":
+        return self._with("greater", other)
+
+    def __ge__(self, other: "Tensor | float") -> "Tensor":
+        return self._with("greater_equal", other)
+
     def maximum(self, other: "Tensor | float") -> "Tensor":
-        return self._with("maximum", other)
+        """The larger one of each two elements."""
+        return self._with("maximum", _operand("maximum", other))
 
     def minimum(self, other: "Tensor | float") -> "Tensor":
-        return self._with("minimum", other)
+        """The smaller one of each two elements."""
+        return self._with("minimum", _operand("minimum", other))
+
+    def clip(self, min: "Tensor | float | None" = None, max: "Tensor | float | None" = None) -> "Tensor":
+        """Each element, where it is less than `min` that, and where it is greater than `max` that."""
+        raised = self if min is None else self.maximum(min)
+        return raised if max is None else raised.minimum(max)
 
     def penalise(self, penalties: "Tensor") -> "Tensor":
         """Repetition penalty (Keskar et al. 2019, arXiv:1909.05858): x / r where x > 0, else x * r."""
         return self._with("penalise", penalties)
 
+    def astype(self, dtype: str | DType) -> "Tensor":
+        """The numbers as "f32", "u32" or "i32". A fraction is cut off towards zero, what does not fit becomes the
+        nearest number that f32 and the dtype both have, and u32 and i32 become each other bit by bit. Weights of other
+        formats become f32."""
+        made = number(dtype)
+        if made is self.dtype:
+            return self
+        whole = self if self.dtype in NUMBERS else self.dequantize()
+        return whole if made is whole.dtype else Tensor.apply("astype", whole, to=made.name)
+
     def __neg__(self) -> "Tensor":
         return Tensor.apply("neg", self)
 
+    def __abs__(self) -> "Tensor":
+        return Tensor.apply("abs", self)
+
     def exp(self) -> "Tensor":
+        """e^x."""
         return Tensor.apply("exp", self)
 
     def log(self) -> "Tensor":
+        """The natural logarithm."""
         return Tensor.apply("log", self)
 
     def sqrt(self) -> "Tensor":
+        """The square root."""
         return Tensor.apply("sqrt", self)
 
     def tanh(self) -> "Tensor":
+        """The hyperbolic tangent."""
         return Tensor.apply("tanh", self)
 
     def relu(self) -> "Tensor":
+        """max(x, 0)."""
         return Tensor.apply("relu", self)
 
     def sigmoid(self) -> "Tensor":
+        """1 / (1 + e^-x)."""
         return Tensor.apply("sigmoid", self)
 
     def silu(self) -> "Tensor":
@@ -286,28 +403,14 @@ class Tensor:
 
     __matmul__ = matmul
 
-    def conv1d(
-        self, weight: "Tensor", bias: "Tensor | None" = None, stride: int = 1, padding: int = 0, groups: int = 1
-    ) -> "Tensor":
-        """[N, T, C] -> [N, T', O]; weight [O, C / groups, k] as in a checkpoint, bias [O]."""
-        return self.conv(weight, bias, (stride,), (padding, padding), groups)
-
-    def conv2d(
-        self,
-        weight: "Tensor",
-        bias: "Tensor | None" = None,
-        stride: tuple[int, ...] = (1, 1),
-        padding: tuple[int, ...] = (0, 0, 0, 0),
-        groups: int = 1,
-    ) -> "Tensor":
-        """[N, H, W, C] -> [N, H', W', O]; weight [O, C / groups, kh, kw] as in a checkpoint, bias [O]; padding: zeros
-        at the top, left, bottom and right."""
-        return self.conv(weight, bias, stride, padding, groups)
-
     def conv(
         self, weight: "Tensor", bias: "Tensor | None", stride: tuple[int, ...], padding: tuple[int, ...], groups: int
     ) -> "Tensor":
-        """conv1d or conv2d. padding: of each axis before it, then of each after it."""
+        """A convolution along one axis, [N, T, C] -> [N, T', O], or along two, [N, H, W, C] -> [N, H', W', O].
+
+        weight: [O, C / groups, size ...] as in a checkpoint, bias: [O]; stride: of each axis; padding: zeros before
+        each axis, then after each, so for two axes at the top, left, bottom and right.
+        """
         order, (outputs, _, *size) = filter_order(weight.shape, groups), weight.shape
         if order[0]:
             y = Tensor.apply("conv", self, weight.permute(*order), stride=stride, padding=padding, groups=groups)
@@ -326,25 +429,59 @@ class Tensor:
         return Tensor.apply("resize", self, table, axis=axis)
 
     def softmax(self) -> "Tensor":
-        """Over the last axis."""
+        """e^x / sum(e^x) over the last axis: the same shape. dtype: f32."""
         return Tensor.apply("softmax", self)
 
-    def mean(self) -> "Tensor":
-        """[..., R, C] -> [..., C]: over the last axis but one, as of all positions of an image."""
-        return Tensor.apply("mean", self)
+    def _reduce(self, op: str, axis: int | tuple[int, ...] | None, keepdims: bool) -> "Tensor":
+        rank = len(self.shape)
+        given = range(rank) if axis is None else axis if isinstance(axis, tuple) else (axis,)
+        if any(not -rank <= a < rank for a in given) or len({a % rank for a in given}) < len(given):
+            raise ShapeError(f"{op}: {list(self.shape)} has no axes {axis}, or one stands there twice")
+        axes = sorted(a % rank for a in given)
+        kept = [a for a in range(rank) if a not in axes]
+        lead, count = [self.shape[a] for a in kept], math.prod(self.shape[a] for a in axes)
+        shape = [1 if a in axes else n for a, n in enumerate(self.shape)] if keepdims else lead
+        if op == "mean":
+            if axes == [rank - 2] and 0 < count < LONGEST_ROW and math.prod(lead[:-1]) <= MOST_GROUPS:
+                return Tensor.apply(op, self).reshape(*shape)
+            if count == 0:
+                raise ShapeError("mean: there is no mean of no elements")
+            return self._reduce("sum", axis, keepdims) / count
+        order = [*kept, *axes]
+        x = (self if order == list(range(rank)) else self.permute(*order)).reshape(*lead, count)
+        while x.shape[-1] > LONGEST_ROW:  # part by part: quicker, more exact, and no invocation loops for too long
+            whole = x.shape[-1] // LONGEST_ROW * LONGEST_ROW
+            rest = [x[..., whole:]] if x.shape[-1] > whole else []
+            parts = [x[..., :whole].reshape(*lead, -1, LONGEST_ROW), *(t.reshape(*lead, 1, -1) for t in rest)]
+            done = [Tensor.apply(op, part) for part in parts]
+            x = Tensor.apply("concat", *done, axis=len(lead)) if rest else done[0]
+        return Tensor.apply(op, x).reshape(*shape)
+
+    def sum(self, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> "Tensor":
+        """The sum over an axis, several or (None) all of them, which are gone then, or with `keepdims` of size 1.
+        dtype: f32."""
+        return self._reduce("sum", axis, keepdims)
+
+    def mean(self, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> "Tensor":
+        """The mean over an axis, several or (None) all of them, as sum()."""
+        return self._reduce("mean", axis, keepdims)
+
+    def max(self, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> "Tensor":
+        """The largest element over an axis, several or (None) all of them, as sum()."""
+        return self._reduce("max", axis, keepdims)
+
+    def min(self, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> "Tensor":
+        """The smallest element over an axis, several or (None) all of them, as sum()."""
+        return self._reduce("min", axis, keepdims)
 
     def argmax(self) -> "Tensor":
-        """Index (u32) of the largest value of the last axis; the lowest index at a tie."""
+        """[..., n] -> u32 [...]: the index of the largest value of the last axis; the lowest one at a tie."""
         return Tensor.apply("argmax", self)
 
     def topk(self, k: int) -> "Tensor":
         """[..., n] -> u32 [..., 2, k]: the bits of the k largest values of the last axis, and their indices; the
         lowest index first among equals, NaN last."""
         return Tensor.apply("topk", self, k=k)
-
-    def max(self, axis: int = -1) -> "Tensor":
-        """The largest value of the last axis."""
-        return Tensor.apply("max", self)
 
     def sdpa(
         self,
@@ -408,20 +545,38 @@ def contiguous_strides(shape: Sequence[int]) -> tuple[int, ...]:
     return tuple(reversed(strides))
 
 
+def number(dtype: str | DType) -> DType:
+    """The dtype of this name, of those that are a word each. Raises ValueError for others."""
+    name = dtype.name if isinstance(dtype, DType) else dtype
+    if name not in CODES:
+        raise ValueError(f"{name!r} is not a dtype of numbers: there is {', '.join(map(repr, CODES))}")
+    return DTYPES[name]
+
+
+def _operand(op: str, other: Any) -> Any:
+    if not isinstance(other, Tensor | numbers.Real):
+        raise TypeError(f"{op}: the other operand must be a Tensor or a number, not {type(other).__name__}")
+    return other
+
+
 def _flatten(values: Any) -> tuple[tuple[int, ...], list]:
-    """Nested sequences or a NumPy array -> shape and flat list."""
+    """A number, nested sequences or an array -> shape and flat list."""
     if hasattr(values, "tolist"):
-        values = values.tolist()
-    if not isinstance(values, (list, tuple)):
+        shape, values = getattr(values, "shape", None), values.tolist()
+        if shape is not None and 0 in shape:
+            return tuple(shape), []
+    if isinstance(values, numbers.Number):
         return (), [values]
+    if not isinstance(values, Sequence) or isinstance(values, str | bytes):
+        raise TypeError(f"Tensor: values are numbers, nested sequences or arrays, not {type(values).__name__}")
     parts = [_flatten(v) for v in values]
     if any(shape != parts[0][0] for shape, _ in parts):
-        raise ShapeError("Tensor: nested lists differ in length")
+        raise ShapeError("Tensor: nested sequences differ in length")
     return (len(parts), *(parts[0][0] if parts else ())), [v for _, flat in parts for v in flat]
 
 
 def _nest(flat: list, shape: tuple[int, ...]) -> Any:
     if not shape:
         return flat[0]
-    step = len(flat) // shape[0] if shape[0] else 0
+    step = math.prod(shape[1:])
     return [_nest(flat[i * step : (i + 1) * step], shape[1:]) for i in range(shape[0])]

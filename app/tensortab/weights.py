@@ -139,7 +139,7 @@ class Weights:
         """A tensor as the file has it; in f32 where that is not to be unpacked in groups of 32."""
         if info.size % 32 and info.dtype is not f32:
             vector = self.vector(info.name)
-            self._vectors.remove(vector)
+            self._vectors.pop()  # the one that was just made
             vector.shape = info.shape
             return vector
         source = Tensor.of(info.name, info.shape, info.dtype)

@@ -1,2 +1,3 @@
-// x * sigmoid(x) (arXiv:1702.03118) of a gate; exp never overflows. For GATED kernels. ref: ops gate.
-fn activated(x: f32) -> f32 { return x / (1.0 + exp(min(-x, 80.0))); }
+// x * sigmoid(x) (arXiv:1702.03118) of a gate; exp never overflows, and the limits are right up to infinity. For GATED
+// kernels. ref: ops gate.
+fn activated(x: f32) -> f32 { return select(x / (1.0 + exp(-clamp(x, -88.0, 88.0))), 0.0, x < -88.0); }

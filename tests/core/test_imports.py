@@ -11,7 +11,7 @@ LAYERS = [
     {"blocks", "buffer", "kernels", "memory", "ops", "sources", "waiting"},
     {"device"},
     {"tensor", "formats", "tokenizer"},
-    {"schedule", "plan"},
+    {"array_api", "schedule", "plan"},
     {"jit"},
     {"weights", "kv"},
     {"audio", "image"},

@@ -136,7 +136,7 @@ def test_shapes_are_checked_where_the_graph_is_built():
         x.reshape(4, 2)
     with pytest.raises(ShapeError, match="permute"):
         x.permute(0, 0)
-    with pytest.raises(ShapeError, match="nested lists"):
+    with pytest.raises(ShapeError, match="nested sequences differ in length"):
         Tensor([[1, 2], [3]])
 
 

@@ -140,7 +140,7 @@ def test_conv2d(
     order = (2, 3, 1, 0) if "conv" in str(before) else (0, 2, 3, 1)
     stored = Tensor(weight.transpose(order)) if before else Tensor(weight)
     given = stored.permute(*np.argsort(order).tolist()) if before else stored  # without a copy of the weight
-    y = Tensor(x).conv2d(given, Tensor(bias), stride, padding, groups).maximum(0.0).minimum(6.0)
+    y = Tensor(x).conv(given, Tensor(bias), stride, padding, groups).maximum(0.0).minimum(6.0)
     program = Program(backend, [y])
     assert [s for s in stems(program) if s in ("unfold", "conv", "conv_depthwise", "elementwise")] == before
     value, bound = wanted(program, x, weight, bias, stride, padding, groups)
@@ -162,7 +162,7 @@ def test_conv1d(
     x = rng.standard_normal((2, 31, channels)).astype(np.float32)
     weight = rng.standard_normal((outputs, channels, k)).astype(np.float32)
     bias = rng.standard_normal(outputs).astype(np.float32)
-    y = Tensor(x).conv1d(Tensor(weight), Tensor(bias), stride, padding)
+    y = Tensor(x).conv(Tensor(weight), Tensor(bias), (stride,), (padding, padding), 1)
     program = Program(backend, [y])
     arg = ((1, stride), (0, padding, 0, padding), 1)
     value, bound = (v[:, 0] for v in wanted(program, x[:, None], weight[:, :, None], bias, *arg))
@@ -196,6 +196,6 @@ def test_shapes_that_do_not_fit() -> None:
     from tensortab.ops import ShapeError
 
     x = Tensor.of("x", (1, 4, 4, 6))
-    for shape, more in (((8, 5, 3, 3), {}), ((8, 6, 5, 5), {}), ((8, 2, 3, 3), {"groups": 3}), ((8, 6, 3), {})):
+    for shape, groups in (((8, 5, 3, 3), 1), ((8, 6, 5, 5), 1), ((8, 2, 3, 3), 3), ((8, 6, 3), 1)):
         with pytest.raises(ShapeError):
-            x.conv2d(Tensor.of("w", shape), **more)
+            x.conv(Tensor.of("w", shape), None, (1, 1), (0, 0, 0, 0), groups)

@@ -1,4 +1,4 @@
-"""softmax, argmax, max and sum over the last axis, mean over the one before, for any number of columns."""
+"""softmax, argmax, max, min and sum over the last axis, mean over the one before, for any number of columns."""
 
 import numpy as np
 import pytest
@@ -53,11 +53,24 @@ def test_sum(backend: NativeDevice, rng: np.random.Generator, rows: int, cols: i
 
 
 @pytest.mark.parametrize("rows, cols", [*SHAPES, (65536, 2)])
-def test_max(backend: NativeDevice, rng: np.random.Generator, rows: int, cols: int) -> None:
-    x = (rng.standard_normal((rows, cols)) - rng.choice([-1e30, 0, 1e30])).astype(np.float32)
+def test_sum_scalar(backend: NativeDevice, rng: np.random.Generator, rows: int, cols: int) -> None:
+    x, e0 = rng.standard_normal((rows, cols)).astype(np.float32), rng.standard_normal(rows).astype(np.float32)
     wg = {"WG": 4} if rows > 100 else {}
-    y = run(backend, "max", wg, {"x": x}, {"y": (rows,)}, {"rows": rows, "cols": cols}, fold(rows))
-    assert (y == x.max(-1)).all()
+    params = {"rows": rows, "cols": cols}
+    y = run(
+        backend, "sum_scalar", wg, {"x": x}, {"y": (rows,)}, params, fold(rows),
+        epilogue="return v + e0[i];", extra=[e0],
+    )  # fmt: skip
+    assert_close(y, x.sum(-1, dtype=np.float64) + e0, np.abs(x).sum(-1, dtype=np.float64) + np.abs(e0))
+
+
+@pytest.mark.parametrize("least", [False, True])
+@pytest.mark.parametrize("rows, cols", [*SHAPES, (65536, 2)])
+def test_max(backend: NativeDevice, rng: np.random.Generator, least: bool, rows: int, cols: int) -> None:
+    x = (rng.standard_normal((rows, cols)) - rng.choice([-1e30, 0, 1e30])).astype(np.float32)
+    spec = {"LEAST": least} | ({"WG": 4} if rows > 100 else {})
+    y = run(backend, "max", spec, {"x": x}, {"y": (rows,)}, {"rows": rows, "cols": cols}, fold(rows))
+    assert (y == (x.min(-1) if least else x.max(-1))).all()
 
 
 @pytest.mark.parametrize("wg", ["16u", "256u"])

@@ -19,7 +19,7 @@ class SqueezeExcite:
 
     def __call__(self, x: Tensor) -> Tensor:
         n, _, _, channels = x.shape
-        mean = x.reshape(n, -1, channels).mean().reshape(n, 1, 1, channels)
+        mean = x.reshape(n, -1, channels).mean(-2).reshape(n, 1, 1, channels)
         return x * self.expand(self.activation(self.reduce(mean))).sigmoid()
 
 
@@ -78,7 +78,7 @@ class Model:
     def embed_image(self, pixel_values: Tensor) -> Tensor:
         """The mean over all positions: (N, C)"""
         x = self.activation(self.top(self.hidden(pixel_values)[-1]))
-        return x.reshape(x.shape[0], -1, x.shape[-1]).mean()
+        return x.reshape(x.shape[0], -1, x.shape[-1]).mean(-2)
 
 
 class ForImageClassification(Model):

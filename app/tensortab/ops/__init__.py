@@ -4,7 +4,7 @@ The numpy definition is what an operation means: the CPU device runs it and test
 A kernel choice returns Dispatches; adding an operation is one row in a family, one kernel file and one row in a test.
 """
 
-from . import attention, conv, elementwise, image, sample, sdpa, timestamps, weights  # noqa: F401  (they fill the table)
+from . import attention, conv, elementwise, image, layout, sample, sdpa, timestamps, weights  # noqa: F401  (they fill the table)
 from .base import OPS, Dispatch, Hardware, ShapeError, broadcast, rows
 from .linear import HALVES
 

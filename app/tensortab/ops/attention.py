@@ -160,7 +160,7 @@ def _attention_step(hw: Hardware, node: Any, norm: Any = None) -> list[Dispatch]
     params = {"heads": heads, "kv_heads": kv_heads, "context": context, "splits": splits, "scale": dim**-0.5}
     position = (4 * kv_heads * dim, 4 * heads * dim)
     new, table = 2 * kv_heads * dim, 8 * dim  # bytes of the cache that are written, and of the table that are read
-    if norm:
+    if norm is not None:
         weight = qkv.src[1]
         spec |= {"FORMAT": weight.dtype.name, "K": weight.shape[1]}
         params |= {"blocks": blocks(weight), "eps": norm.arg["eps"]}

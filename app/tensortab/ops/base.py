@@ -32,6 +32,7 @@ class Hardware:
 
     def grid(self, workgroups: int) -> tuple[int, int, int]:
         """A one-dimensional count folded into y where it exceeds the limit."""
+        workgroups = max(1, workgroups)
         rows = -(-workgroups // self.workgroups)
         return (-(-workgroups // rows), rows, 1)
 
@@ -58,7 +59,7 @@ class Op:
     shape: Callable[..., tuple[tuple[int, ...], DType]]
     numpy: Callable[..., Any]
     lower: Callable[..., list[Dispatch]] | None = None  # (hardware, node, *absorbed) -> dispatches; None: elementwise
-    expr: str = ""  # elementwise: WGSL of {a} and {b}
+    expr: str = ""  # elementwise: WGSL of {a}, {b} and {c}
     fuse: bool = False  # an elementwise chain may run in this kernel's store
     strided: bool = False  # reads f32 sources [batch, rows, columns] that are views with dense columns as they are
     inplace: int | None = None  # the result is source number `inplace`, changed

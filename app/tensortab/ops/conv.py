@@ -91,7 +91,7 @@ def _conv(hw: Hardware, node: Any) -> list[Dispatch]:
     return [Dispatch(stem, [x, weight, node], params | {"count": count}, hw.grid(-(-count // 64)))]
 
 
-# weight: [size ..., C / groups, O]; Tensor.conv2d takes a checkpoint's
+# weight: [size ..., C / groups, O]; Tensor.conv reads a checkpoint's
 OPS["conv"] = Op(
     _conv_shape,
     _conv_definition,

@@ -68,11 +68,11 @@ def linear(hw: Hardware, node: Any, norm: Any = None, gate: str = "") -> list[Di
         stem = linear_stem(hw, count)
         n = w.shape[0] // (2 if gated else 1)
         params = {"rows": count, "n": n, "k": w.shape[1], "blocks": blocks(w), "y_stride": width, "y_offset": offset}
-        params |= {"eps": norm.arg["eps"] if norm else 0.0}
+        params |= {"eps": norm.arg["eps"] if norm is not None else 0.0}
         spec: dict[str, Any] = {"FORMAT": w.dtype.name}
         if stem == "matvec_int8" and not w.dtype.quantised:
             stem = "matvec_subgroup"
-        source, *gains = norm.src if norm else (x, x)
+        source, *gains = norm.src if norm is not None else (x, x)
         bind = [source, w, node]
         if stem.startswith("matvec"):
             layer = len(gains) > 1

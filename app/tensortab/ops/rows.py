@@ -1,11 +1,12 @@
-"""Operations along the last axis, or of groups of it: norms, softmax, argmax, the k largest, sum."""
+"""Operations along the last axis, or of groups of it: norms, softmax, argmax, the k largest, sum, mean, max and
+min."""
 
 import math
 from collections.abc import Callable
 from typing import Any
 
 from ..dtype import f32, u32
-from .base import OPS, Dispatch, Hardware, Op, check, rows
+from .base import OPS, Dispatch, Hardware, Op, ShapeError, check, rows
 
 
 def _rms_norm_shape(arg: dict, x: Any, weight: Any) -> tuple:
@@ -101,10 +102,11 @@ def softmax(np: Any, arg: dict, x: Any) -> Any:
     return e / e.sum(-1, keepdims=True)
 
 
-def _row_kernel(stem: str) -> Callable:
+def _row_kernel(stem: str, **spec: Any) -> Callable:
     def lower(hw: Hardware, node: Any) -> list[Dispatch]:
         (x,) = node.src
-        return [Dispatch(stem, [x, node], {"rows": rows(x), "cols": x.shape[-1]}, hw.grid(rows(x)), hw.workgroup(4))]
+        params: dict[str, int | float] = {"rows": rows(x), "cols": x.shape[-1]}
+        return [Dispatch(stem, [x, node], params, hw.grid(rows(x)), hw.workgroup(4) | spec)]
 
     return lower
 
@@ -150,20 +152,33 @@ def _topk(hw: Hardware, node: Any) -> list[Dispatch]:
 OPS["topk"] = Op(_topk_shape, _topk_definition, _topk)
 
 
-def _max_shape(arg: dict, x: Any) -> tuple:
-    check(x.dtype is f32 and len(x.shape) > 0 and x.shape[-1] > 0, "max", x)
-    return x.shape[:-1], f32
+def _reduced(name: str, least: int) -> Callable:
+    """The shape rule of a reduction of the last axis, which needs `least` columns."""
+
+    def shape(arg: dict, x: Any) -> tuple:
+        check(x.dtype is f32 and len(x.shape) > 0, name, x)
+        if x.shape[-1] < least:
+            raise ShapeError(f"{name}: there is no {name} of no elements")
+        return x.shape[:-1], f32
+
+    return shape
 
 
-OPS["max"] = Op(_max_shape, lambda np, arg, x: x.max(-1), _row_kernel("max"))
+OPS["max"] = Op(_reduced("max", 1), lambda np, arg, x: x.max(-1), _row_kernel("max"))
+OPS["min"] = Op(_reduced("min", 1), lambda np, arg, x: x.min(-1), _row_kernel("max", LEAST=True))
 
 
-def _sum_shape(arg: dict, x: Any) -> tuple:
-    check(x.dtype is f32 and len(x.shape) > 0 and x.shape[-1] % 4 == 0, "sum (columns in fours)", x)
-    return x.shape[:-1], f32
+def _sum(hw: Hardware, node: Any) -> list[Dispatch]:
+    return _row_kernel("sum_scalar" if node.src[0].shape[-1] % 4 else "sum")(hw, node)
 
 
-OPS["sum"] = Op(_sum_shape, lambda np, arg, x: x.sum(-1), _row_kernel("sum"), flops=lambda n: math.prod(n.src[0].shape))
+OPS["sum"] = Op(
+    _reduced("sum", 0),
+    lambda np, arg, x: x.sum(-1),
+    _sum,
+    fuse=True,
+    flops=lambda n: math.prod(n.src[0].shape),
+)
 
 
 def _mean_shape(arg: dict, x: Any) -> tuple:

@@ -15,7 +15,12 @@ def _dequantize(hw: Hardware, node: Any) -> list[Dispatch]:
     return [Dispatch("dequantize", [w, node], params, hw.grid(-(-groups // 64)), {"FORMAT": w.dtype.name})]
 
 
-OPS["dequantize"] = Op(lambda arg, w: (w.shape, f32), lambda np, arg, w: w, _dequantize, fuse=True)
+def _dequantize_shape(arg: dict, w: Any) -> tuple:
+    check(math.prod(w.shape) % 32 == 0, "dequantize (elements in whole groups of 32)", w)
+    return w.shape, f32
+
+
+OPS["dequantize"] = Op(_dequantize_shape, lambda np, arg, w: w, _dequantize, fuse=True)
 
 
 def _embedding_shape(arg: dict, tokens: Any, state: Any, *weights: Any) -> tuple:
