@@ -147,6 +147,15 @@ class Executor {
     this.#submit(encoder);
   }
 
+  // Puts `size` bytes of a buffer from `offset` on at the beginning of another one.
+  copy(source, offset, target, size) {
+    this.#ready();
+    check(source !== target && size % 4 === 0, `copy: ${size} bytes of buffer ${source} to buffer ${target}`);
+    const encoder = this.#device.createCommandEncoder();
+    encoder.copyBufferToBuffer(this.#range(source, offset, size), offset, this.#range(target, 0, size), 0, size);
+    this.#submit(encoder);
+  }
+
   async read(id, offset, size) {
     await this.#settle();
     const encoder = this.#device.createCommandEncoder();

@@ -8,10 +8,11 @@ from typing import Any
 
 from .debug import knob, level
 from .device import Device, choose, f16, lanes, matrix, tier
+from .dtype import f32
 from .ops import Hardware
 from .plan import build
 from .schedule import home, schedule
-from .tensor import Tensor, realizes
+from .tensor import Tensor, contiguous_strides, realizes
 
 
 def hardware(info: dict) -> Hardware:
@@ -32,19 +33,18 @@ class Program:
 
     def __init__(self, device: Device, outputs: list[Tensor], hw: Hardware | None = None) -> None:
         """`hw` chooses other kernels than the device's own."""
+        self.device, self.handle = device, 0
+        self._steps: list[int] = []  # with CHECK=1 a plan for each step
         hw = hw or hardware(device.info)
         dispatches, stored = schedule(outputs, hw)
         for n, d in enumerate(dispatches if level("DEBUG") >= 3 else []):
             print(f"{n:4} {d.stem} {d.spec} grid {d.grid} {d.params} {d.epilogue}")
-        self.device = device
         graph = device.interprets or level("CHECK") or level("DEBUG") >= 5 or knob("DUMP")
         self.plan, self.named = build(dispatches, stored, hw, bool(graph))
         for output, place in zip(outputs, stored, strict=True):
             if output.buffer is None:  # it was rewritten, or is in another one's storage
                 output.buffer = home(place)[0].buffer
         self.outputs = outputs
-        self.handle = 0
-        self._steps: list[int] = []  # with CHECK=1 a plan for each step
         self._timed = (level("PROFILE") > 0 or level("DEBUG") == 2) and "timestamp-query" in device.info["features"]
         self.times = [0] * len(self.plan["steps"])  # nanoseconds of each step in all `replays` that were timed
         self.replays = 0
@@ -55,7 +55,8 @@ class Program:
         buffers = {name: buffer.on(self.device) for name, buffer in self.named.items()}
         self.handle = await self.device.load(self.plan, buffers)
         if level("CHECK"):
-            self._steps = [await self.device.load(p, buffers) for p in self._single_steps()]
+            for plan in self._single_steps():
+                self._steps.append(await self.device.load(plan, buffers))
         return self
 
     def replay(self, steps: int = 1, read: Tensor | None = None, offset: int = 0, size: int = 0) -> Awaitable[bytes]:
@@ -103,8 +104,13 @@ class Program:
         self.replays += 1
 
     def unload(self) -> None:
-        for handle in (self.handle, *self._steps):
+        """Gives the plan back, if it was loaded. What is dropped is unloaded as well."""
+        handles, self.handle, self._steps = [self.handle, *self._steps], 0, []
+        for handle in filter(None, handles):
             self.device.unload(handle)
+
+    def __del__(self) -> None:
+        self.unload()
 
     def _single_steps(self) -> list[dict]:
         return [{**self.plan, "steps": [step]} for step in self.plan["steps"]]
@@ -202,6 +208,7 @@ class Jit:
             outputs = [results] if isinstance(results, Tensor) else results
             if not all(isinstance(output, Tensor) and output.op != "buffer" for output in outputs):
                 raise TypeError("a jit function returns a Tensor that it computes, or a list of them")
+            outputs = [_whole(output) for output in outputs]
             self.traced[key] = (inputs, results, await Program(self.device, outputs).load())
         return self.traced[key]
 
@@ -225,12 +232,7 @@ class Jit:
         """The results and the plan, whose inputs have the values of `args`."""
         inputs, results, program = await self.program(*args)
         for given, place in zip(args, inputs, strict=True):
-            assert place.buffer is not None
-            if given.buffer is not None and given.buffer.data is not None:
-                data = given.buffer.data
-            else:
-                data = await given.tobytes()
-            program.device.write(place.buffer.on(program.device), 0, data)
+            await _put(program.device, given, place)
         return results, program
 
     def free(self) -> None:
@@ -241,6 +243,34 @@ class Jit:
                 if tensor.buffer is not None:
                     tensor.buffer.free()
         self.traced.clear()
+
+
+async def _put(device: Device, given: Tensor, place: Tensor) -> None:
+    """Gives the storage of `place` the values of `given`: on the device, where they are there."""
+    assert place.buffer is not None
+    target = place.buffer.on(device)
+    if given.buffer is not None and given.buffer.data is not None:
+        if given.buffer.nbytes:
+            device.write(target, 0, given.buffer.data)
+        return
+    source, offset = given, 0
+    if given.op == "view" and given.strides == contiguous_strides(given.shape):
+        source, offset = given.src[0], 4 * given.arg["offset"]
+    elif given.op == "view" and given.dtype is not f32:  # kernels move f32 only
+        device.write(target, 0, await given.tobytes())
+        return
+    await source.realize()
+    assert source.buffer is not None
+    if source.buffer.device not in (None, device):
+        device.write(target, 0, await given.tobytes())
+    elif (buffer := source.buffer.on(device)) != target:
+        device.copy(buffer, offset, target, min(source.buffer.nbytes - offset, place.buffer.nbytes))
+
+
+def _whole(output: Tensor) -> Tensor:
+    """A view of what is computed, as a tensor that begins where its storage begins."""
+    reshaped = output.strides == contiguous_strides(output.shape) and output.op == "view" and output.arg["offset"] == 0
+    return output if output.op != "view" or (reshaped and output.src[0].op != "buffer") else output.contiguous()
 
 
 def _stored(output: Tensor) -> Tensor:

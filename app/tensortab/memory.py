@@ -45,19 +45,33 @@ class Pool:
     def __init__(self, make: Callable[[int], int], drop: Callable[[int], None]) -> None:
         self._make, self._drop = make, drop
         self._buffers: dict[int, tuple[int, int]] = {}  # buffer -> its size, how many plans have it
+        self._taking = False
+        self._late: list[int] = []  # given back meanwhile, by the finalizers of the garbage collector
 
     def take(self, sizes: list[int]) -> list[int]:
         """A buffer for each size, no two the same: of those there are the smallest that fits, or else a new one."""
         taken: dict[int, int] = {}
+        self._taking = True
+        try:
+            self._take(sizes, taken)
+        finally:
+            self._taking = False
+            late, self._late = self._late, []
+            self.give_back(late)
+        return [taken[n] for n in range(len(sizes))]
+
+    def _take(self, sizes: list[int], taken: dict[int, int]) -> None:
         for n in sorted(range(len(sizes)), key=lambda n: -sizes[n]):
             fits = [b for b, (size, _) in self._buffers.items() if size >= sizes[n] and b not in taken.values()]
             buffer = min(fits, key=lambda b: self._buffers[b][0]) if fits else self._make(sizes[n])
             size, plans = self._buffers.get(buffer, (sizes[n], 0))
             self._buffers[buffer] = (size, plans + 1)
             taken[n] = buffer
-        return [taken[n] for n in range(len(sizes))]
 
     def give_back(self, buffers: list[int]) -> None:
+        if self._taking:
+            self._late += buffers
+            return
         for buffer in buffers:
             size, plans = self._buffers[buffer]
             self._buffers[buffer] = (size, plans - 1)

@@ -244,6 +244,16 @@ def test_plans_share_what_lives_only_inside_them(run: Callable[..., Any]) -> Non
     assert values == [11, 12, 13]
 
 
+def test_copy_stays_on_the_gpu(run: Callable[..., Any]) -> None:
+    values, submits = run("""
+      const before = e.counters.submits;
+      e.copy(ids.in, 12, ids.state, 16);
+      return [floats(await e.read(ids.state, 0, 16)), e.counters.submits - before];
+    """)
+    assert values == [3, 4, 5, 6]
+    assert submits == 2
+
+
 def test_bad_calls_are_refused(run: Callable[..., Any]) -> None:
     messages = run("""
       const handle = await e.load(plan, ids);
@@ -252,13 +262,14 @@ def test_bad_calls_are_refused(run: Callable[..., Any]) -> None:
         () => e.createBuffer(0), () => e.createBuffer(1.5), () => e.write(99, 0, new Uint8Array(4)),
         () => e.write(ids.state, 2, new Uint8Array(4)), () => e.write(ids.state, 12, new Uint8Array(8)),
         () => e.read(ids.state, 0, 20), () => e.replay(99), () => e.replay(handle, 0),
-        () => e.replay(handle, 1, ids.state, 16, 4), () => e.unload(99),
+        () => e.replay(handle, 1, ids.state, 16, 4), () => e.unload(99), () => e.copy(ids.in, 0, ids.state, 20),
+        () => e.copy(ids.in, 3998, ids.out, 4), () => e.copy(ids.in, 0, ids.in, 4), () => e.copy(99, 0, ids.in, 4),
       ]) {
         try { await call(); said.push(null); } catch (error) { said.push(error.code); }
       }
       return said;
     """)
-    assert messages == ["bad_request"] * 10
+    assert messages == ["bad_request"] * 14
 
 
 def test_a_kernel_that_breaks_validation_at_replay_is_reported_by_replay(run: Callable[..., Any]) -> None:

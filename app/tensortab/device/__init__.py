@@ -1,9 +1,12 @@
 """Devices run plans. The same operations in the tab (browser.py), natively (native.py) and in numpy (cpu.py)."""
 
+import asyncio
+import sys
 from collections.abc import Awaitable
 from typing import Any, Protocol
 
 from ..debug import knob
+from ..errors import Error
 
 
 class Device(Protocol):
@@ -17,6 +20,10 @@ class Device(Protocol):
     def create_buffer(self, size: int, label: str) -> int: ...
     def destroy_buffer(self, buffer: int) -> None: ...
     def write(self, buffer: int, offset: int, data: Any) -> None: ...
+    def copy(self, source: int, offset: int, target: int, size: int) -> None:
+        """Puts `size` bytes of `source` from `offset` on, both multiples of 4, at the beginning of `target`."""
+        ...
+
     async def read(self, buffer: int, offset: int, size: int) -> bytes: ...
     async def load(self, plan: dict, buffers: dict[str, int]) -> int:
         """Compiles a plan (plan.py) and binds it; the named buffers of the plan are taken from `buffers`."""
@@ -35,7 +42,9 @@ class Device(Protocol):
         """Live buffers, bytes, pipelines, bindGroups; submits; created: all GPU objects ever made."""
         ...
 
-    def destroy(self) -> None: ...
+    def destroy(self) -> None:
+        """Gives everything back. Only destroy_buffer and unload may be called afterwards, which then do nothing."""
+        ...
 
 
 def tier(info: dict) -> str:
@@ -68,20 +77,38 @@ def lanes(info: dict) -> int:
     return 32 if info["vendor"].lower() in ("nvidia", "apple") else min(32, info["subgroupMinSize"])
 
 
+DEVICES = ("", "cpu", "gpu", "dawn", "wgpu")
 _chosen: Device | None = None
+_opening: asyncio.Task | None = None
 
 
 async def choose() -> Device:
-    """The device of this process; DEVICE=cpu | dawn | wgpu forces one. Raises Error("no_webgpu") or ("no_adapter")."""
-    global _chosen
+    """The device of this process; DEVICE=cpu | gpu | dawn | wgpu forces one. Raises Error("no_webgpu"), ("no_adapter")
+    or ("bad_request"). All who ask while it is being opened get the one device or the one error; after an error the
+    next call tries again."""
+    global _opening
     if _chosen is None:
-        _chosen = await _open(knob("DEVICE"))
+        if _opening is None or _opening.get_loop() is not asyncio.get_running_loop():
+            _opening = asyncio.ensure_future(_open(knob("DEVICE")))
+            _opening.add_done_callback(_opened)
+        opening = _opening
+        await asyncio.wait([opening])  # whoever is cancelled meanwhile leaves it to the others
+        return _chosen or opening.result()
     return _chosen
 
 
-async def _open(name: str) -> Device:
-    import sys
+def _opened(task: asyncio.Task) -> None:
+    global _chosen, _opening
+    opened = None if task.cancelled() or task.exception() else task.result()
+    if task is _opening:
+        _chosen, _opening = opened, None
+    elif opened is not None:  # use() said meanwhile which device it shall be
+        opened.destroy()
 
+
+async def _open(name: str) -> Device:
+    if name not in DEVICES:
+        raise Error("bad_request", f"There is no DEVICE={name}: leave it out, or set one of {', '.join(DEVICES[1:])}.")
     if name == "cpu":
         from .cpu import CPUDevice
 
@@ -97,5 +124,5 @@ async def _open(name: str) -> Device:
 
 def use(device: Device | None) -> None:
     """choose() gives this device from now on; with None (the old one was lost or destroyed) it opens a new one."""
-    global _chosen
-    _chosen = device
+    global _chosen, _opening
+    _chosen, _opening = device, None

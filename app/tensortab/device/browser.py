@@ -83,6 +83,10 @@ class BrowserDevice:
         with _errors():
             self._js.write(buffer, offset, data if isinstance(data, JsProxy) else to_js(memoryview(data).cast("B")))
 
+    def copy(self, source: int, offset: int, target: int, size: int) -> None:
+        with _errors():
+            self._js.copy(source, offset, target, size)
+
     def clear(self, buffer: int) -> None:
         with _errors():
             self._js.clear(buffer)

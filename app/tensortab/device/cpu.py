@@ -25,7 +25,8 @@ class CPUDevice:
         self._plans: dict[int, tuple[dict, list[int], list[int]]] = {}
         self._pool = Pool(lambda size: self.create_buffer(size, "transient"), self.destroy_buffer)
         self._next = 0
-        self._counts = {"submits": 0, "created": 0}
+        self._counts = {"bytes": 0, "submits": 0, "created": 0}
+        self._destroyed = False
 
     def create_buffer(self, size: int, label: str) -> int:
         import numpy as np
@@ -33,16 +34,21 @@ class CPUDevice:
         self._next += 1
         self._counts["created"] += 1
         self._buffers[self._next] = np.zeros((size + 15) // 16 * 16, np.uint8)
+        self._counts["bytes"] += len(self._buffers[self._next])
         return self._next
 
     def destroy_buffer(self, buffer: int) -> None:
-        del self._buffers[buffer]
+        if not self._destroyed:
+            self._counts["bytes"] -= len(self._buffers.pop(buffer))
 
     def write(self, buffer: int, offset: int, data: Any) -> None:
         import numpy as np
 
         raw = np.frombuffer(data, np.uint8)
         self._buffers[buffer][offset : offset + len(raw)] = raw
+
+    def copy(self, source: int, offset: int, target: int, size: int) -> None:
+        self._buffers[target][:size] = self._buffers[source][offset : offset + size]
 
     async def read(self, buffer: int, offset: int, size: int) -> bytes:
         return self._buffers[buffer][offset : offset + size].tobytes()
@@ -80,13 +86,14 @@ class CPUDevice:
         return times
 
     def unload(self, plan: int) -> None:
-        self._pool.give_back(self._plans.pop(plan)[2])
+        if not self._destroyed:
+            self._pool.give_back(self._plans.pop(plan)[2])
 
     def counters(self) -> dict[str, int]:
-        size = sum(len(b) for b in self._buffers.values())
-        return {**self._counts, "buffers": len(self._buffers), "bytes": size, "pipelines": 0, "bindGroups": 0}
+        return {**self._counts, "buffers": len(self._buffers), "pipelines": 0, "bindGroups": 0}
 
     def destroy(self) -> None:
+        self._destroyed = True
         self._buffers.clear()
         self._plans.clear()
 

@@ -77,6 +77,7 @@ class NativeDevice:
         self._pipelines: dict[tuple, Any] = {}
         self._staging: list[Any] = []  # free read-back buffers
         self._next = 0
+        self._destroyed = False
         self._counts = {"buffers": 0, "bytes": 0, "bindGroups": 0, "submits": 0, "created": 0}
         self._staging += [self._new_staging(POOL_BYTES) for _ in range(POOL)]
 
@@ -100,6 +101,8 @@ class NativeDevice:
         return key
 
     def destroy_buffer(self, buffer: int) -> None:
+        if self._destroyed:
+            return
         gone = self._buffers.pop(buffer)
         self._counts["buffers"] -= 1
         self._counts["bytes"] -= gone.size
@@ -110,6 +113,11 @@ class NativeDevice:
         if len(view) % 4:
             view = memoryview(bytes(view) + bytes(-len(view) % 4))
         self.device.queue.write_buffer(self._buffers[buffer], offset, view)
+
+    def copy(self, source: int, offset: int, target: int, size: int) -> None:
+        encoder = self.device.create_command_encoder()
+        encoder.copy_buffer_to_buffer(self._buffers[source], offset, self._buffers[target], 0, size)
+        self.device.queue.submit([encoder.finish()])
 
     async def read(self, buffer: int, offset: int, size: int) -> bytes:
         staging = self._stage(size)
@@ -228,6 +236,8 @@ class NativeDevice:
         return [end - start for start, end in zip(times[::2], times[1::2], strict=True)]
 
     def unload(self, plan: int) -> None:
+        if self._destroyed:
+            return
         gone = self._plans.pop(plan)
         self._counts["bindGroups"] -= len(gone.steps)
         gone.uniform.destroy()
@@ -240,4 +250,5 @@ class NativeDevice:
         for buffer in list(self._buffers):
             self.destroy_buffer(buffer)
         self._plans.clear()
+        self._destroyed = True
         self.device.destroy()
