@@ -2,7 +2,9 @@
 preprocessor_config.json says (Hugging Face's keys)."""
 
 import math
+import struct
 import sys
+import zlib
 from array import array
 from functools import lru_cache
 from typing import Any
@@ -15,6 +17,7 @@ from .ops.image import BITS
 from .tensor import Tensor
 
 SIZES = 4  # sizes of images whose plans are kept, each with room for its pixels
+PREVIEW = 1024  # pixels that a notebook's picture of an image is long, at most
 FILTERS = (0, 2, 3)  # Pillow's numbers, and Hugging Face's: nearest, bilinear, bicubic
 
 
@@ -30,6 +33,20 @@ class Image:
                 f"An image of {width} x {height} pixels has {4 * width * height} bytes of RGBA, not {size}.",
             )
         self.width, self.height, self.data = width, height, data
+
+    def __repr__(self) -> str:
+        return f"<Image {self.width} x {self.height}>"
+
+    def _repr_png_(self) -> bytes:
+        """What a notebook shows: the picture as a PNG, of one longer than PREVIEW pixels only each second pixel, or
+        each third, and so on."""
+        step = -(-max(self.width, self.height) // PREVIEW)
+        data = self.data.to_bytes() if hasattr(self.data, "to_bytes") else bytes(self.data)
+        pixels = memoryview(data).cast("I")
+        rows = [pixels[y * self.width : (y + 1) * self.width : step].tobytes() for y in range(0, self.height, step)]
+        header = struct.pack(">IIBBBBB", len(rows[0]) // 4, len(rows), 8, 6, 0, 0, 0)  # 8 bits of RGBA
+        lines = zlib.compress(b"".join(b"\0" + row for row in rows))
+        return b"\x89PNG\r\n\x1a\n" + _chunk(b"IHDR", header) + _chunk(b"IDAT", lines) + _chunk(b"IEND", b"")
 
     @staticmethod
     async def of(source: Any) -> "Image":
@@ -49,6 +66,11 @@ class Image:
         raise Error(
             "bad_request", f"{type(source).__name__} is not an image: give an Image, an array or a Pillow image."
         )
+
+
+def _chunk(kind: bytes, data: bytes) -> bytes:
+    """A chunk of a PNG file."""
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
 def _of_array(array: Any) -> Image:

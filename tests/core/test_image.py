@@ -1,7 +1,10 @@
 """Images of every kind, and what a model reads of them, against the image processors of transformers."""
 
 import asyncio
+import binascii
 import json
+import struct
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +13,7 @@ import pytest
 from tensortab.device import Device
 from tensortab.device.cpu import CPUDevice
 from tensortab.errors import Error
-from tensortab.image import SIZES, Image, ImageProcessor
+from tensortab.image import PREVIEW, SIZES, Image, ImageProcessor
 
 from tests.kernels.conftest import device as native
 
@@ -48,6 +51,31 @@ def test_processors(device: Device, case: int) -> None:
     assert [after[key] for key in ("buffers", "bytes")] == [before[key] for key in ("buffers", "bytes")]
     assert have.shape == want.shape
     assert np.abs(have - want).max() <= 1e-5
+
+
+def decoded(png: bytes) -> np.ndarray:
+    """[H, W, 4] of a PNG file without filters, whose chunks must be whole."""
+    assert png[:8] == b"\x89PNG\r\n\x1a\n"
+    chunks, at = {}, 8
+    while at < len(png):
+        (size,) = struct.unpack_from(">I", png, at)
+        kind, data = png[at + 4 : at + 8], png[at + 8 : at + 8 + size]
+        assert struct.unpack_from(">I", png, at + 8 + size)[0] == binascii.crc32(kind + data)
+        chunks[kind], at = data, at + 12 + size
+    assert list(chunks) == [b"IHDR", b"IDAT", b"IEND"]
+    width, height, depth, color, *rest = struct.unpack(">IIBBBBB", chunks[b"IHDR"])
+    assert (depth, color, rest) == (8, 6, [0, 0, 0])
+    lines = np.frombuffer(zlib.decompress(chunks[b"IDAT"]), np.uint8).reshape(height, 1 + 4 * width)
+    assert not lines[:, 0].any()
+    return lines[:, 1:].reshape(height, width, 4)
+
+
+@pytest.mark.parametrize(("height", "width", "step"), [(1, 1, 1), (3, 127, 1), (5, 1025, 2), (PREVIEW * 2 + 1, 7, 3)])
+def test_what_a_notebook_shows(rng: np.random.Generator, height: int, width: int, step: int) -> None:
+    pixels = rng.integers(0, 256, (height, width, 4), np.uint8)
+    image = Image(width, height, bytearray(pixels.tobytes()))
+    assert (decoded(image._repr_png_()) == pixels[::step, ::step]).all()
+    assert repr(image) == f"<Image {width} x {height}>"
 
 
 def test_older_files_have_numbers() -> None:
