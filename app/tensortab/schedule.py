@@ -34,8 +34,8 @@ def toposort(outputs: list[Tensor]) -> list[Tensor]:
 
 def home(node: Tensor) -> tuple[Tensor, int]:
     """The tensor whose storage holds `node`, and the byte offset in it."""
-    *_, target = _versions(node)
-    return target, 4 * sum(n.arg["offset"] for n in _versions(node) if n.op == "view")
+    chain = _versions(node)
+    return chain[-1], 4 * sum(n.arg["offset"] for n in chain if n.op == "view")
 
 
 def _versions(node: Tensor) -> list[Tensor]:
@@ -92,10 +92,11 @@ class _Graph:
         }
 
     def _absorb(self, hw: Hardware) -> dict[int, list[Tensor]]:
-        offers = {id(n): OPS[n.op].absorbs(hw, n) for n in self.order if n.op not in VALUES}
+        ops = [(n, OPS[n.op].absorbs) for n in self.order if n.op not in VALUES]
+        offers = {id(n): absorbs(hw, n) for n, absorbs in ops if absorbs}
         alike = {key: {id(n) for group in groups for n in group} for key, groups in offers.items()}
         absorbed: dict[int, list[Tensor]] = {}
-        for node in self.order:
+        for node, _ in ops:
             for group in offers.get(id(node), []):
                 inside = {id(n) for n in (node, *absorbed.get(id(node), []), *group)}
                 # each user is in this kernel, or computes it for itself as well
@@ -134,17 +135,15 @@ def schedule(outputs: list[Tensor], hw: Hardware) -> tuple[list[Dispatch], list[
     Raises ValueError where a tensor is needed both from before and from after a change in place.
     """
     outputs = _rewrite(_Graph(outputs, hw, set()))
-    conflicts = _conflicts(toposort(outputs))
-    apart: set[int] = set()
-    while True:
+    graph, apart = _Graph(outputs, hw, set()), set[int]()
+    conflicts = _conflicts(graph.order)
+    kernels, late = _in_order(_kernels(graph), conflicts)
+    while late:
+        if late <= apart:
+            raise _needs_both(*next(pair for pair in conflicts if id(pair[0]) in late))
+        apart |= late  # fused with what has to come later: computed on their own, they can come first
         graph = _Graph(outputs, hw, apart)
         kernels, late = _in_order(_kernels(graph), conflicts)
-        if not late:
-            break
-        if late <= apart:
-            reader, writer = next(pair for pair in conflicts if id(pair[0]) in late)
-            raise _needs_both(reader, writer)
-        apart |= late  # fused with what has to come later: computed on their own, they can come first
     dispatches: list[Dispatch] = []
     for made in kernels:
         if math.prod(made.nodes[-1].shape):
@@ -160,7 +159,7 @@ def _rewrite(graph: _Graph) -> list[Tensor]:
         op, src = OPS.get(node.op), tuple(new[id(s)] for s in node.src)
         decompose = op.decompose if op and id(node) not in graph.absorbed else None
         if op and not op.expr and not op.decompose:
-            if any(not dense(src[n]) for n in op.changes(len(src))):
+            if (op.inplace is not None or op.writes) and any(not dense(src[n]) for n in op.changes(len(src))):
                 raise ValueError(f"{node.op} cannot change a view that is not contiguous or not aligned to 256 bytes")
             src = tuple(s if _bindable(node.op, s) else s.contiguous() for s in src)
         made = node
@@ -214,51 +213,42 @@ def _conflicts(order: list[Tensor]) -> list[tuple[Tensor, Tensor]]:
     A node that depends on the writer reads what that has left there: through its result, or a source that the row in
     ops/ `writes` besides, since nothing else stands for that one's new value.
     """
+    storage: dict[int, int] = {}  # what tells storages apart: several tensors may share a buffer
     writers = []  # each with the storages that it changes, and whether a reader can only name the old value of one
     for node in order:
-        if node.op in VALUES:
-            continue
-        op = OPS[node.op]
-        targets = {_storage(node.src[n]): n == op.inplace for n in op.changes(len(node.src))}
-        if node.buffer is not None and op.inplace is None:
-            targets[id(node.buffer)] = True
-        if targets:
-            writers.append((node, targets))
+        op = OPS.get(node.op)
+        base = node.src[0] if node.op == "view" else node if not op or op.inplace is None else node.src[op.inplace]
+        storage[id(node)] = storage[id(base)] if base is not node else id(node if node.buffer is None else node.buffer)
+        if op and (op.inplace is not None or op.writes or node.buffer is not None):
+            targets = {storage[id(node.src[n])]: n == op.inplace for n in op.changes(len(node.src))}
+            writers.append((node, targets or {id(node.buffer): True}))
+    if not writers:
+        return []
+    changed = {key for _, targets in writers for key in targets}
     bits = {id(node): 1 << n for n, (node, _) in enumerate(writers)}
     follows: dict[int, int] = {}  # node -> the writers that it depends on
     readers: dict[int, list[Tensor]] = {}
-    for node in order if writers else []:
-        follows[id(node)] = bits.get(id(node), 0)
+    for node in order:
+        mask = bits.get(id(node), 0)
         for source in node.src:
-            follows[id(node)] |= follows[id(source)]
-        for key in {_storage(s) for s in node.src} if node.op not in VALUES else ():
-            readers.setdefault(key, []).append(node)
+            mask |= follows[id(source)]
+        follows[id(node)] = mask
+        if node.op not in VALUES:
+            for key in {storage[id(s)] for s in node.src} & changed:
+                readers.setdefault(key, []).append(node)
     conflicts = []
     for writer, targets in writers:
+        op, bit = OPS[writer.op], bits[id(writer)]
         for key, named in targets.items():
             for reader in readers.get(key, []):
-                if reader is writer or _changes_another_part(reader, writer, key):
+                read = [n for n, s in enumerate(reader.src) if storage[id(s)] == key]
+                if reader is writer or (op.disjoint and reader.op == writer.op and read == [op.inplace]):
                     continue
-                if not follows[id(reader)] & bits[id(writer)]:
+                if not follows[id(reader)] & bit:
                     conflicts.append((reader, writer))
-                elif named and any(
-                    _storage(s) == key and not any(v is writer for v in _versions(s)) for s in reader.src
-                ):
+                elif named and any(not any(v is writer for v in _versions(reader.src[n])) for n in read):
                     raise _needs_both(reader, writer)
     return conflicts
-
-
-def _changes_another_part(reader: Tensor, writer: Tensor, key: int) -> bool:
-    """Whether `reader` only touches a storage where it changes a part of it itself."""
-    op = OPS[writer.op]
-    read = [s for n, s in enumerate(reader.src) if n != op.inplace]
-    return op.disjoint and reader.op == writer.op and not any(_storage(s) == key for s in read)
-
-
-def _storage(node: Tensor) -> int:
-    """What tells storages apart: several tensors may share a buffer."""
-    target, _ = home(node)
-    return id(target if target.buffer is None else target.buffer)
 
 
 def _needs_both(reader: Tensor, writer: Tensor) -> ValueError:
@@ -271,20 +261,22 @@ def _needs_both(reader: Tensor, writer: Tensor) -> ValueError:
 def _in_order(kernels: list[_Kernel], conflicts: list[tuple[Tensor, Tensor]]) -> tuple[list[_Kernel], set[int]]:
     """The kernels with each conflict's reader before its writer, otherwise as they are; or the readers that would have
     to come before what they need."""
-    if not conflicts:
+    of: dict[int, list[int]] = {id(node): [] for pair in conflicts for node in pair}
+    for n, made in enumerate(kernels):
+        for node in made.nodes:
+            if id(node) in of:
+                of[id(node)].append(n)
+    if all(first < second for r, w in conflicts for first in of[id(r)] for second in of[id(w)]):
         return kernels, set()
     result = {id(made.nodes[-1]): n for n, made in enumerate(kernels)}
-    of: dict[int, list[int]] = {}
     before: list[set[int]] = [set() for _ in kernels]
     for n, made in enumerate(kernels):
         for node in made.nodes:
-            of.setdefault(id(node), []).append(n)
             before[n] |= {result[id(s)] for s in map(_counted, node.src) if id(s) in result}
         before[n].discard(n)
     for reader, writer in conflicts:
-        for first in of.get(id(reader), []):
-            for second in of.get(id(writer), []):
-                before[second].add(first)
+        for second in of[id(writer)]:
+            before[second] |= set(of[id(reader)])
     after: list[list[int]] = [[] for _ in kernels]
     for n, needed in enumerate(before):
         for other in needed:
@@ -299,7 +291,7 @@ def _in_order(kernels: list[_Kernel], conflicts: list[tuple[Tensor, Tensor]]) ->
             if missing[n] == 0:
                 heapq.heappush(ready, n)
     left = set(range(len(kernels))) - set(order)
-    late = {id(r) for r, w in conflicts if left & set(of.get(id(r), [])) and left & set(of.get(id(w), []))}
+    late = {id(r) for r, w in conflicts if left & set(of[id(r)]) and left & set(of[id(w)])}
     return [kernels[n] for n in order], late
 
 

@@ -161,8 +161,8 @@ class Tensor:
         if -1 in shape:
             known = -math.prod(shape)
             shape = tuple(math.prod(self.shape) // known if n == -1 and known > 0 else n for n in shape)
-        if math.prod(shape) != math.prod(self.shape):
-            raise ShapeError(f"reshape: {list(self.shape)} has not as many elements as {list(shape)}")
+        if math.prod(shape) != math.prod(self.shape) or min(shape, default=0) < 0:
+            raise ShapeError(f"reshape: {list(self.shape)} cannot become {list(shape)}, whose elements are not as many")
         if shape == self.shape:
             return self
         dense = self if self.strides == contiguous_strides(self.shape) else self.contiguous()
@@ -216,6 +216,8 @@ class Tensor:
                 shape.append(max(0, stop - start))
                 strides.append(self.strides[axis])
             elif hasattr(part, "__index__"):
+                if not -size <= part < size:
+                    raise IndexError(f"index {part} of an axis of {size}")
                 start = range(size)[part]
             else:
                 raise TypeError(f"an index is an integer or a slice, not {type(part).__name__}: lookup() takes tensors")
@@ -224,6 +226,8 @@ class Tensor:
 
     def split(self, parts: int) -> list["Tensor"]:
         """[..., parts * n] -> `parts` tensors [..., n]."""
+        if not self.shape or parts < 1 or self.shape[-1] % parts:
+            raise ShapeError(f"split: the last axis of {list(self.shape)} has no {parts} equal parts")
         size = self.shape[-1] // parts
         lead = (slice(None),) * (len(self.shape) - 1)
         return [self[(*lead, slice(n * size, (n + 1) * size))] for n in range(parts)]

@@ -15,7 +15,9 @@ from tensortab.errors import Error
 from tensortab.jit import Program
 from tensortab.memory import Pool
 
-from tests.recipe_text import write
+from tests.recipe_text import GOLDEN, write
+
+TINY = GOLDEN / "tiny_llama"
 
 
 def held(device: Any) -> dict[str, int]:
@@ -61,6 +63,21 @@ def test_dropped_pipelines(device, tmp_path):
         assert held(device)["bytes"] > before["bytes"]
         del pipe
         assert held(device) == before, task
+
+
+def test_a_dropped_conversation(device):
+    """Also where its stream was left before its end."""
+    before = held(device)
+
+    async def talk() -> None:
+        pipe = await tt.pipeline("text-generation", model=TINY, context=128)
+        request = {"messages": [{"role": "user", "content": "hello"}], "stream": True, "max_tokens": 40}
+        async for _ in await pipe.chat.completions.create(**request):
+            break
+        assert held(device)["bytes"] > before["bytes"]
+
+    asyncio.run(talk())
+    assert held(device) == before
 
 
 def test_what_outlives_its_device():

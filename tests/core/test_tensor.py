@@ -134,6 +134,13 @@ def test_shapes_are_checked_where_the_graph_is_built():
         x @ x
     with pytest.raises(ShapeError, match="reshape"):
         x.reshape(4, 2)
+    for shape in ((-1, -1), (-1, 4), (-2, -3)):
+        with pytest.raises(ShapeError, match="reshape"):
+            x.reshape(*shape)
+    with pytest.raises(ShapeError, match="2 equal parts"):
+        x.split(2)
+    with pytest.raises(IndexError, match="index 2 of an axis of 2"):
+        x[2]
     with pytest.raises(ShapeError, match="permute"):
         x.permute(0, 0)
     with pytest.raises(ShapeError, match="nested sequences differ in length"):

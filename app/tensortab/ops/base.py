@@ -70,7 +70,7 @@ class Op:
     stored: Mapping[int, str] = field(default_factory=dict)
     # (hardware, node) -> the nodes before it that its kernel can compute as well, nearest first, in groups: each of
     # them only together with the groups before it. schedule.py decides what nothing else needs.
-    absorbs: Callable[[Hardware, Any], list[list[Any]]] = lambda hw, node: []
+    absorbs: Callable[[Hardware, Any], list[list[Any]]] | None = None
     decompose: Callable[[Any], Any] | None = None  # node -> the same as other operations, where it absorbs nothing
 
     def changes(self, sources: int) -> list[int]:
