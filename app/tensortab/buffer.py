@@ -9,7 +9,7 @@ class Buffer:
     def __init__(self, name: str, nbytes: int, data: Any = None) -> None:
         self.name = name
         self.nbytes = max(4, nbytes)  # no device has buffers of nothing
-        self.data = data
+        self.data = data if nbytes else None
         self.device: Any = None
         self.id = 0
 
@@ -17,9 +17,9 @@ class Buffer:
         """This buffer's number on `device`, created (zeroed) and filled at first use."""
         if self.device is None:
             self.device, self.id = device, device.create_buffer(self.nbytes, self.name)
-            if self.data is not None and len(self.data):
+            if self.data is not None:
                 device.write(self.id, 0, self.data)
-            self.data = None
+                self.data = None
         if self.device is not device:
             raise ValueError(f"{self.name} is on another device")
         return self.id

@@ -249,9 +249,10 @@ async def _put(device: Device, given: Tensor, place: Tensor) -> None:
     """Gives the storage of `place` the values of `given`: on the device, where they are there."""
     assert place.buffer is not None
     target = place.buffer.on(device)
+    if 0 in given.shape:
+        return
     if given.buffer is not None and given.buffer.data is not None:
-        if given.buffer.nbytes:
-            device.write(target, 0, given.buffer.data)
+        device.write(target, 0, given.buffer.data)
         return
     source, offset = given, 0
     if given.op == "view" and given.strides == contiguous_strides(given.shape):
