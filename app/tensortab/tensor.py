@@ -81,7 +81,8 @@ class Tensor:
 
     def _repr_html_(self) -> str:
         """What a notebook shows: the shape, the dtype and where the values are, which cannot be awaited here."""
-        return f"<code>Tensor {self.dtype}{list(self.shape)}</code> {self._place()}"
+        place = self._place().replace("&", "&amp;").replace("<", "&lt;")  # a driver's words
+        return f"<code>Tensor {self.dtype}{list(self.shape)}</code>, {place}"
 
     def _place(self) -> str:
         """Where the values are."""

@@ -67,6 +67,7 @@ def test_a_copy_is_made_before(device, rng):
     want = table.copy()
     want[4] = row
     assert np.array_equal((changed + t.contiguous()).numpy(), want + table)
+    assert np.array_equal(t.put(Tensor([0], "u32"), Tensor(row)).numpy()[[0, 4]], np.repeat(row[0], 2, 0))
 
 
 def test_changes_that_exclude_each_other_are_refused():
