@@ -6,6 +6,6 @@ A kernel choice returns Dispatches; adding an operation is one row in a family, 
 
 from . import attention, conv, elementwise, image, layout, sample, sdpa, timestamps, weights  # noqa: F401  (they fill the table)
 from .base import OPS, Dispatch, Hardware, ShapeError, broadcast, rows
-from .linear import HALVES
+from .linear import HALVES, linear_stem
 
-__all__ = ["HALVES", "OPS", "Dispatch", "Hardware", "ShapeError", "broadcast", "rows"]
+__all__ = ["HALVES", "OPS", "Dispatch", "Hardware", "ShapeError", "broadcast", "linear_stem", "rows"]
