@@ -113,7 +113,15 @@ class Program:
         self.unload()
 
     def _single_steps(self) -> list[dict]:
-        return [{**self.plan, "steps": [step]} for step in self.plan["steps"]]
+        """Plans of the dispatches that compute a node each; the last of them says which."""
+        plans: list[dict] = []
+        steps: list[dict] = []
+        for step in self.plan["steps"]:
+            steps.append(step)
+            if step["nodes"]:
+                plans.append({**self.plan, "steps": steps})
+                steps = []
+        return plans
 
     async def _watched(self, steps: int, read: Tensor | None, offset: int, size: int) -> bytes:
         """CHECK=1: each step also in numpy on the same inputs, raising at the first that differs. PROFILE=1: timed."""

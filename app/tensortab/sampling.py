@@ -58,6 +58,7 @@ def sample(
     state[2] += 1
     state[1] = position + 1 >= s["end"] or token in settings[8 : 8 + s["stop_count"]]
     for rows in logprobs:
+        state[3] = state[2]
         normal = x.astype(np.float64) - np.log(np.exp(x.astype(np.float64) - x.max()).sum()) - x.max()
         best = [token, *np.argsort(-x, kind="stable")[:TOP_LOGPROBS]]
         rows[position + 1, : len(best), 0] = best

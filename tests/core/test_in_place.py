@@ -6,7 +6,8 @@ from itertools import permutations
 
 import numpy as np
 import pytest
-from tensortab import Tensor
+import tensortab as tt
+from tensortab import Tensor, debug
 from tensortab.device import Device
 from tensortab.dtype import u32
 from tensortab.jit import Program
@@ -125,6 +126,27 @@ def test_sample(device, rng, order):
     assert np.array_equal(got[2], np.full(vocab, 3))
     assert np.array_equal(got[3], table[5:6])
     assert asyncio.run(state.tolist())[0] == 1 and asyncio.run(penalties.tolist())[token] == 2
+
+
+@pytest.mark.parametrize("order", list(permutations(range(2))))
+def test_sample_with_logprobs(device, rng, order):
+    """The rows from before go elsewhere first; CHECK=1 compares everything that a step changes."""
+    vocab, old = 129, rng.integers(0, 1 << 20, (3, 21, 2), np.uint32)
+    logits, settings = rng.standard_normal((1, vocab)).astype(np.float32), np.zeros(24, np.uint32)
+    settings[[1, 5]], settings[6] = np.array([1, 2], np.float32).view(np.uint32), 1 << 30
+    logprobs, tokens, state = Tensor(old, "u32"), Tensor([3, 0, 0], "u32"), Tensor(np.zeros(8, np.uint32), "u32")
+    elsewhere = Tensor.of("elsewhere", (old.size,), u32)
+    outputs = [
+        Tensor.apply("sample", Tensor(logits), tt.ones(vocab), tokens, state, Tensor(settings, "u32"), logprobs),
+        Tensor.apply("repack", logprobs, elsewhere, block=4, offset=0, size=4, count=old.size, start=0),
+    ]
+    with debug(CHECK=1):
+        got = dict(zip(order, values(device, [outputs[n] for n in order]), strict=True))
+    best = int(logits.argmax())
+    assert got[0].tolist() == [3, best, 0] and np.array_equal(got[1], old.reshape(-1))
+    made = np.array(asyncio.run(logprobs.tolist()), np.uint32)
+    want = logits[0, best] - np.log(np.exp(logits.astype(np.float64)).sum())
+    assert made[1, 0, 0] == made[1, 1, 0] == best and abs(made[1, 0, 1].view(np.float32) - want) < 1e-5
 
 
 @pytest.mark.parametrize("order", list(permutations(range(2))))
