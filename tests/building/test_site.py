@@ -4,6 +4,7 @@ import hashlib
 import http.client
 import json
 import re
+import socket
 import subprocess
 import sys
 import zipfile
@@ -122,6 +123,22 @@ def test_the_command_line_says_what_it_knows() -> None:
     wrong = call("pack", "no/such/file.gguf")
     assert wrong.returncode == 1
     assert wrong.stderr.startswith("build.py: no/such/file.gguf is neither")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there terminate() ends the one process that it is told")
+def test_what_ends_serve_ends_its_server(dist: Path) -> None:
+    """From a bare Python, as people call it: the server runs in build.py's own environment, and in the same process."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = [sys._base_executable, ROOT / "build.py", "serve", "--no-browser", "--port", str(port)]  # type: ignore[attr-defined]
+    with subprocess.Popen(command, text=True, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert any("TensorTab is at" in line for line in process.stdout)
+        with socket.create_connection(("127.0.0.1", port)):
+            process.terminate()
+            process.wait()
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", port))
 
 
 def test_a_step_runs_once_and_again_after_a_failure(tmp_path: Path) -> None:
