@@ -90,7 +90,7 @@ class Generator:
             raise Error("out_of_memory", "This GPU's buffers are too small for this model: use a smaller one.")
         room = -(-(self.context + self.chunks[-1]) // 64) * 64  # a padded chunk may reach beyond the context
         self.kv = KVCache(shape, room)
-        self.rope = Tensor.of("rope", (64 + room // 64, shape.head_dim // 2, 2))
+        self.rope = Tensor.of("rope", (64 + room // 64, len(self.model.rotary.frequencies), 2))
         self.vocabulary = sum(w.shape[0] for w in self.model.embed_tokens.weights)
         outputs = sum(w.shape[0] for w in self.model.lm_head.weights)
         self.tokens = Tensor.of("tokens", (room + 1,), u32)

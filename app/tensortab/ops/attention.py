@@ -20,16 +20,18 @@ def rotation(np: Any, rope_table: Any, position: int) -> Any:
 
 
 def rotate(np: Any, x: Any, angles: Any, interleaved: bool) -> Any:
-    """x [..., D] with its pairs turned by angles [D/2] (arXiv:2104.09864)."""
-    half = x.shape[-1] // 2
-    first, second = (x[..., 0::2], x[..., 1::2]) if interleaved else (x[..., :half], x[..., half:])
-    turned = (first + 1j * second) * angles
-    out = np.empty_like(x)
-    if interleaved:
-        out[..., 0::2], out[..., 1::2] = turned.real, turned.imag
-    else:
-        out[..., :half], out[..., half:] = turned.real, turned.imag
+    """x [..., D] with the pairs of its first R elements turned by angles [R/2] (arXiv:2104.09864)."""
+    half, end = len(angles), 2 * len(angles)
+    low, high = (slice(0, end, 2), slice(1, end, 2)) if interleaved else (slice(half), slice(half, end))
+    turned = (x[..., low] + 1j * x[..., high]) * angles
+    out = x.copy()
+    out[..., low], out[..., high] = turned.real, turned.imag
     return out
+
+
+def _rope(node: Any) -> dict[str, Any]:
+    """What kernels/rope.wgsl is to know."""
+    return {"INTERLEAVED": node.arg["interleaved"], "ROTARY": f"{2 * node.src[2].shape[1]}u"}
 
 
 def _heads(arg: dict, kcache: Any) -> tuple[int, int, int, int]:
@@ -59,7 +61,7 @@ def _kv_update(hw: Hardware, node: Any) -> list[Dispatch]:
     heads, kv_heads, dim, context = _heads(node.arg, kcache)
     params = {"rows": qkv.shape[0], "heads": heads, "kv_heads": kv_heads, "head_dim": dim, "context": context}
     grid = hw.grid(-(-qkv.shape[0] * kv_heads * dim // 2 // 64))
-    spec = {"INTERLEAVED": node.arg["interleaved"]}
+    spec = _rope(node)
     touched = dict.fromkeys((3, 4), 2 * qkv.shape[0] * kv_heads * dim) | {2: 8 * qkv.shape[0] * dim}
     return [Dispatch("kv_update", [qkv, state, rope_table, kcache, vcache], params, grid, spec, touched=touched)]
 
@@ -152,7 +154,7 @@ def attention_step(hw: Hardware, node: Any, norm: Any = None) -> list[Dispatch]:
     size = min(256, hw.invocations)
     while size // hw.lanes * dim * 4 > hw.storage - 2048:
         size //= 2
-    spec = {"INTERLEAVED": node.arg["interleaved"], "HEAD_DIM": dim, "ABREAST": abreast, "LANES": min(hw.lanes, 32)}
+    spec = _rope(node) | {"HEAD_DIM": dim, "ABREAST": abreast, "LANES": min(hw.lanes, 32)}
     spec |= {"WG": size, "SPLIT": splits > 1}
     params = {"heads": heads, "kv_heads": kv_heads, "context": context, "splits": splits, "scale": dim**-0.5}
     position = (4 * kv_heads * dim, 4 * heads * dim)
@@ -185,7 +187,7 @@ def _attention(hw: Hardware, node: Any) -> list[Dispatch]:
     count = qkv.shape[0]
     params = {"rows": count, "heads": heads, "kv_heads": kv_heads, "head_dim": dim, "context": context}
     params["scale"] = dim**-0.5
-    spec = {"INTERLEAVED": node.arg["interleaved"], **hw.workgroup(max(8, 1 << (dim // 8 - 1).bit_length()))}
+    spec = {**_rope(node), **hw.workgroup(max(8, 1 << (dim // 8 - 1).bit_length()))}
     bind = [qkv, state, rope_table, kcache, vcache, node]
     touched = dict.fromkeys((3, 4), 2 * count * kv_heads * dim) | {2: 8 * count * dim}
     read: dict[str, Any] = {"touched": touched, "a_position": (4 * kv_heads * dim, 4 * count * heads * dim)}
@@ -195,7 +197,7 @@ def _attention(hw: Hardware, node: Any) -> list[Dispatch]:
     stem = picked("attention", stem, ATTENTIONS)
     if stem == "attention_matrix":
         subgroups = 4 if heads * -(-count // 64) >= MATRIX_WORKGROUPS else 2
-        spec = {"INTERLEAVED": node.arg["interleaved"], "HEAD_DIM": f"{dim}u", "SUBGROUPS": f"{subgroups}u"}
+        spec = _rope(node) | {"HEAD_DIM": f"{dim}u", "SUBGROUPS": f"{subgroups}u"}
         return [Dispatch(stem, bind, params, (heads, -(-count // (16 * subgroups)), 1), spec, **read)]
     if stem == "attention_serial":
         spec.pop("WG", None)
