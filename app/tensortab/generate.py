@@ -75,8 +75,7 @@ class Generator:
         self.device = device
         self.hw = hardware(device.info)
         self.weights = Weights(checkpoint, self.hw.max_binding)
-        with models.fitting(kind):
-            self.model = architecture.Model(checkpoint.config, self.weights)
+        self.model = models.declare(architecture.Model, self.weights)
         shape = getattr(self.model, "cache", None)
         if shape is None:
             raise Error("bad_file", f"Models of type {kind!r} write no text: take a language model.")

@@ -190,9 +190,7 @@ class Weights:
         return [t for made in self._made.values() for t in made] + self._vectors
 
     async def load(self, device: Device, on_progress: Callable[[int, int], None] = lambda done, total: None) -> None:
-        """Streams everything to `device`, in the order of the file. Raises Error("bad_file") where it is cut short, or
-        has tensors that are not known (check_known)."""
-        self.check_known()
+        """Streams everything to `device`, in the order of the file. Raises Error("bad_file") where it is cut short."""
         narrow = sum(part.nbytes for _, parts in self._narrow for part in parts if isinstance(part, TensorInfo))
         total, done = sum(p.nbytes for p in self._pieces) + narrow, narrow
         for vector, parts in self._narrow:

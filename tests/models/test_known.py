@@ -43,40 +43,37 @@ FOREIGN = {
 }  # fmt: skip
 
 
-def declared(checkpoint: Checkpoint, *more: str) -> Weights:
-    """The weights that a model declares of a file with these tensors, too."""
+def declare(checkpoint: Checkpoint, *more: str) -> None:
+    """A model of a file with these tensors, too."""
     some = next(iter(checkpoint.tensors.values()))
     added = {name: replace(some, name=name) for name in more if name not in checkpoint.tensors}
-    weights = Weights(replace(checkpoint, tensors=checkpoint.tensors | added), 1 << 27)
     module = models.find(checkpoint.config["model_type"])
     assert module is not None
-    module.Model(checkpoint.config, weights)
-    return weights
+    models.declare(module.Model, Weights(replace(checkpoint, tensors=checkpoint.tensors | added), 1 << 27))
 
 
 @pytest.mark.parametrize("kind", PUBLISHED)
 def test_what_published_files_have_is_known(kind: str, tmp_path: Path) -> None:
     checkpoint, _ = opened(kind, tmp_path)
-    declared(checkpoint, *PUBLISHED[kind]).check_known()
+    declare(checkpoint, *PUBLISHED[kind])
     foreign = FOREIGN[kind]
     with pytest.raises(Error, match=f"of type '{checkpoint.config['model_type']}' do not have here: {foreign}\\.") as e:
-        declared(checkpoint, *PUBLISHED[kind], foreign).check_known()
+        declare(checkpoint, *PUBLISHED[kind], foreign)
     assert e.value.code == "bad_file"
 
 
-def test_a_file_of_another_architecture_is_refused_before_it_is_read(tmp_path: Path) -> None:
+def test_a_file_of_another_architecture_is_refused(tmp_path: Path) -> None:
     """Norms of q and k in a file that says it is Llama's: Qwen3's, whose answers would be noise."""
     checkpoint, _ = opened("qwen3", tmp_path)
-    generator = Generator(replace(checkpoint, config=checkpoint.config | {"model_type": "llama"}), CPUDevice())
     names = ", ".join(sorted(name for name in checkpoint.tensors if "_norm." in name)[:3])
     with pytest.raises(Error, match=f"'llama' do not have here: {names} and 1 more. Its answers would be wrong"):
-        asyncio.run(generator.load())
+        Generator(replace(checkpoint, config=checkpoint.config | {"model_type": "llama"}), CPUDevice())
 
 
 def test_an_unknown_tensor_that_cannot_be_read_is_no_matter(tmp_path: Path) -> None:
     """Counters, masks and ids in integers: no model computes with them."""
     checkpoint, _ = opened("qwen3", tmp_path)
-    declared(replace(checkpoint, unusable={"model.position_ids": "I64"})).check_known()
+    declare(replace(checkpoint, unusable={"model.position_ids": "I64"}))
 
 
 def test_a_folder_with_more(tmp_path: Path) -> None:
@@ -85,4 +82,4 @@ def test_a_folder_with_more(tmp_path: Path) -> None:
     tensors["model.layers.0.self_attn.q_norm.weight"] = weight("q_norm", (256,))
     more = asyncio.run(open_checkpoint(write_folder(tmp_path / "more", checkpoint.config, tensors)))
     with pytest.raises(Error, match=r"model\.layers\.0\.self_attn\.q_norm\.weight"):
-        asyncio.run(Generator(more, CPUDevice()).load())
+        Generator(more, CPUDevice())

@@ -30,8 +30,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from types import ModuleType
+from typing import Any
 
 from ..errors import Error
+from ..weights import Weights
 
 
 def find(model_type: str) -> ModuleType | None:
@@ -45,6 +47,17 @@ def find(model_type: str) -> ModuleType | None:
         if missing.name != f"{__name__}.{name}":
             raise
         return None
+
+
+def declare(model: Any, weights: Weights) -> Any:
+    """A `model` (the class) of the files of `weights`: its config checked, its weights declared, nothing read.
+
+    Raises Error("bad_file") for files that do not fit it, or have tensors that it does not know.
+    """
+    with fitting(str(weights.checkpoint.config.get("model_type"))):
+        declared = model(weights.checkpoint.config, weights)
+    weights.check_known()
+    return declared
 
 
 @contextmanager
