@@ -43,7 +43,7 @@ def free_place(folder: Path, source: Path) -> Path:
     return folder
 
 
-def pack(source: Path, folder: Path, about: dict[str, Any], shard_size: int = SHARD) -> dict[str, Any]:
+def pack(source: Path, folder: Path, about: dict[str, Any]) -> dict[str, Any]:
     """Writes a model file, or a folder's model files one after the other, as shards and manifest.json into `folder`.
 
     The name of `folder` is the model's. A packed model that is there is replaced once the new one is complete.
@@ -56,14 +56,14 @@ def pack(source: Path, folder: Path, about: dict[str, Any], shard_size: int = SH
     with TemporaryDirectory(prefix=".", dir=folder.parent) as work:  # no model can be called so
         part = Path(work) / folder.name
         part.mkdir()
-        manifest = _write(named, part, about, shard_size)
+        manifest = _write(named, part, about)
         if folder.exists():
             shutil.rmtree(folder)
         part.rename(folder)
     return manifest
 
 
-def _write(named: dict[str, Path], folder: Path, about: dict[str, Any], shard_size: int) -> dict[str, Any]:
+def _write(named: dict[str, Path], folder: Path, about: dict[str, Any]) -> dict[str, Any]:
     files: list[dict[str, Any]] = []
     shards: list[dict[str, Any]] = []
     whole, shard = hashlib.sha256(), bytearray()
@@ -79,17 +79,17 @@ def _write(named: dict[str, Path], folder: Path, about: dict[str, Any], shard_si
         files.append({"name": name, "offset": size, "size": path.stat().st_size})
         size += files[-1]["size"]
         with path.open("rb") as stream:
-            while piece := stream.read(shard_size - len(shard)):
+            while piece := stream.read(SHARD - len(shard)):
                 whole.update(piece)
                 shard += piece
-                if len(shard) == shard_size:
+                if len(shard) == SHARD:
                     flush()
     if shard:
         flush()
     weights = next(name for name in named if name.endswith(WEIGHTS))
     known = {key: about[key] for key in ABOUT if key in about}
     manifest = {"memory": size} | known | {"name": folder.name, "size": size}
-    manifest |= {"file": weights, "sha256": whole.hexdigest(), "shard_size": shard_size}
+    manifest |= {"file": weights, "sha256": whole.hexdigest(), "shard_size": SHARD}
     manifest |= {"files": files, "shards": shards}
     (folder / "manifest.json").write_text(json.dumps(manifest, indent=1))
     return manifest

@@ -110,7 +110,7 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("DIST", "CACHE"):
         (tmp_path / name).mkdir()
         monkeypatch.setattr(building, name, tmp_path / name)
-    monkeypatch.setattr(packing.pack, "__defaults__", (1000,))
+    monkeypatch.setattr(packing, "SHARD", 1000)
     return tmp_path / "DIST/models"
 
 
