@@ -34,18 +34,16 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 import js
+import tensortab as tt
 from pyodide.code import eval_code_async
 from pyodide.ffi import create_proxy, to_js
-
-import tensortab as tt
-
-from . import device as devices
-from . import formats, lab, models, tasks
-from .device import browser as gpu
-from .search import Index
-from .sources import browser as storage
-from .sources.model import find
-from .tokenizer import browser as text
+from tensortab import device as devices
+from tensortab import formats, lab, models, tasks
+from tensortab.device import browser as gpu
+from tensortab.search import Index
+from tensortab.sources import browser as storage
+from tensortab.sources.model import find
+from tensortab.tokenizer import browser as text
 
 for _package in (formats, models, tasks):  # imported now, so that they are in the snapshot and loading waits for none
     for _module in pkgutil.iter_modules(_package.__path__, _package.__name__ + "."):
