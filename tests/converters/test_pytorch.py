@@ -155,6 +155,23 @@ def test_a_damaged_file_is_read_or_refused(
     assert sum(len(tensor.data) for tensor in tensors.values()) <= len(REAL) + 4
 
 
+PIECES = [bytes([code]) for code in pytorch.OPCODES if bytes([code]) not in b"cX"] + [
+    b"ctorch\nFloatStorage\n", b"ccollections\nOrderedDict\n", b"ctorch._utils\n_rebuild_tensor_v2\n", b"cos\nsystem\n",
+    b"X\1\0\0\0a", b"X\7\0\0\0storage", b"q\0", b"h\0", b"K\2", b"J\xff\xff\xff\xff", b"\x8a\1\xff", b"N)\x85",
+    b"(u", b"(e",
+]  # fmt: skip
+
+
+@given(st.lists(st.sampled_from(PIECES), max_size=40))
+@settings(max_examples=2000, deadline=None)
+def test_any_program_of_its_opcodes_makes_data_or_is_refused(pieces: list[bytes]) -> None:
+    with contextlib.suppress(*pytorch.PROBLEMS):
+        made = pytorch._Unpickler(io.BytesIO(b"".join(pieces) + b"."), fix_imports=False).load()
+        kinds = (dict, list, tuple, str, int, bool, type(None), pytorch.Kind, pytorch.Storage, pytorch.View)
+        assert isinstance(made, kinds) or made in pytorch.NAMES.values()
+    assert pytorch._view.__defaults__ is None and not vars(pytorch._view)
+
+
 @given(st.binary(max_size=60))
 @settings(max_examples=300, deadline=None)
 def test_any_pickle_is_read_or_refused(data: bytes) -> None:

@@ -109,7 +109,7 @@ def _view(storage: Any, offset: Any, shape: Any, stride: Any, *_: Any) -> View:
     if not all(type(number) is int and number >= 0 for number in (offset, *shape, *stride)):
         raise pickle.UnpicklingError("a tensor's shape is none")
     if len(shape) != len(stride) or len(shape) > 8 or prod(shape) > storage.size:
-        raise pickle.UnpicklingError(f"a tensor of shape {shape} does not fit its storage of {storage.size} elements")
+        raise pickle.UnpicklingError(f"a tensor's shape or stride does not fit its storage of {storage.size} elements")
     last = offset + sum((n - 1) * step for n, step in zip(shape, stride, strict=True))
     if prod(shape) and last >= storage.size:
         raise pickle.UnpicklingError(f"a tensor of shape {shape} goes beyond its storage of {storage.size} elements")
