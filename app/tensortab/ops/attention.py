@@ -34,6 +34,11 @@ def _rope(node: Any) -> dict[str, Any]:
     return {"INTERLEAVED": node.arg["interleaved"], "ROTARY": f"{2 * node.src[2].shape[1]}u"}
 
 
+def _angles(node: Any) -> int:
+    """Bytes of the table for one position: cos and sin of each pair in two of its rows."""
+    return 16 * node.src[2].shape[1]
+
+
 def _heads(arg: dict, kcache: Any) -> tuple[int, int, int, int]:
     kv_heads, context, half = kcache.shape
     return arg["heads"], kv_heads, 2 * half, context
@@ -62,7 +67,7 @@ def _kv_update(hw: Hardware, node: Any) -> list[Dispatch]:
     params = {"rows": qkv.shape[0], "heads": heads, "kv_heads": kv_heads, "head_dim": dim, "context": context}
     grid = hw.grid(-(-qkv.shape[0] * kv_heads * dim // 2 // 64))
     spec = _rope(node)
-    touched = dict.fromkeys((3, 4), 2 * qkv.shape[0] * kv_heads * dim) | {2: 8 * qkv.shape[0] * dim}
+    touched = dict.fromkeys((3, 4), 2 * qkv.shape[0] * kv_heads * dim) | {2: _angles(node) * qkv.shape[0]}
     return [Dispatch("kv_update", [qkv, state, rope_table, kcache, vcache], params, grid, spec, touched=touched)]
 
 
@@ -158,7 +163,7 @@ def attention_step(hw: Hardware, node: Any, norm: Any = None) -> list[Dispatch]:
     spec |= {"WG": size, "SPLIT": splits > 1}
     params = {"heads": heads, "kv_heads": kv_heads, "context": context, "splits": splits, "scale": dim**-0.5}
     position = (4 * kv_heads * dim, 4 * heads * dim)
-    new, table = 2 * kv_heads * dim, 8 * dim  # bytes of the cache that are written, and of the table that are read
+    new, table = 2 * kv_heads * dim, _angles(node)  # bytes: of the cache, written, and of the table, read
     if norm:
         weight = qkv.src[1]
         spec |= {"FORMAT": weight.dtype.name, "K": weight.shape[1]}
@@ -189,7 +194,7 @@ def _attention(hw: Hardware, node: Any) -> list[Dispatch]:
     params["scale"] = dim**-0.5
     spec = {**_rope(node), **hw.workgroup(max(8, 1 << (dim // 8 - 1).bit_length()))}
     bind = [qkv, state, rope_table, kcache, vcache, node]
-    touched = dict.fromkeys((3, 4), 2 * count * kv_heads * dim) | {2: 8 * count * dim}
+    touched = dict.fromkeys((3, 4), 2 * count * kv_heads * dim) | {2: _angles(node) * count}
     read: dict[str, Any] = {"touched": touched, "a_position": (4 * kv_heads * dim, 4 * count * heads * dim)}
     stem = "attention_serial" if dim % 8 else "attention_split" if count == 1 and node.arg["long"] else "attention"
     if hw.matrix and count >= MATRIX_ROWS and dim in (64, 96, 128):
