@@ -26,7 +26,7 @@ GAP = 1 << 16  # bytes of a file that are read though nothing needs them
 # Names of tensors that published files have and no model of ours computes with: tables that follow from the config
 # (rope_* are read by kv.Rotary), and parts beside a language model that the text does not pass through.
 UNUSED = (
-    "rope_freqs.weight", "rope_factors_*.weight", "*rotary_emb.inv_freq", "blk.*.attn_rot_embd.weight",
+    "rope_freqs.weight", "rope_factors_*.weight", "*rotary_emb.*", "blk.*.attn_rot_embd.weight",
     "*.position_ids", "mtp.*", "model.mtp.*", "visual.*", "model.visual.*", "vision_tower.*", "model.vision_tower.*",
     "multi_modal_projector.*", "model.multi_modal_projector.*",
 )  # fmt: skip

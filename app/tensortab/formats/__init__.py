@@ -134,7 +134,9 @@ async def _open_folder(files: Mapping[str, Source]) -> Checkpoint:
     if "generation_config.json" in files:
         # a chat model's turn ends with tokens that often stand only here
         config["eos_token_id"] = token_ids(config) + token_ids(await _read_json(files["generation_config.json"]))
-    checkpoint = await read_safetensors([files[name] for name in names], config, places)
+    checkpoint = await read_safetensors(
+        [files[name] for name in names], config, {tensor: files[name] for tensor, name in places.items()}
+    )
     checkpoint.files = files
     if "tokenizer.json" in files:
         checkpoint.tokenizer = await _read_json(files["tokenizer.json"])

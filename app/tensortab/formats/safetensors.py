@@ -25,7 +25,7 @@ RENAMED = {".LayerNorm.gamma": ".LayerNorm.weight", ".LayerNorm.beta": ".LayerNo
 
 
 async def read_safetensors(
-    sources: list[Source], config: dict[str, Any], places: dict[str, str] | None = None
+    sources: list[Source], config: dict[str, Any], places: dict[str, Source] | None = None
 ) -> Checkpoint:
     """The headers of a model's safetensors files (all its parts) as one Checkpoint; reads no tensor.
 
@@ -47,7 +47,7 @@ async def read_safetensors(
             if stop - begin != prod(shape) * SIZES.get(kind, 0) and kind in SIZES:
                 raise _bad(source, f"tensor {name} of {kind} and shape {shape} takes {stop - begin} bytes")
             end = stop
-            if (places or {}).get(known, source.name) != source.name:
+            if (places or {}).get(known, source) is not source:
                 continue
             if name in tensors or name in unusable:
                 raise _bad(source, f"tensor {name} stands twice", "use the files of one model")
