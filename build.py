@@ -20,16 +20,21 @@ import sys
 if sys.version_info < (3, 11):
     sys.exit(f"build.py needs Python 3.11 or later; this is {sys.version.split()[0]}")
 
+sys.path.append(f"{sys.path[0]}/app")  # the library, as it is in this checkout
+
 import argparse
 import contextlib
 import ctypes
 import os
 import shutil
+import signal
 import subprocess
 import threading
 import webbrowser
 from collections.abc import Callable
 from pathlib import Path
+
+from tensortab.errors import Error
 
 from building.models import CATALOGUE, pack_command
 from building.server import Server
@@ -168,9 +173,14 @@ def main() -> int:
     if args.command not in ("doctor", "lock") and Path(sys.prefix).resolve() != VENV.resolve():
         with alone():
             environment("build")
+        command = [str(PYTHON), __file__, *sys.argv[1:]]
+        if os.name == "posix":  # in this process, so that what ends it ends the server, too
+            sys.stdout.flush()
+            os.execv(PYTHON, command)
         with contextlib.suppress(KeyboardInterrupt):
-            return subprocess.call([PYTHON, __file__, *sys.argv[1:]])
+            return subprocess.call(command)
         return 130
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # by an exception, which ends commands that run meanwhile
     commands: dict[str, Callable[[], int | None]] = {
         "serve": lambda: serve(args.port, not args.no_browser),
         "build": build,
@@ -186,5 +196,5 @@ def main() -> int:
 if __name__ == "__main__":
     try:
         sys.exit(main())
-    except BuildError as problem:
+    except (BuildError, Error) as problem:
         sys.exit(f"build.py: {problem}")

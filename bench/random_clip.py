@@ -7,8 +7,7 @@ import json
 from pathlib import Path
 
 import numpy as np
-
-from building.safetensors import Tensor, write
+from tensortab.converters.safetensors import Tensor, write
 
 NAME = "clip-vit-base-patch32"
 CONFIG = {

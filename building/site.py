@@ -10,7 +10,6 @@ from .server import policy
 from .steps import CACHE, DIST, ROOT, BuildError, alone, anew, digest, once, put, run
 from .tools import NPM, PYTHON, STATIC, node, npm_packages, page_wheels
 
-WORKER = ROOT / "app/studio/worker.py"  # the one part of the studio that Pyodide runs: it is in the wheel
 NOT_SERVED = ("package.json", "package-lock.json", "snapshot.mjs", "sw.js")
 
 # dist/ path <- path (a pattern may end it) in node_modules
@@ -32,7 +31,6 @@ def library_wheel() -> Path:
     sources = [ROOT / name for name in names]
     if missing := [str(path.relative_to(ROOT)) for path in sources if not path.exists()]:
         raise BuildError(f"The wheel needs {', '.join(missing)}")
-    sources.append(WORKER)
     folder = CACHE / "wheel"
 
     def make() -> None:
@@ -71,7 +69,7 @@ def snapshot(wheel: Path) -> Path:
     """Pyodide's memory with TensorTab imported, bound to this Pyodide and this wheel; the page starts from it."""
     folder = CACHE / "snapshot"
     script = STATIC / "snapshot.mjs"
-    modules = ["tensortab", "studio.worker"]
+    modules = ["tensortab.worker"]
 
     def make() -> None:
         run(node()[0], script, NPM / "node_modules/pyodide", wheel, anew(folder), ",".join(modules))
@@ -89,9 +87,7 @@ def site_files() -> dict[str, Path | bytes]:
         if file.is_file() and name not in NOT_SERVED and "node_modules" not in file.parts:
             files[name] = file
     for file in sorted((ROOT / "app/studio").rglob("*.py")):
-        name = file.relative_to(ROOT / "app/studio").as_posix()
-        if file != WORKER:
-            files[f"studio/{name}"] = file
+        files[f"studio/{file.relative_to(ROOT / 'app/studio').as_posix()}"] = file
     modules = NPM / "node_modules"
     for target, patterns in PACKAGES.items():
         for pattern in patterns:

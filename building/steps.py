@@ -64,7 +64,7 @@ def digest(*paths: Path, also: str = "") -> str:
     return total.hexdigest()
 
 
-def once(stamp: Path, key: str, title: str, make: Callable[[], None]) -> bool:
+def once(stamp: Path, key: str, title: str, make: Callable[[], object]) -> bool:
     """Run `make` unless it succeeded before with the same key. True when it ran."""
     if stamp.is_file() and stamp.read_text() == key:
         return False

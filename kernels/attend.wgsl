@@ -24,8 +24,8 @@ fn attend(q: u32, g: u32, pos: u32, first: u32, end: u32, lane: u32) -> Attended
   let rows = g * p.context;
   for (var e = 4u * lane; e < p.head_dim; e += 4u * WG) {
     let turned = vec4(
-      rotate(q, e, pos, p.head_dim), rotate(q, e + 1u, pos, p.head_dim),
-      rotate(q, e + 2u, pos, p.head_dim), rotate(q, e + 3u, pos, p.head_dim),
+      rotate(q, e, pos), rotate(q, e + 1u, pos),
+      rotate(q, e + 2u, pos), rotate(q, e + 3u, pos),
     );
     query[e / 4u] = turned * p.scale;
   }

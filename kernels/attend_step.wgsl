@@ -78,10 +78,10 @@ fn attend_step(h: u32, slice: u32, lid: u32, q_at: u32, k_at: u32, v_at: u32) {
   }
   for (var i = lid; i < 2u * HEAD_DIM; i += WG) {
     if i < HEAD_DIM {
-      query[i] = rotate(q_at, i, pos, HEAD_DIM) * p.scale;
+      query[i] = rotate(q_at, i, pos) * p.scale;
     } else if i < HEAD_DIM + HEAD_DIM / 2u {
       let e = 2u * (i - HEAD_DIM);
-      new_key[e / 2u] = pack(rotate(k_at, e, pos, HEAD_DIM), rotate(k_at, e + 1u, pos, HEAD_DIM));
+      new_key[e / 2u] = pack(rotate(k_at, e, pos), rotate(k_at, e + 1u, pos));
     } else {
       let word = i - HEAD_DIM - HEAD_DIM / 2u;
       let e = v_at + 2u * word;

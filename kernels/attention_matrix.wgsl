@@ -79,7 +79,7 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) grid: vec
         let q = (t * (p.heads + 2u * p.kv_heads) + id.x) * HEAD_DIM;
         var turned = array<f32, 8>();
         for (var n = 0u; n < 8u; n++) {
-            turned[n] = clamp(p.scale * rotate(q, c * 8u + n, pos + t, HEAD_DIM), -65504.0, 65504.0); // as keys are
+            turned[n] = clamp(p.scale * rotate(q, c * 8u + n, pos + t), -65504.0, 65504.0); // as keys are
         }
         memory[r / 16u][r % 16u * WIDE + c] = eight(vec4<f32>(turned[0], turned[1], turned[2], turned[3]),
             vec4<f32>(turned[4], turned[5], turned[6], turned[7]));

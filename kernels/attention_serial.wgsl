@@ -30,7 +30,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
   let pos = state[0] + t;
   let q = (t * (p.heads + 2u * p.kv_heads) + h) * p.head_dim;
   for (var j = 0u; j < half; j++) {
-    query[j] = vec2(rotate(q, 2u * j, pos, p.head_dim), rotate(q, 2u * j + 1u, pos, p.head_dim)) * p.scale;
+    query[j] = vec2(rotate(q, 2u * j, pos), rotate(q, 2u * j + 1u, pos)) * p.scale;
     sum[j] = vec2(0.0);
   }
   var highest = -3.4e38;

@@ -31,6 +31,6 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
   let k = (t * (p.heads + 2u * p.kv_heads) + p.heads + g) * p.head_dim;
   let v = k + p.kv_heads * p.head_dim + 2u * word;
   let to = (g * p.context + pos) * half + word;
-  kcache[to] = pack(rotate(k, 2u * word, pos, p.head_dim), rotate(k, 2u * word + 1u, pos, p.head_dim));
+  kcache[to] = pack(rotate(k, 2u * word, pos), rotate(k, 2u * word + 1u, pos));
   vcache[to] = pack(qkv[v], qkv[v + 1u]);
 }

@@ -1,5 +1,5 @@
 // The engine's worker: starts Python (from its memory snapshot where there is one), hands it the parts that are
-// JavaScript and leaves the rest to studio/worker.py. What it receives and sends is described there.
+// JavaScript and leaves the rest to tensortab/worker.py. What it receives and sends is described there.
 
 import { loadPyodide, version } from "./pyodide/pyodide.mjs";
 import * as executor from "./executor.js";
@@ -61,7 +61,7 @@ try {
   const lock = await (await file("pyodide-lock.json")).json();
   const { pyodide, boot } = await startPython(lock);
   const modules = { executor: { createExecutor }, tokenizers, jinja };
-  pyodide.pyimport("studio.worker").start(modules, early, boot);
+  pyodide.pyimport("tensortab.worker").start(modules, early, boot);
 } catch (error) {
   console.error(error);
   const message = `Python could not start (${error.message}). Reload the page.`;

@@ -40,7 +40,7 @@ LONGROPE = {
     "rope_type": "longrope", "rope_theta": 10000.0, "original_max_position_embeddings": 32,
     "short_factor": [1.0, 1.1, 1.2, 1.3, 1.4, 1.5, 1.6, 1.7], "long_factor": [1.0, 2, 3, 4, 5, 6, 7, 8.5],
 }  # fmt: skip
-LENGTH = {"phi3_long": 40}  # tokens; the others have 17
+LENGTH = {"phi3_long": 40, "phi4_long": 40}  # tokens; the others have 17
 CONFIGS = {
     "mistral": MistralConfig(**SIZES, head_dim=32, sliding_window=64),
     "llama_bias": LlamaConfig(**SIZES, attention_bias=True, mlp_bias=True),
@@ -52,6 +52,18 @@ CONFIGS = {
     "phi3": Phi3Config(**SIZES | {"num_key_value_heads": 4}, sliding_window=100),
     "phi3_short": Phi3Config(**SIZES, original_max_position_embeddings=32, rope_parameters=dict(LONGROPE)),
     "phi3_long": Phi3Config(**SIZES, original_max_position_embeddings=32, rope_parameters=dict(LONGROPE)),
+    # as Phi-4-mini: three quarters of each head rotate
+    "phi4": Phi3Config(
+        **SIZES, original_max_position_embeddings=128,
+        rope_parameters={"rope_type": "default", "rope_theta": 10000.0, "partial_rotary_factor": 0.75},
+    ),
+    "phi4_long": Phi3Config(
+        **SIZES, original_max_position_embeddings=32,
+        rope_parameters=LONGROPE | {
+            "partial_rotary_factor": 0.75, "short_factor": LONGROPE["short_factor"][:6],
+            "long_factor": LONGROPE["long_factor"][:6],
+        },
+    ),
     "gpt2": GPT2Config(
         vocab_size=64, n_embd=64, n_layer=2, n_head=4, n_positions=64, bos_token_id=1, eos_token_id=2,
     ),

@@ -53,6 +53,8 @@ def write_gguf(file: Path, config: dict, tensors: dict[str, np.ndarray]) -> Path
         writer.add_head_count_kv(config["num_key_value_heads"])
         writer.add_layer_norm_rms_eps(config["rms_norm_eps"])
         writer.add_rope_freq_base(config["rope_parameters"]["rope_theta"])
+        size = config.get("head_dim") or config["hidden_size"] // heads
+        writer.add_rope_dimension_count(int(size * config["rope_parameters"].get("partial_rotary_factor", 1.0)))
     if dim := config.get("head_dim"):
         writer.add_key_length(dim)
         writer.add_value_length(dim)

@@ -149,8 +149,7 @@ class BeamGenerator:
             raise Error("bad_file", f"Models of type {kind!r} are not supported yet: take a BART or T5 one.")
         self.device = device
         self.weights = Weights(checkpoint, hardware(device.info).max_binding)
-        with models.fitting(kind):
-            self.model = architecture.Model(checkpoint.config, self.weights)
+        self.model = models.declare(architecture.Model, self.weights)
         self.vocabulary = sum(w.shape[0] for w in self.model.lm_head.weights)
         forced = [id for id in (config.forced_bos_token_id, config.forced_eos_token_id) if id is not None]
         ids = {config.decoder_start_token_id, *config.eos_token_id, *forced}

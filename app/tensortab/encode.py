@@ -56,8 +56,7 @@ class Encoder:
         kind = str(self.config.get("model_type"))
         architecture = getattr(models.find(kind), head, None)
         self.model: Any
-        with models.fitting(kind):
-            self.model = architecture(self.config, self.weights) if architecture else None
+        self.model = models.declare(architecture, self.weights) if architecture else None
         if not hasattr(self.model, "length"):
             raise Error("bad_file", f"Models of type {kind!r} can't be used for this yet: take a BERT or a DistilBERT.")
         self.max_length: int = self.model.length

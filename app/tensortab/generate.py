@@ -75,8 +75,7 @@ class Generator:
         self.device = device
         self.hw = hardware(device.info)
         self.weights = Weights(checkpoint, self.hw.max_binding)
-        with models.fitting(kind):
-            self.model = architecture.Model(checkpoint.config, self.weights)
+        self.model = models.declare(architecture.Model, self.weights)
         shape = getattr(self.model, "cache", None)
         if shape is None:
             raise Error("bad_file", f"Models of type {kind!r} write no text: take a language model.")
@@ -90,7 +89,7 @@ class Generator:
             raise Error("out_of_memory", "This GPU's buffers are too small for this model: use a smaller one.")
         room = -(-(self.context + self.chunks[-1]) // 64) * 64  # a padded chunk may reach beyond the context
         self.kv = KVCache(shape, room)
-        self.rope = Tensor.of("rope", (64 + room // 64, shape.head_dim // 2, 2))
+        self.rope = Tensor.of("rope", (64 + room // 64, len(self.model.rotary.frequencies), 2))
         self.vocabulary = sum(w.shape[0] for w in self.model.embed_tokens.weights)
         outputs = sum(w.shape[0] for w in self.model.lm_head.weights)
         self.tokens = Tensor.of("tokens", (room + 1,), u32)

@@ -124,16 +124,18 @@ def _stored(node: Tensor) -> Tensor:
 
 
 class Rotary:
-    """Rotary positions (arXiv:2104.09864) of heads of `head_dim`, as the config and the file say; none without them."""
+    """Rotary positions (arXiv:2104.09864) of heads of `head_dim`, as the config and the file say; none without them.
+
+    frequencies   angle per position of each pair, of as many elements of a head as rotate
+    """
 
     def __init__(self, head_dim: int, config: dict[str, Any] | None = None, weights: Weights | None = None) -> None:
-        if config and (config.get("partial_rotary_factor") or 1.0) != 1.0:
-            raise Error("bad_file", "Models that rotate a part of each head (partial_rotary_factor) are not supported.")
-        self.frequencies = inverse_frequencies(head_dim, config) if config else [0.0] * (head_dim // 2)
+        dim = rotary_dim(head_dim, config or {})
+        self.frequencies = inverse_frequencies(dim, config) if config else [0.0] * (dim // 2)
         self.config, self.weights = config or {}, weights
 
     async def table(self, context: int, room: int) -> bytes:
-        """cos and sin (f32) of every angle for `room` positions, in two parts, [64 + ceil(room / 64), head_dim / 2, 2]:
+        """cos and sin (f32) of every angle for `room` positions, in two parts, [64 + ceil(room / 64), pairs, 2]:
         kernels/rope.wgsl multiplies row pos % 64 by row 64 + pos // 64. Texts have at most `context` tokens."""
         if rope_type(self.config) in LONGROPE or (self.weights and "rope_factors_long.weight" in self.weights):
             factors, scale = await self._long(context)
@@ -167,15 +169,31 @@ class Rotary:
         return await read_vector(self.weights.checkpoint.tensor(f"{name}.weight"))
 
 
+def rotary_dim(head_dim: int, config: dict[str, Any]) -> int:
+    """How many elements of each head are rotated, the first ones: GGUF files give their number (as GPT-J's config.json
+    does), the others a share. Raises Error("bad_file")."""
+    if config.get("rotary_dim") is not None:
+        check_config(config, "rotary_dim")
+        dim = config["rotary_dim"]
+    elif config.get("partial_rotary_factor") is not None:
+        check_config(config, "partial_rotary_factor")
+        dim = int(head_dim * config["partial_rotary_factor"])
+    else:
+        return head_dim
+    if dim % 2 or not 2 <= dim <= head_dim:
+        raise Error("bad_file", f"{dim} of the {head_dim} elements of a head cannot be rotated: get the file again.")
+    return dim
+
+
 def rope_type(config: dict[str, Any]) -> str:
     scaling = config.get("rope_scaling") or {}
     return scaling.get("rope_type", scaling.get("type", "default"))
 
 
-def inverse_frequencies(head_dim: int, config: dict[str, Any]) -> list[float]:
-    """theta^(-2i/D), scaled as rope_scaling says ("linear", "llama3"); Error("bad_file") for kinds not known."""
+def inverse_frequencies(dim: int, config: dict[str, Any]) -> list[float]:
+    """theta^(-2i/dim), scaled as rope_scaling says ("linear", "llama3"); Error("bad_file") for kinds not known."""
     theta = config.get("rope_theta") or 10000.0
-    plain = [theta ** (-2 * i / head_dim) for i in range(head_dim // 2)]
+    plain = [theta ** (-2 * i / dim) for i in range(dim // 2)]
     scaling, kind = config.get("rope_scaling") or {}, rope_type(config)
     if kind in ("default", *LONGROPE):
         return plain

@@ -49,10 +49,9 @@ class Vision:
             raise Error(
                 "bad_file", f"Models of type {kind!r} can't be used for this yet: take a CLIP, ViT or EfficientNet."
             )
-        self.model: Any
+        self.model: Any = models.declare(architecture, self.weights)
         self.program: Program | None
         with models.fitting(kind):
-            self.model = architecture(self.config, self.weights)  # type: ignore[misc]
             self.program = Program(device, [getattr(self.model, method)(self.processor.pixel_values)])
 
     @classmethod

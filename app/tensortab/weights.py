@@ -9,6 +9,7 @@ import struct
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 from typing import Any
 
 from .device import Device
@@ -21,6 +22,14 @@ from .tensor import Tensor
 CHUNK = 8 << 20  # bytes of a file that are read at once
 AHEAD = 4  # chunks that are read before the GPU needs them
 GAP = 1 << 16  # bytes of a file that are read though nothing needs them
+
+# Names of tensors that published files have and no model of ours computes with: tables that follow from the config
+# (rope_* are read by kv.Rotary), and parts beside a language model that the text does not pass through.
+UNUSED = (
+    "rope_freqs.weight", "rope_factors_*.weight", "*rotary_emb.*", "blk.*.attn_rot_embd.weight",
+    "*.position_ids", "mtp.*", "model.mtp.*", "visual.*", "model.visual.*", "vision_tower.*", "model.vision_tower.*",
+    "multi_modal_projector.*", "model.multi_modal_projector.*",
+)  # fmt: skip
 
 
 @dataclass
@@ -49,6 +58,8 @@ class Weights:
     def __init__(self, checkpoint: Checkpoint, max_binding: int) -> None:
         self.checkpoint = checkpoint
         self.max_binding = max_binding
+        self._used: set[str] = set()  # names that the model asked for
+        self._unused = list(UNUSED)
         self._pieces: list[_Piece] = []
         self._vectors: list[Tensor] = []
         self._narrow: list[tuple[Tensor, list[TensorInfo | int]]] = []  # vectors that a file has in 16 bits
@@ -58,10 +69,34 @@ class Weights:
     def __contains__(self, name: str) -> bool:
         return name in self.checkpoint.tensors
 
+    def unused(self, *patterns: str) -> None:
+        """Tensors that files of this model may have, and that it computes nothing with: other heads, tied copies,
+        masks. A "*" stands for anything."""
+        self._unused += patterns
+
+    def check_known(self) -> None:
+        """Error("bad_file") if the file has tensors that the model neither asked for nor knows to be unused: it is then
+        of another architecture, whatever it says, and the results would be wrong."""
+        left = self.checkpoint.tensors.keys() - self._used
+        unknown = sorted(name for name in left if not any(fnmatchcase(name, pattern) for pattern in self._unused))
+        if unknown:
+            names = ", ".join(unknown[:3]) + (f" and {len(unknown) - 3} more" if len(unknown) > 3 else "")
+            kind = self.checkpoint.config.get("model_type")
+            raise Error(
+                "bad_file",
+                f"The file has tensors that models of type {kind!r} do not have here: {names}. "
+                "Its answers would be wrong: take another file of the model.",
+            )
+
+    def _tensor(self, name: str) -> TensorInfo:
+        """The checkpoint's tensor, which counts as used from now on."""
+        self._used.add(name)
+        return self.checkpoint.tensor(name)
+
     def matrix(self, *names: str) -> list[Tensor]:
         """The rows of these tensors [n, K] one after the other: as few weights as formats and bindings allow."""
         if names not in self._made:
-            infos = [self.checkpoint.tensor(name) for name in names]
+            infos = [self._tensor(name) for name in names]
             for info in infos:
                 if len(info.shape) != 2 or info.shape[1] != infos[0].shape[1]:
                     raise Error("bad_file", f"{info.name} has the shape {list(info.shape)}: the model file is damaged")
@@ -101,7 +136,7 @@ class Weights:
 
     def vector(self, *names: str | int) -> Tensor:
         """Small tensors (a norm's gain, biases), one after the other, as f32; a number is so many zeros."""
-        parts = [self.checkpoint.tensor(name) if isinstance(name, str) else name for name in names]
+        parts = [self._tensor(name) if isinstance(name, str) else name for name in names]
         infos = [part for part in parts if isinstance(part, TensorInfo)]
         for info in infos:
             if info.dtype.quantised:
@@ -128,7 +163,7 @@ class Weights:
 
     def once(self, function: Callable[..., Tensor], *names: str) -> Tensor:
         """function(tensors of these names, as f32), computed when everything is loaded; then they are freed."""
-        sources = [self._source(self.checkpoint.tensor(name)) for name in names]
+        sources = [self._source(self._tensor(name)) for name in names]
         expression = function(*(s if s.dtype is f32 else s.dequantize() for s in sources))
         result = Tensor.of(names[0], expression.shape)
         self._once.append((expression.into(result), sources))

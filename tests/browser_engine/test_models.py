@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tensortab import packing
 
 from building import models as building
 from building.server import Server
@@ -38,7 +39,7 @@ def pack(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The folder tiny_llama as a model of the site at `folder`, in small shards."""
     monkeypatch.setattr(building, "DIST", folder)
     monkeypatch.setattr(building, "CACHE", tmp_path / "cache")
-    monkeypatch.setattr(building, "SHARD", 100_000)
+    monkeypatch.setattr(packing, "SHARD", 100_000)
     (tmp_path / "cache").mkdir(exist_ok=True)
     building.pack_command(str(GOLDEN / "tiny_llama"), None, "MIT", "text-generation")
 

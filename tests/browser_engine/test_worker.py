@@ -42,7 +42,7 @@ def test_starts_without_a_snapshot(tab: Browser, small_site: SmallSite, dist: Pa
     engine = Engine(tab)
     assert engine.first["boot"] == "cold"
     assert engine.python("tt.__version__")
-    assert engine.python("import studio.worker, tensortab.kernels as k; len(k.source('repack')) > 100") == "True"
+    assert engine.python("import tensortab.worker, tensortab.kernels as k; len(k.source('repack')) > 100") == "True"
     engine.end()
 
 

@@ -8,6 +8,9 @@ import zlib
 from pathlib import Path
 
 import pytest
+from tensortab import packing
+from tensortab.__main__ import main
+from tensortab.errors import Error
 from tensortab.formats import open_checkpoint
 from tensortab.sources.model import find
 
@@ -28,7 +31,7 @@ def test_the_catalogue_is_the_lock_and_the_site(dist: Path) -> None:
     listed = {model["name"]: model for model in index["models"]}
     assert [name for name in listed if name in CATALOGUE] == list(CATALOGUE)
     for name, about in CATALOGUE.items():
-        assert {key: about[key] for key in building.ABOUT if key != "name"} | {"name": name} == listed[name]
+        assert {key: about[key] for key in packing.ABOUT if key != "name"} | {"name": name} == listed[name]
 
 
 @pytest.mark.parametrize("name", CATALOGUE)
@@ -107,7 +110,7 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("DIST", "CACHE"):
         (tmp_path / name).mkdir()
         monkeypatch.setattr(building, name, tmp_path / name)
-    monkeypatch.setattr(building, "SHARD", 1000)
+    monkeypatch.setattr(packing, "SHARD", 1000)
     return tmp_path / "DIST/models"
 
 
@@ -133,5 +136,86 @@ def test_pack_a_folder(tmp_path: Path, site: Path) -> None:
 def test_pack_refuses_what_has_no_weights(tmp_path: Path, site: Path) -> None:
     (tmp_path / "readme.gguf.txt").write_text("none")
     for source in (tmp_path / "DIST", tmp_path / "readme.gguf.txt"):
-        with pytest.raises(building.BuildError, match=r"no \.gguf or \.safetensors"):
+        with pytest.raises(Error, match=r"no \.gguf or \.safetensors"):
             building.pack(source, "empty", {})
+
+
+HOSTILE = ("", ".", "..", "../..", "../../precious", "a/b", "/tmp/x", "a\\b", "a\0", ".git", "a b", "-r", "C:", "x.")
+
+
+def state(folder: Path) -> dict[str, bytes]:
+    return {file.relative_to(folder).as_posix(): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_name_touches_nothing(
+    tmp_path: Path, site: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Neither the packed models nor what lies above them: names are checked before anything is written or deleted."""
+    source = tmp_path / "model.gguf"
+    source.write_bytes(b"GGUF" + bytes(1000))
+    (tmp_path / "precious").write_text("the checkout")
+    building.pack(source, "kept", {"task": "text-generation"})
+    monkeypatch.chdir(site)
+    before = state(tmp_path)
+    with pytest.raises(Error, match="cannot be a model's name"):
+        building.pack(source, name, {})
+    with pytest.raises(Error, match="cannot be a model's name"):
+        building.converted(name, "ctranslate2", source)
+    with pytest.raises(Error, match="cannot be a model's name"):
+        building.pack_command(str(source), name or ".", "MIT", "text-generation")
+    assert main(["pack", str(source), "--output", str(site), f"--name={name or '.'}"]) == 1
+    assert state(tmp_path) == before
+
+
+def test_pack_of_a_folder_of_packed_models(site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`pack .` among the packed models once deleted them all."""
+    source = tmp_path / "model.gguf"
+    source.write_bytes(b"GGUF" + bytes(1000))
+    building.pack(source, "kept", {"task": "text-generation"})
+    before = state(site)
+    for folder in (site, site / "kept"):
+        monkeypatch.chdir(folder)
+        with pytest.raises(Error, match=r"no \.gguf or \.safetensors file"):
+            building.pack_command(".", None, "MIT", "text-generation")
+        assert main(["pack", "."]) == 1
+        assert state(site) == before
+
+
+def test_only_a_packed_model_is_replaced(tmp_path: Path, site: Path) -> None:
+    source = tmp_path / "precious"
+    source.mkdir()
+    (source / "model.safetensors").write_bytes(bytes(5000))
+    (source / "manifest.json").write_text("{}")  # it looks like a packed model, and is the source
+    (site / "notes").mkdir(parents=True)
+    (site / "notes/text").write_text("mine")
+    (site / "link").symlink_to(source)
+    before = state(tmp_path)
+    for folder, message in ((site / "notes", "is no packed model"), (source, "cannot be packed into")):
+        with pytest.raises(Error, match=message):
+            packing.pack(source, folder, {})
+    with pytest.raises(Error, match="cannot be packed into"):
+        packing.pack(source, site / "link", {})
+    assert state(tmp_path) == before
+    packing.pack(source, site / "new", {})
+    (source / "model.safetensors").write_bytes(bytes(100))
+    assert packing.pack(source, site / "new", {})["size"] == 102
+    assert {file.name for file in (site / "new").iterdir()} == {"0000.bin", "manifest.json"}
+
+
+def test_a_pack_that_fails_leaves_the_packed_model(
+    tmp_path: Path, site: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = tmp_path / "model.gguf"
+    source.write_bytes(b"GGUF" + bytes(5000))
+    packing.pack(source, site / "tiny", {})
+    before = state(site)
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(packing.json, "dumps", full)  # of the manifest, after the shards
+    with pytest.raises(OSError, match="No space left"):
+        packing.pack(source, site / "tiny", {})
+    assert state(site) == before
+    assert [path.name for path in site.iterdir()] == ["tiny"]

@@ -4,6 +4,7 @@ import hashlib
 import http.client
 import json
 import re
+import socket
 import subprocess
 import sys
 import zipfile
@@ -81,7 +82,9 @@ def test_the_wheel_is_reproducible_and_carries_kernels_and_executor(dist: Path, 
     names = set(zipfile.ZipFile(wheel).namelist())
     kernels = {p.relative_to(ROOT / "kernels").as_posix() for p in (ROOT / "kernels").rglob("*.wgsl")}
     assert {f"tensortab/kernels/{name}" for name in kernels} <= names
-    assert {"tensortab/executor.js", "tensortab/catalogue.json"} <= names
+    assert {"tensortab/executor.js", "tensortab/catalogue.json", "tensortab/__main__.py"} <= names
+    top = {name.partition("/")[0] for name in names}
+    assert {name for name in top if not name.endswith(".dist-info")} == {"tensortab"}
     assert wheel.name.endswith("-py3-none-any.whl")
 
 
@@ -100,6 +103,39 @@ def test_the_installed_wheel_finds_its_kernels(dist: Path, tmp_path: Path) -> No
         str(tmp_path / "tensortab/kernels"),
         "//",
     ]
+
+
+def test_the_installed_wheel_has_its_commands(dist: Path, tmp_path: Path) -> None:
+    """In a Python that has none of the library's dependencies."""
+    wheel = next((dist / "wheels").glob("tensortab-*.whl"))
+    install = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--no-index", "--target", tmp_path, wheel]
+    subprocess.run(install, check=True, capture_output=True)
+
+    def call(*args: str | Path) -> str:
+        command = [sys._base_executable, "-B", "-s", "-m", "tensortab", *args]  # type: ignore[attr-defined]
+        return subprocess.run(command, text=True, capture_output=True, check=True, cwd=tmp_path).stdout
+
+    model = ROOT / "tests/golden/tiny_q4_1.gguf"
+    assert re.search(r"^architecture +llama$", call("info", model), re.M)
+    assert call("pack", model, "--name", "tiny") == "tiny: 1 shards, 0.1 MB\n"
+    assert re.search(r"^parameters +115,008$", call("info", "tiny"), re.M)
+    assert all(name in call("--help") for name in ("info", "chat", "pack"))
+
+
+def test_the_tab_loads_no_command() -> None:
+    """What is for CPython alone would make the start of the tab slower."""
+    code = (
+        "import sys; sys.path.insert(0, 'app')\n"
+        "from unittest.mock import MagicMock\n"
+        "sys.modules |= dict.fromkeys(('js', 'pyodide', 'pyodide.code', 'pyodide.ffi', 'pyodide.http'), MagicMock())\n"
+        "before = set(sys.modules)\n"
+        "import tensortab.worker\n"
+        "print(*sys.modules.keys() - before)"
+    )
+    out = subprocess.run([sys.executable, "-I", "-c", code], text=True, capture_output=True, check=True, cwd=ROOT)
+    loaded = set(out.stdout.split())
+    assert "tensortab.models.llama" in loaded
+    assert not {name for name in loaded if re.match(r"tensortab\.(commands|converters|packing)|pickle$", name)}
 
 
 def test_importing_the_library_needs_nothing_else() -> None:
@@ -122,6 +158,22 @@ def test_the_command_line_says_what_it_knows() -> None:
     wrong = call("pack", "no/such/file.gguf")
     assert wrong.returncode == 1
     assert wrong.stderr.startswith("build.py: no/such/file.gguf is neither")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there terminate() ends the one process that it is told")
+def test_what_ends_serve_ends_its_server(dist: Path) -> None:
+    """From a bare Python, as people call it: the server runs in build.py's own environment, and in the same process."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = [sys._base_executable, ROOT / "build.py", "serve", "--no-browser", "--port", str(port)]  # type: ignore[attr-defined]
+    with subprocess.Popen(command, text=True, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert any("TensorTab is at" in line for line in process.stdout)
+        with socket.create_connection(("127.0.0.1", port)):
+            process.terminate()
+            process.wait()
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", port))
 
 
 def test_a_step_runs_once_and_again_after_a_failure(tmp_path: Path) -> None:

@@ -51,7 +51,7 @@ def test_config_is_the_folders() -> None:
     assert ours.tensors.keys() == folder.tensors.keys() | {"rope_freqs.weight"}
     for name in ours.tensors.keys() & folder.tensors.keys():
         assert ours.tensor(name).shape == folder.tensor(name).shape
-    for key in ours.config.keys() - {"rope_scaling", "eos_token_id", "rms_norm_eps"}:
+    for key in ours.config.keys() - {"rope_scaling", "eos_token_id", "rms_norm_eps", "rotary_dim"}:
         assert ours.config[key] == folder.config[key], key
     assert ours.config["rms_norm_eps"] == pytest.approx(folder.config["rms_norm_eps"])
     assert ours.config["rope_scaling"] is None  # it is in rope_freqs.weight
@@ -142,19 +142,20 @@ LYING = [
     ("infinite", gguf(LLAMA | {"llama.rope.freq_base": ("f32", float("inf"))}), "freq_base is inf"),
     ("not a number", gguf(LLAMA | {"llama.rope.freq_base": ("f32", float("nan"))}), "freq_base is nan"),
     ("different layers", gguf(LLAMA | {"llama.attention.head_count": ("[u32", [1, 2])}), r"head_count is \[1, 2\]"),
-    ("text not UTF-8", gguf(LLAMA | {"a": ("str", b"\xff")}), "isn't UTF-8"),
-    ("token not UTF-8", gguf(LLAMA | {"a": ("[str", [b"ok", b"\xc3"])}), "isn't UTF-8"),
+    ("architecture not UTF-8", gguf({"general.architecture": ("str", b"llama\xff")}), "isn't UTF-8"),
+    ("template not UTF-8", gguf(LLAMA | {"tokenizer.chat_template": ("str", b"\xff")}), "isn't UTF-8"),
+    ("token not UTF-8", gguf(LLAMA | {"tokenizer.ggml.tokens": ("[str", [b"ok", b"\xc3"])}), "isn't UTF-8"),
+    ("key not UTF-8", gguf(LLAMA | {b"general.\xff": ("u8", 1)}), "isn't UTF-8"),  # type: ignore[dict-item]
+    ("tensor name not UTF-8", gguf(tensors=((b"\xff", (64,), 0, 0),), data=256), "isn't UTF-8"),  # type: ignore[arg-type]
     ("boolean 2", gguf(LLAMA | {"a": ("bool", True)}, alignment=1)[:-1] + b"\2", "neither 0 nor 1"),
     ("nested", gguf(LLAMA | {"a": ("[[[[[u8", [[[[[1]]]]])}), "nested"),
     ("alignment 3", gguf(LLAMA | {"general.alignment": ("u32", 3)}), "general.alignment is 3"),
     ("alignment 0", gguf(LLAMA | {"general.alignment": ("u32", 0)}), "general.alignment is 0"),
     ("split", gguf(LLAMA | {"split.count": ("u16", 3)}), "one part of a split model"),
     ("five dimensions", gguf(tensors=(("a", (1, 1, 1, 1, 1), 0, 0),), data=64), "5 dimensions"),
-    ("no elements", gguf(tensors=(("a", (0,), 0, 0),), data=64), "whole blocks"),
     ("half a block", gguf(tensors=(("a", (48,), 2, 0),), data=64), r"shape \(48,\)"),
     ("vast dimension", gguf(tensors=(("a", (2**63, 2**63), 0, 0),), data=64), "ends at byte"),
-    ("unknown type", gguf(tensors=(("a", (64,), 99, 0),), data=256), "stored as type 99"),
-    ("type not ours", gguf(tensors=(("a", (256,), 10, 0),), data=256), "stored as q2_k"),
+    ("unreadable twice", gguf(tensors=(("a", (64,), 99, 0), ("a", (0,), 0, 0)), data=256), "a stands twice"),
     ("tensor cut short", gguf(tensors=(F32_ROW,), data=255), "cut short"),
     ("tensor far away", gguf(tensors=(("a", (64,), 0, 2**63),), data=256), "cut short"),
     ("not aligned", gguf(tensors=(("a", (64,), 0, 8),), data=512), "not a multiple of 32"),
@@ -171,6 +172,40 @@ def test_a_file_that_lies_is_refused(data: bytes, message: str) -> None:
     with pytest.raises(Error, match=message) as caught:
         read(data)
     assert caught.value.code == "bad_file"
+
+
+def test_a_tensor_that_cannot_be_read_matters_to_whoever_asks() -> None:
+    """A file with tensors of other types, or of no elements, is read; a model that needs one is told its type."""
+    others = (("a", (64,), 99, 0), ("b", (256,), 10, 0), ("c", (8,), 24, 0), ("d", (0, 7), 0, 0), ("e", (8,), 26, 0))
+    checkpoint = read(gguf(tensors=(*others, ("f", (64,), 0, 0)), data=256))
+    assert list(checkpoint.tensors) == ["f"]
+    stored = {"a": "type 99", "b": "q2_k", "c": "i8", "d": "nothing", "e": "i32"}
+    assert checkpoint.unusable == stored
+    for name, kind in stored.items():
+        with pytest.raises(Error, match=f"tensor {name} is stored as {kind}, which .* use a file quantised to Q4_0"):
+            checkpoint.tensor(name)
+
+
+def test_a_text_that_is_only_shown_may_be_damaged() -> None:
+    """Of the years before GGUF's writers agreed on UTF-8."""
+    entries = LLAMA | {"general.name": ("str", b"caf\xe9"), "general.tags": ("[str", [b"\xff", b"ok"])}
+    metadata = read(gguf(entries)).metadata
+    assert (metadata["general.name"], metadata["general.tags"]) == ("caf\ufffd", ["\ufffd", "ok"])
+
+
+def test_the_scale_of_files_of_2023() -> None:
+    """rope.scale_linear, and a factor without a type: linear, as llama.cpp takes them."""
+    for entries, scaling in (
+        ({"scale_linear": ("f32", 4.0)}, {"rope_type": "linear", "factor": 4.0}),
+        ({"scaling.factor": ("f32", 2.0)}, {"rope_type": "linear", "factor": 2.0}),
+        ({"scaling.factor": ("f32", 2.0), "scale_linear": ("f32", 4.0)}, {"rope_type": "linear", "factor": 2.0}),
+        ({"scaling.type": ("str", "none"), "scaling.factor": ("f32", 2.0)}, None),
+        ({"scale_linear": ("f32", 0.0)}, None),
+        ({"scale_linear": ("f32", 1.0)}, None),
+        ({"scaling.type": ("str", "yarn"), "scaling.factor": ("f32", 2.0)}, {"rope_type": "yarn", "factor": 2.0}),
+    ):
+        config = read(gguf(LLAMA | {f"llama.rope.{key}": value for key, value in entries.items()})).config
+        assert config["rope_scaling"] == scaling
 
 
 def test_what_a_header_may_allocate_is_bounded() -> None:

@@ -75,6 +75,29 @@ def test_folder_in_parts(tmp_path: Path) -> None:
     assert parts.tokenizer_config["chat_template"] == "{{ messages }}"
 
 
+def test_a_tensor_in_two_shards_is_the_one_that_the_index_names(tmp_path: Path) -> None:
+    """Some writers leave what is tied, or a copy, in several files."""
+    a = {"dtype": "F32", "shape": [6], "data_offsets": [0, 24]}
+    for name, number in (("x.safetensors", 1.0), ("y.safetensors", 2.0)):
+        data = struct.pack("<6f", *[number] * 6)
+        header = {"a": a, f"only in {name}": a | {"data_offsets": [24, 48]}}
+        (tmp_path / name).write_bytes(safetensors(header) + 2 * data)
+    (tmp_path / "config.json").write_text("{}")
+    for named, number in (("x.safetensors", 1.0), ("y.safetensors", 2.0)):
+        places = {"a": named, "b": "x.safetensors", "c": "y.safetensors"}
+        (tmp_path / "model.safetensors.index.json").write_text(json.dumps({"weight_map": places}))
+        checkpoint = asyncio.run(open_checkpoint(tmp_path))
+        assert checkpoint.tensors.keys() == {"a", "only in x.safetensors", "only in y.safetensors"}
+        assert values(checkpoint, "a").tolist() == [number] * 6
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps({"weight_map": places | {"a": "z"}}))
+    with pytest.raises(Error, match="has no z"):
+        asyncio.run(open_checkpoint(tmp_path))
+    del places["a"]
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps({"weight_map": places}))
+    with pytest.raises(Error, match="tensor a stands twice"):
+        asyncio.run(open_checkpoint(tmp_path))
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -117,10 +140,21 @@ def test_config_of_older_and_newer_writers() -> None:
 def test_types_we_cannot_read_are_refused_when_used() -> None:
     checkpoint = read(safetensors({"a": A, "b": {"dtype": "F8_E4M3", "shape": [4], "data_offsets": [24, 28]}}, 28))
     assert checkpoint.tensor("a").shape == (2, 3)
-    with pytest.raises(Error, match="b is stored as F8_E4M3"):
+    with pytest.raises(Error, match=r"b is stored as F8_E4M3.* use a file with F32, F16 or BF16"):
         checkpoint.tensor("b")
+    empty = read(safetensors({"a": A, "b": {"dtype": "F32", "shape": [0, 4], "data_offsets": [24, 24]}}, 24))
+    with pytest.raises(Error, match="b is stored as nothing"):
+        empty.tensor("b")
     with pytest.raises(Error, match="no tensor c"):
         checkpoint.tensor("c")
+
+
+def test_no_metadata_and_no_ids_are_as_none() -> None:
+    """Writers in other languages put null, and -1 for the ids that a model does not have."""
+    checkpoint = read(safetensors({"__metadata__": None, "a": A}, 24))
+    assert checkpoint.metadata == {}
+    config = {"eos_token_id": [2, -1], "bos_token_id": -1, "pad_token_id": -1}
+    assert asyncio.run(read_safetensors([MemorySource(safetensors({}))], config)).config["eos_token_id"] == [2]
 
 
 LYING = [

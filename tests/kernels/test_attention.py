@@ -12,7 +12,8 @@ from tensortab.device import lanes
 from tensortab.device.native import NativeDevice
 from tensortab.kernels import source
 
-from tests.kernels.harness import planes, run, supports
+from tests.kernels import harness
+from tests.kernels.harness import planes, supports
 from tests.kernels.test_formats import dequantized
 from tests.kernels.test_linear import weight
 from tests.kernels.tolerances import assert_close
@@ -29,23 +30,32 @@ SHAPES = [  # rows, heads, kv_heads, head_dim, context, pos
 ]
 
 
+def rotary(head_dim: int) -> int:
+    """How many elements of a head are rotated: of some sizes only a part."""
+    return {6: 2, 80: 24, 96: 72}.get(head_dim, head_dim)
+
+
+def run(backend: NativeDevice, kernel: str, spec: dict, inputs: dict, *more: Any) -> Any:
+    size = {"ROTARY": f"{2 * inputs['rope_table'].shape[1]}u"} if "rope_table" in inputs else {}
+    return harness.run(backend, kernel, spec | size, inputs, *more)
+
+
 def rope_table(context: int, head_dim: int) -> np.ndarray:
-    """(cos, sin) of angle pos * THETA^(-2i / D): rows 0..63 for positions 0..63, row 64 + n for position 64 n."""
+    """(cos, sin) of angle pos * THETA^(-2i / R): rows 0..63 for positions 0..63, row 64 + n for position 64 n."""
     positions = np.concatenate([np.arange(64), 64 * np.arange(-(-context // 64))])
-    angle = positions[:, None] * THETA ** (-2 * np.arange(head_dim // 2) / head_dim)
+    size = rotary(head_dim)
+    angle = positions[:, None] * THETA ** (-2 * np.arange(size // 2) / size)
     return np.stack([np.cos(angle), np.sin(angle)], -1).astype(np.float32)
 
 
 def rope(x: np.ndarray, positions: np.ndarray, interleaved: bool) -> np.ndarray:
     """x [T, heads, D] turned by its positions [T], in float64 (Su et al. 2021)."""
-    x = x.astype(np.float64)
-    head_dim = x.shape[-1]
-    angle = positions[:, None, None] * THETA ** (-2 * np.arange(head_dim // 2) / head_dim)
+    y = x.astype(np.float64)
+    size = rotary(x.shape[-1])
+    angle = positions[:, None, None] * THETA ** (-2 * np.arange(size // 2) / size)
     c, s = np.cos(angle), np.sin(angle)
-    low, high = (
-        (slice(0, None, 2), slice(1, None, 2)) if interleaved else (slice(head_dim // 2), slice(head_dim // 2, None))
-    )
-    y = np.empty_like(x)
+    low, high = (slice(0, size, 2), slice(1, size, 2)) if interleaved else (slice(size // 2), slice(size // 2, size))
+    x = y.copy()
     y[..., low], y[..., high] = x[..., low] * c - x[..., high] * s, x[..., high] * c + x[..., low] * s
     return y
 

@@ -22,7 +22,7 @@ from tests.recipe import weight, write_folder, write_gguf
 GOLDEN = Path(__file__).parents[1] / "golden"
 OUTPUTS = np.load(GOLDEN / "decoders.npz")
 MODELS = json.loads((GOLDEN / "decoders.json").read_text())["models"]
-CONTEXT = {"phi3_short": 32}  # up to the original one
+CONTEXT = {"phi3_short": 32}  # up to the original one, where the others have 128
 
 
 @pytest.fixture(params=["cpu", "dawn-subgroups", "wgpu-software"])
@@ -105,7 +105,10 @@ def test_a_config_that_is_not_supported_is_refused(tmp_path: Path) -> None:
         ("num_attention_heads is '4'", "gemma", {"num_attention_heads": "4", "head_dim": 256}),
         ("Heads of 512", "gemma", {"head_dim": 512}),
         ("Heads of 0", "gpt2", {"n_head": 65}),
-        ("partial_rotary_factor", "phi3", {"partial_rotary_factor": 0.75}),
+        ("17 of the 16 elements", "phi3", {"rotary_dim": 17}),
+        ("7 of the 16 elements", "phi3", {"partial_rotary_factor": 0.45}),
+        ("partial_rotary_factor is 'x'", "phi3", {"partial_rotary_factor": "x"}),
+        ("rotary_dim is -2", "mistral", {"rotary_dim": -2}),
         ("rope_scaling 'yarn'", "qwen2", {"rope_scaling": {"rope_type": "yarn", "factor": 4.0}}),
         ("sliding_window is '64'", "mistral", {"sliding_window": "64"}),
         ("no factor", "qwen2", {"rope_scaling": {"rope_type": "linear"}}),

@@ -14,7 +14,9 @@ from tensortab.formats import open_checkpoint
 from tensortab.generate import Generator, Sampling
 from tensortab.jit import Program
 from tensortab.ops import OPS, Hardware
+from tensortab.tokenizer import load_tokenizer
 
+from tests.formats.memory import string, typed
 from tests.kernels.tolerances import of_model
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -80,6 +82,30 @@ def test_logits_in_every_format(adapter, file):
     for rows in (1, 41):
         assert relative(logits(generator, ids, rows), TINY[f"{name}.logits"]) < tolerance(generator, rows)
     generator.free()
+
+
+def test_the_scale_of_rotations_of_files_of_2023(tmp_path, software):
+    """rope.scale_linear = 4, which llama.cpp reads as the type "linear": its next tokens."""
+    data = (GOLDEN / "tiny_f16.gguf").read_bytes()
+    entry = string("llama.rope.scale_linear") + typed("f32", 4.0) + string("x") + typed("str", "pads")
+    assert len(entry) == 64  # tensors keep their alignment
+    count = int.from_bytes(data[16:24], "little") + 2
+    (tmp_path / "2023.gguf").write_bytes(data[:16] + struct.pack("<Q", count) + entry + data[24:])
+    expected = {
+        GOLDEN / "tiny_f16.gguf": [(188, -3.6294), (190, -3.4088), (35, -3.2112)],
+        tmp_path / "2023.gguf": [(188, -3.4572), (296, -3.2469), (122, -3.3593)],
+    }
+    for file, tokens in expected.items():
+        generator = opened(file, software)
+        prompt = load_tokenizer(generator.weights.checkpoint).encode("hello world, hello again and again")
+
+        async def run(generator=generator, prompt=prompt):
+            return [token.logprobs[0] async for token in generator.generate(prompt, Sampling(), 3, top_logprobs=0)]
+
+        found = asyncio.run(run())
+        assert [id for id, _ in found] == [id for id, _ in tokens]
+        np.testing.assert_allclose([p for _, p in found], [p for _, p in tokens], atol=2e-3)
+        generator.free()
 
 
 def test_greedy_tokens(adapter):

@@ -1,16 +1,23 @@
 """Files on disk and models in shards: ranges, and clear words when something isn't there, too short or a lie."""
 
 import asyncio
+import contextlib
+import copy
 import hashlib
 import json
+import math
 import random
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from tensortab.errors import Error
-from tensortab.sources import Source
+from tensortab.sources import Source, checked, model_name
 from tensortab.sources.file import FileSource, ShardSource, open_folder
+from tensortab.sources.model import catalogue
 
 
 def test_ranges(tmp_path: Path) -> None:
@@ -103,12 +110,85 @@ def test_ranges_of_a_model_in_shards(tmp_path: Path) -> None:
         ({"files": [{"name": "a", "offset": -1, "size": 1}]}, "not a manifest"),
         ({"files": [{"name": 1, "offset": 0, "size": 1}]}, "not a manifest"),
         ({"files": [{}]}, "not a manifest"),
+        ({"files": [{"name": "a", "offset": 0, "size": 1.0}]}, "not a manifest"),
+        ({"files": [{"name": "a", "offset": 2, "size": -1}]}, "not a manifest"),
+        ({"size": 250.0}, "not a manifest"),
+        ({"size": -250}, "not a manifest"),
+        ({"size": 0, "shards": []}, "not a manifest"),
+        ({"shard_size": 100.0}, "not a manifest"),
+        ({"shard_size": -100}, "not a manifest"),
+        ({"shard_size": True, "size": 1, "shards": [{"path": "x", "size": 1, "sha256": "0" * 64}]}, "not a manifest"),
+        ({"size": 1, "shards": [{"path": "x", "size": True, "sha256": "0" * 64}], "files": []}, "not a manifest"),
+        ({"size": 1, "shards": [{"path": "x", "size": 1, "sha256": "z" * 64}], "files": []}, "not a manifest"),
+        ({"size": 1, "shards": [{"path": "http:x", "size": 1, "sha256": "0" * 64}], "files": []}, "not a manifest"),
+        ({"name": ".."}, "not a manifest"),
+        ({"name": "a:b"}, "not a manifest"),
+        ({"name": 1}, "not a manifest"),
     ],
 )
 def test_a_manifest_that_lies(tmp_path: Path, change: dict[str, Any], message: str) -> None:
     with pytest.raises(Error, match=message) as caught:
         ShardSource(shards(tmp_path, **change))
     assert caught.value.code == "bad_file"
+
+
+def test_a_manifest_costs_no_more_than_its_own_size() -> None:
+    """These ask for lists of 10^12 and of 10^300 sizes."""
+    sha = "0" * 64
+    for size, shard_size in ((10**12, 1), (1e12, 1), (10**300, 1), (10**300, 10**299 + 1), (1e308, 1e-308)):
+        shards = [{"path": "0.bin", "size": shard_size, "sha256": sha}]
+        tracemalloc.start()
+        with pytest.raises(Error) as caught:
+            checked({"name": "bomb", "size": size, "shard_size": shard_size, "shards": shards, "files": []}, "it")
+        assert caught.value.code == "bad_file"
+        assert tracemalloc.get_traced_memory()[1] < 1e5
+        tracemalloc.stop()
+
+
+GOOD = {
+    "name": "tiny", "size": 5, "shard_size": 2, "files": [{"name": "a", "offset": 1, "size": 4}],
+    "shards": [{"path": f"{n}.bin", "size": size, "sha256": "0f" * 32} for n, size in enumerate((2, 2, 1))],
+}  # fmt: skip
+PLACES: list[tuple[Any, ...]] = [
+    (), *((key,) for key in GOOD), *(("shards", n) for n in range(3)), ("files", 0),
+    *(("shards", n, key) for n in range(3) for key in ("path", "size", "sha256")),
+    *(("files", 0, key) for key in ("name", "offset", "size")),
+]  # fmt: skip
+ODD = [None, True, False, -1, 0, 1, 2, 5, 6, 1.0, 2.0, 5.0, 1e300, math.nan, math.inf, 2**70, "", "..", "x", [], {}]
+
+
+@given(st.lists(st.tuples(st.sampled_from(PLACES), st.sampled_from(ODD)), min_size=1, max_size=3))
+@settings(max_examples=2000, deadline=None)
+def test_a_manifest_with_any_values_is_whole_or_refused(changes: list[tuple[tuple[Any, ...], Any]]) -> None:
+    manifest = {"": copy.deepcopy(GOOD)}
+    for place, value in changes:
+        where, (*path, last) = manifest, ("", *place)
+        with contextlib.suppress(TypeError, LookupError):  # an earlier change took the place away
+            for key in path:
+                where = where[key]
+            where[last] = value
+    try:
+        good = checked(manifest[""], "it")
+    except Error as error:
+        assert error.code == "bad_file"
+        return
+    sizes = [shard["size"] for shard in good["shards"]]
+    assert all(type(size) is int and size > 0 for size in sizes)
+    assert sum(sizes) == good["size"]
+    assert all(size == good["shard_size"] for size in sizes[:-1])
+    for file in good.get("files", []):
+        assert type(file["offset"]) is type(file["size"]) is int
+        assert 0 <= file["offset"] <= file["offset"] + file["size"] <= good["size"]
+
+
+def test_names_of_models() -> None:
+    for name in ("a", "SmolLM2-135M-Instruct", "whisper-tiny.en", "v1.0_x-", "9" * 96, *catalogue()):
+        assert model_name(name) == name
+    hostile = ("", ".", "..", "../..", "/", "a/b", "a\\b", ".git", "a.", "a b", "C:", "a\0", "a\n", "é", "-a", "%2e")
+    for name in (*hostile, "9" * 97, None, 1, b"a"):
+        with pytest.raises(Error, match="cannot be a model's name") as caught:
+            model_name(name)  # type: ignore[arg-type]
+        assert caught.value.code == "bad_request"
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", "[" * 100_000])

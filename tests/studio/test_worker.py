@@ -106,7 +106,7 @@ def worker(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     before = set(sys.modules)
     for name in ("js", "pyodide", "pyodide.code", "pyodide.ffi", "pyodide.http"):
         monkeypatch.setitem(sys.modules, name, MagicMock())
-    module = import_module("studio.worker")
+    module = import_module("tensortab.worker")
 
     async def find(model: str, _: object) -> str:
         await asyncio.sleep(0.005)
@@ -136,7 +136,7 @@ def worker(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     monkeypatch.setattr(Pipe, "alive", 0)
     yield module
     for name in set(sys.modules) - before:
-        if name.endswith((".browser", "studio.worker")):
+        if name.endswith((".browser", "tensortab.worker")):
             del sys.modules[name]
 
 

@@ -221,8 +221,21 @@ def test_small_gguf_tokenizers() -> None:
     assert Tokenizer(*from_gguf(SPM)).decode([4, 3, 4, 1]) == "ab a"
     user = from_gguf(GGUF | {"tokenizer.ggml.token_type": [1, 1, 1, 4]})
     assert Tokenizer(*user).decode([0, 3]) == "a<end>"
-    none = from_gguf(GGUF | {"tokenizer.ggml.bos_token_id": 0xFFFFFFFF})
-    assert Tokenizer(*none).bos is None
+
+
+@pytest.mark.parametrize("id", [0xFFFFFFFF, -1, 4, 320, "x", None])
+def test_an_id_that_nothing_uses_is_ignored(id: Any) -> None:
+    """Only the end of a text is needed, and the beginning where the file wants it before each text."""
+    ids = {f"tokenizer.ggml.{name}_token_id": id for name in ("bos", "padding", "unknown", "separator")}
+    tokenizer = Tokenizer(*from_gguf(GGUF | ids))
+    assert (tokenizer.bos, tokenizer.eos, tokenizer.encode("ab")) == (None, {3}, [2])
+    if id in (4, 320, "x"):
+        with pytest.raises(Error, match=f"bos_token_id {id!r}"):
+            from_gguf(GGUF | ids | {"tokenizer.ggml.add_bos_token": True})
+        with pytest.raises(Error, match="unknown_token_id 5"):
+            from_gguf(SPM | ids | {"tokenizer.ggml.unknown_token_id": 5})
+    else:
+        assert Tokenizer(*from_gguf(GGUF | ids | {"tokenizer.ggml.add_bos_token": True})).encode("ab") == [2]
 
 
 @pytest.mark.parametrize(

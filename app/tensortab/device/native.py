@@ -18,6 +18,8 @@ LIMITS = (
     "max-buffer-size", "max-storage-buffer-binding-size", "max-compute-workgroup-storage-size",
     "max-compute-invocations-per-workgroup", "max-compute-workgroup-size-x", "max-storage-buffers-per-shader-stage",
 )  # fmt: skip
+PACKAGES = {"dawn": "wgpudawn", "wgpu": "wgpu"}  # a backend's module
+INSTALL = {"dawn": "tensortab[dawn]", "wgpu": "wgpu"}  # and what pip gets it by
 POOL, POOL_BYTES = 4, 65536  # staging buffers made in advance: so many replays may be in flight
 SOFTWARE = ("swiftshader", "llvmpipe", "lavapipe", "microsoft basic")
 
@@ -45,16 +47,21 @@ class NativeDevice:
     def __init__(self, backend: str = "") -> None:
         """`backend`: "dawn", "wgpu" or "" for the first that is installed and has an adapter."""
         problems = []
-        for name in [backend] if backend else ["dawn", "wgpu"]:
+        for name in [backend] if backend else list(PACKAGES):
+            if name not in PACKAGES:
+                raise Error("bad_request", f"There is no device {name!r}: DEVICE is cpu, gpu, {' or '.join(PACKAGES)}.")
             try:
-                self.api = importlib.import_module({"dawn": "wgpudawn", "wgpu": "wgpu"}[name])
+                self.api = importlib.import_module(PACKAGES[name])
+            except ImportError as problem:
+                problems.append(f"{name} needs a package: pip install '{INSTALL[name]}' ({problem})")
+                continue
+            try:
                 adapter = self.api.gpu.request_adapter_sync(power_preference="high-performance")
                 break
-            except (ImportError, RuntimeError) as problem:
-                problems.append(f"{name}: {problem}")
+            except RuntimeError as problem:
+                problems.append(f"{name} finds no adapter: install a Vulkan driver ({problem})")
         else:
-            why = "; ".join(problems)
-            raise Error("no_adapter", f"No native WebGPU device ({why}). Install a Vulkan driver, or set DEVICE=cpu.")
+            raise Error("no_adapter", f"No native WebGPU device. {'; '.join(problems)}. Or set DEVICE=cpu.")
         features = [f for f in FEATURES if f in adapter.features and (f != MATRIX or matrices(adapter))]
         if "subgroup" in adapter.features:  # wgpu-native's own name; Naga has no `enable subgroups;` yet
             features = [f for f in features if f != "subgroups"]

@@ -48,7 +48,7 @@ class Checkpoint:
     tokenizer         tokenizer.json, None in a GGUF file (its tokenizer is in the metadata)
     vocab             the text of vocab.txt, where a folder has no tokenizer.json
     files             the folder's, for what only one task reads (`json`)
-    unusable          tensors of a type we can't read: name -> that type
+    unusable          tensors that we can't read: name -> their type ("nothing": they have no elements)
     """
 
     format: str
@@ -69,11 +69,11 @@ class Checkpoint:
     def tensor(self, name: str) -> TensorInfo:
         """The tensor called `name`; Error("bad_file") if it isn't there or is of a type we can't read."""
         if name in self.unusable:
-            raise Error(
-                "bad_file",
-                f"tensor {name} is stored as {self.unusable[name]}, which TensorTab can't read: "
-                "use a file with F32, F16 or BF16 weights",
-            )
+            good = "quantised to Q4_0, Q4_1, Q4_K, Q5_0, Q5_1, Q5_K, Q6_K or Q8_0"
+            if self.format == "safetensors":
+                good = "with F32, F16 or BF16 weights"
+            stored = f"tensor {name} is stored as {self.unusable[name]}, which TensorTab can't read"
+            raise Error("bad_file", f"{stored}: use a file {good}")
         if name not in self.tensors:
             raise Error(
                 "bad_file", f"the model file has no tensor {name}: it isn't a complete model of this architecture"
@@ -111,11 +111,13 @@ async def open_checkpoint(model: Source | Mapping[str, Source] | str | os.PathLi
 
 
 async def _open_folder(files: Mapping[str, Source]) -> Checkpoint:
-    from .safetensors import read_safetensors, shard_names
+    from .safetensors import read_safetensors, weight_map
 
     folder = getattr(files, "name", "the folder")
+    places: dict[str, str] = {}
     if INDEX in files:
-        names = shard_names(await _read_json(files[INDEX]))
+        places = weight_map(await _read_json(files[INDEX]))
+        names = sorted(set(places.values()))
     else:
         names = [name for name in files if name == "model.safetensors"]
     if not names:
@@ -132,7 +134,9 @@ async def _open_folder(files: Mapping[str, Source]) -> Checkpoint:
     if "generation_config.json" in files:
         # a chat model's turn ends with tokens that often stand only here
         config["eos_token_id"] = token_ids(config) + token_ids(await _read_json(files["generation_config.json"]))
-    checkpoint = await read_safetensors([files[name] for name in names], config)
+    checkpoint = await read_safetensors(
+        [files[name] for name in names], config, {tensor: files[name] for tensor, name in places.items()}
+    )
     checkpoint.files = files
     if "tokenizer.json" in files:
         checkpoint.tokenizer = await _read_json(files["tokenizer.json"])
@@ -166,12 +170,12 @@ async def _read_json(source: Source, kind: type = dict) -> Any:
 
 
 def token_ids(config: dict[str, Any], key: str = "eos_token_id") -> list[int]:
-    """config[key] as a list: it may be missing, null, an id or a list of ids."""
+    """config[key] as a list: it may be missing, null, an id or a list of ids. Negative ones, some writers' none, go."""
     value = config.get(key)
     ids = value if isinstance(value, list) else [] if value is None else [value]
-    if not all(isinstance(i, int) and not isinstance(i, bool) and i >= 0 for i in ids):
+    if not all(isinstance(i, int) and not isinstance(i, bool) for i in ids):
         raise Error("bad_file", f"config.json: {key} is {value!r}, not token ids: get the file again")
-    return ids
+    return [i for i in ids if i >= 0]
 
 
 def check_config(config: dict[str, Any], *needed: str, **only: Any) -> None:

@@ -33,6 +33,7 @@ TYPES = {
     29: "iq1_m", 30: "bf16", 34: "tq1_0", 35: "tq2_0", 39: "mxfp4", 40: "nvfp4",
 }  # fmt: skip
 
+COUNTS = ("general.architecture", "tokenizer.")  # keys whose texts decide what is computed
 REQUIRED = object()
 
 
@@ -70,6 +71,7 @@ class _Header:
         self.data = bytearray()
         self.pos = 0
         self.items = 0  # array items met so far
+        self.errors = "strict"  # what is done with a text that is no UTF-8
         self.limit = min(source.size, MAX_HEADER)
 
     def bad(self, problem: str, advice: str = "the file is damaged, get it again") -> Error:
@@ -103,7 +105,7 @@ class _Header:
         size = self.scalar("Q")
         start = self.need(size)
         try:
-            return self.data[start : start + size].decode()
+            return self.data[start : start + size].decode(errors=self.errors)
         except UnicodeDecodeError as error:
             raise self.bad(f"the string at byte {start} isn't UTF-8") from error
 
@@ -112,7 +114,7 @@ class _Header:
         data, pos, end = bytes(self.data), self.pos, len(self.data)
         length = struct.Struct("<Q").unpack_from
         values: list[str] = []
-        add = values.append
+        add, errors = values.append, self.errors
         try:
             for _ in range(count):
                 if pos + 8 > end:
@@ -123,7 +125,7 @@ class _Header:
                     if pos > self.source.size:
                         raise self.bad(f"the string at byte {start} goes beyond the end of the file")
                     raise _Short
-                add(data[start:pos].decode())
+                add(data[start:pos].decode("utf-8", errors))
         except UnicodeDecodeError as error:
             raise self.bad(f"the string at byte {start} isn't UTF-8") from error
         self.pos = pos
@@ -161,11 +163,15 @@ class _Header:
         return [value == 1 for value in values]
 
     def entry(self) -> tuple[str, Any]:
-        """A metadata key and its value."""
+        """A metadata key and its value. In texts that are only shown U+FFFD stands for what is no UTF-8."""
         key = self.string()
         if not key or len(key) > MAX_KEY:
             raise self.bad(f"a metadata key of {len(key)} characters before byte {self.pos}")
-        return key, self.value(self.scalar("I"))
+        self.errors = "strict" if key.startswith(COUNTS) else "replace"
+        try:
+            return key, self.value(self.scalar("I"))
+        finally:
+            self.errors = "strict"
 
     def tensor(self) -> tuple[str, tuple[int, ...], int, int]:
         """Name, shape (row-major), type id and offset of a tensor."""
@@ -210,11 +216,11 @@ async def read_gguf(source: Source) -> Checkpoint:
     if not isinstance(name, str):
         raise header.bad("general.architecture is missing", "it isn't a model; use the model's own GGUF file")
     names = _names(name) if _names else None
-    tensors = _tensors(header, found, metadata.get("general.alignment", 32), names or Names({}, {}))
+    tensors, unusable = _tensors(header, found, metadata.get("general.alignment", 32), names or Names({}, {}))
     if not names:  # whoever knows this architecture finds its numbers in the metadata
-        return Checkpoint("gguf", metadata, tensors, {"model_type": name})
+        return Checkpoint("gguf", metadata, tensors, {"model_type": name}, unusable=unusable)
     config = _config(header, name, metadata, tensors, names)
-    return Checkpoint("gguf", metadata, tensors, config, rope_interleaved=names.interleaved)
+    return Checkpoint("gguf", metadata, tensors, config, rope_interleaved=names.interleaved, unusable=unusable)
 
 
 async def _retry(header: _Header, read: Any) -> Any:
@@ -247,43 +253,44 @@ def _preamble(header: _Header) -> tuple[int, int]:
     return tensor_count, entry_count
 
 
-def _tensors(header: _Header, found: list, alignment: Any, names: Names) -> dict[str, TensorInfo]:
-    """Tensor records -> TensorInfos: known types, whole blocks, aligned, inside the file, apart from each other."""
+def _tensors(
+    header: _Header, found: list, alignment: Any, names: Names
+) -> tuple[dict[str, TensorInfo], dict[str, str]]:
+    """Tensor records -> TensorInfos: whole blocks, aligned, inside the file, apart from each other; and {name: type} of
+    those that can't be read, which matters once a model asks for one."""
     if not isinstance(alignment, int) or not 1 <= alignment <= 1 << 20 or alignment & (alignment - 1):
         raise header.bad(f"general.alignment is {alignment!r}, not a power of two")
     data_start = -(-header.pos // alignment) * alignment
     tensors: dict[str, TensorInfo] = {}
+    unusable: dict[str, str] = {}
     for name, shape, kind, offset in found:
-        kind_name = TYPES.get(kind, f"type {kind}")
-        if kind_name not in DTYPES:
-            raise header.bad(
-                f"tensor {name} is stored as {kind_name}, which TensorTab can't read",
-                "use a file quantised to Q4_0, Q4_1, Q4_K, Q5_0, Q5_1, Q5_K, Q6_K or Q8_0",
-            )
+        kind_name, elements = TYPES.get(kind, f"type {kind}"), prod(shape)
+        known, name = name, names.hugging_face(name)
+        if name in tensors or name in unusable:
+            raise header.bad(f"tensor {name} stands twice")
+        if kind_name not in DTYPES or kind_name == "i32" or elements == 0:
+            unusable[name] = kind_name if elements else "nothing"
+            continue
         dtype = DTYPES[kind_name]
-        elements = prod(shape)
-        if elements == 0 or (shape[-1] if shape else 1) % dtype.block:
+        if (shape[-1] if shape else 1) % dtype.block:
             raise header.bad(
-                f"tensor {name} of {dtype} has shape {shape}, whose rows aren't whole blocks of {dtype.block}"
+                f"tensor {known} of {dtype} has shape {shape}, whose rows aren't whole blocks of {dtype.block}"
             )
         nbytes = dtype.file_size(elements)
         if offset % alignment:
-            raise header.bad(f"tensor {name} begins at {offset}, not a multiple of {alignment}")
+            raise header.bad(f"tensor {known} begins at {offset}, not a multiple of {alignment}")
         if data_start + offset + nbytes > header.source.size:
             raise header.bad(
-                f"tensor {name} ends at byte {data_start + offset + nbytes} but the file has {header.source.size}",
+                f"tensor {known} ends at byte {data_start + offset + nbytes} but the file has {header.source.size}",
                 "it was cut short or damaged, get it again",
             )
-        name = names.hugging_face(name)
-        if name in tensors:
-            raise header.bad(f"tensor {name} stands twice")
         tensors[name] = TensorInfo(name, dtype, shape, data_start + offset, nbytes, header.source)
     end, last = 0, ""
     for info in sorted(tensors.values(), key=lambda info: info.offset):
         if info.offset < end:
             raise header.bad(f"tensors {last} and {info.name} overlap")
         end, last = info.offset + info.nbytes, info.name
-    return tensors
+    return tensors, unusable
 
 
 def _config(
@@ -332,9 +339,9 @@ def _number(value: Any) -> bool:
 
 def _rope_scaling(architecture: str, metadata: dict) -> dict[str, Any] | None:
     """rope_scaling as in config.json. Llama 3's factors are a tensor of their own instead, rope_freqs.weight."""
-    kind = metadata.get(f"{architecture}.rope.scaling.type", "none")
+    kind = metadata.get(f"{architecture}.rope.scaling.type", "linear")  # files of 2023 have a factor alone
     factor = metadata.get(f"{architecture}.rope.scaling.factor", metadata.get(f"{architecture}.rope.scale_linear", 1.0))
-    if kind == "none" or not _number(factor) or factor in (0, 1):
+    if kind == "none" or factor in (0, 1):  # 0: some writers' none
         return None
     scaling = {"rope_type": kind, "factor": factor}
     original = metadata.get(f"{architecture}.rope.scaling.original_context_length")

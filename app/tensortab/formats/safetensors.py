@@ -24,10 +24,13 @@ USABLE = {"F32": "f32", "F16": "f16", "BF16": "bf16"}
 RENAMED = {".LayerNorm.gamma": ".LayerNorm.weight", ".LayerNorm.beta": ".LayerNorm.bias"}
 
 
-async def read_safetensors(sources: list[Source], config: dict[str, Any]) -> Checkpoint:
+async def read_safetensors(
+    sources: list[Source], config: dict[str, Any], places: dict[str, Source] | None = None
+) -> Checkpoint:
     """The headers of a model's safetensors files (all its parts) as one Checkpoint; reads no tensor.
 
-    `config` is config.json ({} if there is none). Raises Error("bad_file").
+    `config` is config.json ({} if there is none); `places` says which file has a tensor that stands in several
+    (weight_map). Raises Error("bad_file").
     """
     tensors: dict[str, TensorInfo] = {}
     unusable: dict[str, str] = {}
@@ -36,35 +39,38 @@ async def read_safetensors(sources: list[Source], config: dict[str, Any]) -> Che
         header, start = await _read_header(source)
         metadata |= _metadata(source, header.pop("__metadata__", {}))
         end = 0
-        for name, kind, shape, begin, stop in sorted((_entry(source, *e) for e in header.items()), key=lambda e: e[3:]):
+        entries = [_entry(source, *entry) for entry in header.items()]
+        for known, kind, shape, begin, stop in sorted(entries, key=lambda entry: entry[3:]):
+            name = _renamed(known)
             if begin != end:
                 raise _bad(source, f"tensor {name} begins at {begin}, not where the one before ends ({end})")
             if stop - begin != prod(shape) * SIZES.get(kind, 0) and kind in SIZES:
                 raise _bad(source, f"tensor {name} of {kind} and shape {shape} takes {stop - begin} bytes")
+            end = stop
+            if (places or {}).get(known, source) is not source:
+                continue
             if name in tensors or name in unusable:
                 raise _bad(source, f"tensor {name} stands twice", "use the files of one model")
-            end = stop
-            if kind in USABLE:
+            if kind in USABLE and prod(shape) > 0:
                 tensors[name] = TensorInfo(name, DTYPES[USABLE[kind]], shape, start + begin, stop - begin, source)
             else:
-                unusable[name] = kind
+                unusable[name] = kind if prod(shape) > 0 else "nothing"
         if start + end != source.size:
             raise _bad(source, f"its tensors end at byte {start + end} but it has {source.size}")
     return Checkpoint("safetensors", metadata, tensors, _complete(config, tensors), unusable=unusable)
 
 
-def shard_names(index: dict[str, Any]) -> list[str]:
-    """The file names in a model.safetensors.index.json, each once, all in the index's own folder."""
+def weight_map(index: dict[str, Any]) -> dict[str, str]:
+    """{tensor: file} of a model.safetensors.index.json; all files are in the index's own folder."""
     weights = index.get("weight_map")
     if not isinstance(weights, dict) or not weights or not all(isinstance(name, str) for name in weights.values()):
         raise Error("bad_file", "model.safetensors.index.json has no weight_map: get it again")
-    names = sorted(set(weights.values()))
-    for name in names:
+    for name in set(weights.values()):
         if "/" in name or "\\" in name or name in ("", ".", ".."):
             raise Error(
                 "bad_file", f"model.safetensors.index.json names {name!r}, which isn't a file beside it: don't trust it"
             )
-    return names
+    return weights
 
 
 def _bad(source: Source, problem: str, advice: str = "the file is damaged, get it again") -> Error:
@@ -100,6 +106,8 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _metadata(source: Source, metadata: Any) -> dict[str, str]:
+    if metadata is None:
+        return {}
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
         raise _bad(source, "its __metadata__ isn't a map of strings")
     return metadata
@@ -114,9 +122,13 @@ def _entry(source: Source, name: str, entry: Any) -> tuple[str, str, tuple[int, 
         raise _bad(source, f"the entry of tensor {name} has a dtype, shape or data_offsets of the wrong type")
     if len(shape) > 16 or offsets[1] < offsets[0]:
         raise _bad(source, f"the entry of tensor {name} has impossible shape {shape} or data_offsets {offsets}")
+    return name, kind, tuple(shape), offsets[0], offsets[1]
+
+
+def _renamed(name: str) -> str:
     for old, new in RENAMED.items():
         name = name.removesuffix(old) + new if name.endswith(old) else name
-    return name, kind, tuple(shape), offsets[0], offsets[1]
+    return name
 
 
 def _sizes(value: Any) -> bool:

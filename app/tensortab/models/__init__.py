@@ -30,9 +30,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from types import ModuleType
+from typing import Any
 
 from ..errors import Error
 from ..formats.gguf import Names, names_by
+from ..weights import Weights
 
 
 def find(model_type: str) -> ModuleType | None:
@@ -52,6 +54,17 @@ def find(model_type: str) -> ModuleType | None:
 def gguf_names(model_type: str) -> Names | None:
     """How GGUF calls what a model type has, None where there are no GGUF files of it."""
     return getattr(find(model_type), "GGUF", None)
+
+
+def declare(model: Any, weights: Weights) -> Any:
+    """A `model` (the class) of the files of `weights`: its config checked, its weights declared, nothing read.
+
+    Raises Error("bad_file") for files that do not fit it, or have tensors that it does not know.
+    """
+    with fitting(str(weights.checkpoint.config.get("model_type"))):
+        declared = model(weights.checkpoint.config, weights)
+    weights.check_known()
+    return declared
 
 
 @contextmanager

@@ -68,6 +68,7 @@ class Model:
         self.cache = CacheShape(layers, heads, size // heads, self.source)
         self.embed_scale = math.sqrt(size) if config.get("scale_embedding") else 1.0
         self.shared = weights.matrix("model.shared.weight")
+        weights.unused("model.*coder.embed_tokens.weight", "lm_head.weight", "model.*coder.version")  # copies of it
         self.encoder_positions = PositionEmbedding(weights, "model.encoder.embed_positions", FIRST)
         self.encoder_norm = LayerNorm(weights, "model.encoder.layernorm_embedding", EPS)
         encoder = range(config["encoder_layers"])

@@ -56,6 +56,7 @@ class Model:
     def __init__(self, config: dict[str, Any], weights: Weights) -> None:
         check_config(config, *NEEDED, position_embedding_type="absolute")
         self.name = "bert." if "bert.embeddings.word_embeddings.weight" in weights else ""
+        weights.unused(f"{self.name}pooler.*", "cls.*", "classifier.*", "qa_outputs.*")  # heads of other tasks
         self.embeddings = Embeddings(config, weights, f"{self.name}embeddings")
         self.length = sum(table.shape[0] for table in self.embeddings.positions)
         self.size, layers = config["hidden_size"], range(config["num_hidden_layers"])

@@ -33,6 +33,7 @@ class Model:
     def __init__(self, config: dict[str, Any], weights: Weights) -> None:
         check_config(config, "dim", "n_layers", "n_heads")
         name = "distilbert." if "distilbert.embeddings.word_embeddings.weight" in weights else ""
+        weights.unused("vocab_*", "pre_classifier.*", "classifier.*", "qa_outputs.*")  # heads of other tasks
         embeddings = f"{name}embeddings"
         self.words, self.positions = (
             weights.matrix(f"{embeddings}.{part}_embeddings.weight") for part in ("word", "position")

@@ -51,6 +51,8 @@ class Block:
 class Model:
     """pixel_values f32 (N, H, W, 3)."""
 
+    CLASSIFIER = "classifier"
+
     def __init__(self, config: dict[str, Any], weights: Weights) -> None:
         if config.get("pooling_type", "mean") != "mean":
             raise Error(
@@ -58,6 +60,7 @@ class Model:
             )
         self.activation = ACTIVATIONS[config["hidden_act"]]
         name = "efficientnet." if "efficientnet.embeddings.convolution.weight" in weights else ""
+        weights.unused(f"{self.CLASSIFIER}.*")
         stem, top, eps = f"{name}embeddings", f"{name}encoder.top", config["batch_norm_eps"]
         self.stem = Conv(weights, f"{stem}.convolution", 2, (0, 0, 1, 1), norm=f"{stem}.batchnorm", eps=eps)
         self.blocks: list[Any] = []
@@ -82,8 +85,6 @@ class Model:
 
 
 class ForImageClassification(Model):
-    CLASSIFIER = "classifier"
-
     def __init__(self, config: dict[str, Any], weights: Weights) -> None:
         super().__init__(config, weights)
         self.classifier = Linear(weights, self.CLASSIFIER)

@@ -32,8 +32,11 @@ class Block:
 class Model(efficientnet.Model):
     """pixel_values f32 (N, H, W, 3)."""
 
+    CLASSIFIER = "_fc"
+
     def __init__(self, config: dict[str, Any], weights: Weights) -> None:
         self.activation = ACTIVATIONS[config["hidden_act"]]
+        weights.unused(f"{self.CLASSIFIER}.*")
         eps = config["batch_norm_eps"]
         self.stem = Conv(weights, "_conv_stem", 2, norm="_bn0", eps=eps)
         self.blocks: list[Any] = []
@@ -45,4 +48,4 @@ class Model(efficientnet.Model):
 
 
 class ForImageClassification(efficientnet.ForImageClassification, Model):
-    CLASSIFIER = "_fc"
+    pass

@@ -72,6 +72,7 @@ class Model:
         self.cache = CacheShape(layers, heads, head_dim, config["n_positions"])
         self.rotary = Rotary(head_dim)
         name = "transformer." if "transformer.wte.weight" in weights else ""
+        weights.unused("*.attn.bias", "*.attn.masked_bias", "multiple_choice_head.*")  # causal masks, another head
         self.embed_tokens = Embedding(weights, f"{name}wte")
         self.wpe = PositionEmbedding(weights, f"{name}wpe")
         self.h = [Block(config, weights, f"{name}h.{n}", n) for n in range(layers)]

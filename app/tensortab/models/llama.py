@@ -39,6 +39,7 @@ GGUF = Names(
         "head_dim": ("attention.key_length", int, None),
         "max_position_embeddings": ("context_length", int, REQUIRED),
         "rms_norm_eps": ("attention.layer_norm_rms_epsilon", float, REQUIRED),
+        "rotary_dim": ("rope.dimension_count", int, None),
         "rope_theta": ("rope.freq_base", float, 10000.0),
     },
     interleaved=True,

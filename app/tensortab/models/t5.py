@@ -118,6 +118,8 @@ class Model:
         self.cache = CacheShape(deep, heads, head_dim, self.source)
         self.shared = weights.matrix("shared.weight")
         first = "block.0.layer.0.SelfAttention"
+        # copies of the embedding, and a bias of the decoder's second attention, which never had one
+        weights.unused("*coder.embed_tokens.weight", "lm_head.weight", "*.EncDecAttention.relative_attention_bias.*")
         self.encoder_bias = RelativeBias(config, weights, f"encoder.{first}", bidirectional=True)
         self.encoder = [EncoderBlock(config, weights, f"encoder.block.{n}") for n in range(layers)]
         self.encoder_norm = RMSNorm(weights, "encoder.final_layer_norm", eps)

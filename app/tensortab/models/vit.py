@@ -34,6 +34,7 @@ class Model:
 
     def __init__(self, config: dict[str, Any], weights: Weights) -> None:
         name = "vit." if "vit.embeddings.cls_token" in weights else ""
+        weights.unused(f"{name}pooler.*", "classifier.*", "decoder.*", f"{name}embeddings.mask_token")  # of other tasks
         first, positions = (f"{name}embeddings.{part}" for part in ("cls_token", "position_embeddings"))
         projection = f"{name}embeddings.patch_embeddings.projection"
         self.embeddings = Patches(weights, projection, config["patch_size"], first, positions)

@@ -99,6 +99,7 @@ class Model:
         self.layers = [DecoderLayer(config, weights, f"model.decoder.layers.{n}", n) for n in range(layers)]
         self.layer_norm = LayerNorm(weights, "model.decoder.layer_norm", EPS)
         self.lm_head = Linear(weights, "model.decoder.embed_tokens")
+        weights.unused("proj_out.weight")  # the same
         self.masks = Tensor.of("masks", (2, sum(w.shape[0] for w in self.embed_tokens.weights)))
         self.marks = Tensor.of("marks", (4,), u32)
 

@@ -20,16 +20,23 @@ def rotation(np: Any, rope_table: Any, position: int) -> Any:
 
 
 def rotate(np: Any, x: Any, angles: Any, interleaved: bool) -> Any:
-    """x [..., D] with its pairs turned by angles [D/2] (arXiv:2104.09864)."""
-    half = x.shape[-1] // 2
-    first, second = (x[..., 0::2], x[..., 1::2]) if interleaved else (x[..., :half], x[..., half:])
-    turned = (first + 1j * second) * angles
-    out = np.empty_like(x)
-    if interleaved:
-        out[..., 0::2], out[..., 1::2] = turned.real, turned.imag
-    else:
-        out[..., :half], out[..., half:] = turned.real, turned.imag
+    """x [..., D] with the pairs of its first R elements turned by angles [R/2] (arXiv:2104.09864)."""
+    half, end = len(angles), 2 * len(angles)
+    low, high = (slice(0, end, 2), slice(1, end, 2)) if interleaved else (slice(half), slice(half, end))
+    turned = (x[..., low] + 1j * x[..., high]) * angles
+    out = x.copy()
+    out[..., low], out[..., high] = turned.real, turned.imag
     return out
+
+
+def _rope(node: Any) -> dict[str, Any]:
+    """What kernels/rope.wgsl is to know."""
+    return {"INTERLEAVED": node.arg["interleaved"], "ROTARY": f"{2 * node.src[2].shape[1]}u"}
+
+
+def _angles(node: Any) -> int:
+    """Bytes of the table for one position: cos and sin of each pair in two of its rows."""
+    return 16 * node.src[2].shape[1]
 
 
 def _heads(arg: dict, kcache: Any) -> tuple[int, int, int, int]:
@@ -59,8 +66,8 @@ def _kv_update(hw: Hardware, node: Any) -> list[Dispatch]:
     heads, kv_heads, dim, context = _heads(node.arg, kcache)
     params = {"rows": qkv.shape[0], "heads": heads, "kv_heads": kv_heads, "head_dim": dim, "context": context}
     grid = hw.grid(-(-qkv.shape[0] * kv_heads * dim // 2 // 64))
-    spec = {"INTERLEAVED": node.arg["interleaved"]}
-    touched = dict.fromkeys((3, 4), 2 * qkv.shape[0] * kv_heads * dim) | {2: 8 * qkv.shape[0] * dim}
+    spec = _rope(node)
+    touched = dict.fromkeys((3, 4), 2 * qkv.shape[0] * kv_heads * dim) | {2: _angles(node) * qkv.shape[0]}
     return [Dispatch("kv_update", [qkv, state, rope_table, kcache, vcache], params, grid, spec, touched=touched)]
 
 
@@ -155,11 +162,11 @@ def _attention_step(hw: Hardware, node: Any, norm: Any = None) -> list[Dispatch]
     size = min(256, hw.invocations)
     while size // hw.lanes * dim * 4 > hw.storage - 2048:
         size //= 2
-    spec = {"INTERLEAVED": node.arg["interleaved"], "HEAD_DIM": dim, "ABREAST": abreast, "LANES": min(hw.lanes, 32)}
+    spec = _rope(node) | {"HEAD_DIM": dim, "ABREAST": abreast, "LANES": min(hw.lanes, 32)}
     spec |= {"WG": size, "SPLIT": splits > 1}
     params = {"heads": heads, "kv_heads": kv_heads, "context": context, "splits": splits, "scale": dim**-0.5}
     position = (4 * kv_heads * dim, 4 * heads * dim)
-    new, table = 2 * kv_heads * dim, 8 * dim  # bytes of the cache that are written, and of the table that are read
+    new, table = 2 * kv_heads * dim, _angles(node)  # bytes: of the cache, written, and of the table, read
     if norm is not None:
         weight = qkv.src[1]
         spec |= {"FORMAT": weight.dtype.name, "K": weight.shape[1]}
@@ -190,9 +197,9 @@ def _attention(hw: Hardware, node: Any, update: Any = None, product: Any = None,
     count = qkv.shape[0]
     params = {"rows": count, "heads": heads, "kv_heads": kv_heads, "head_dim": dim, "context": context}
     params["scale"] = dim**-0.5
-    spec = {"INTERLEAVED": node.arg["interleaved"], **hw.workgroup(max(8, 1 << (dim // 8 - 1).bit_length()))}
+    spec = {**_rope(node), **hw.workgroup(max(8, 1 << (dim // 8 - 1).bit_length()))}
     bind = [qkv, state, rope_table, kcache, vcache, node]
-    touched = dict.fromkeys((3, 4), 2 * count * kv_heads * dim) | {2: 8 * count * dim}
+    touched = dict.fromkeys((3, 4), 2 * count * kv_heads * dim) | {2: _angles(node) * count}
     read: dict[str, Any] = {"touched": touched, "per_position": (4 * kv_heads * dim, 4 * count * heads * dim)}
     stem = "attention_serial" if dim % 8 else "attention_split" if count == 1 and node.arg["long"] else "attention"
     if hw.matrix and count >= MATRIX_ROWS and dim in (64, 96, 128):
@@ -200,7 +207,7 @@ def _attention(hw: Hardware, node: Any, update: Any = None, product: Any = None,
     stem = picked("attention", stem, ATTENTIONS)
     if stem == "attention_matrix":
         subgroups = 4 if heads * -(-count // 64) >= MATRIX_WORKGROUPS else 2
-        spec = {"INTERLEAVED": node.arg["interleaved"], "HEAD_DIM": f"{dim}u", "SUBGROUPS": f"{subgroups}u"}
+        spec = _rope(node) | {"HEAD_DIM": f"{dim}u", "SUBGROUPS": f"{subgroups}u"}
         return [Dispatch(stem, bind, params, (heads, -(-count // (16 * subgroups)), 1), spec, **read)]
     if stem == "attention_serial":
         spec.pop("WG", None)

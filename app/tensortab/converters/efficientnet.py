@@ -8,8 +8,8 @@ the keys of transformers' EfficientNetConfig and EfficientNetImageProcessor, as 
 import json
 from pathlib import Path
 
+from ..errors import Error
 from . import pytorch, safetensors
-from .steps import BuildError
 
 CONFIG = {
     "model_type": "efficientnet_lite",
@@ -42,15 +42,15 @@ PREPROCESSOR = {
 }
 
 
-def folder(checkpoint: Path, labels: Path, target: Path) -> None:
-    """`labels` is a JSON object {number of the class as text: name}. Raises BuildError."""
+def convert(checkpoint: Path, labels: Path, target: Path) -> None:
+    """`labels` is a JSON object {number of the class as text: name}. Raises Error("bad_file")."""
     tensors = pytorch.read(checkpoint)
     try:
         names = json.loads(labels.read_text(encoding="utf-8"))
         classes = tensors["_fc.bias"].shape[0]
         ordered = {str(index): str(names[str(index)]) for index in range(classes)}
     except (OSError, ValueError, LookupError, TypeError) as error:
-        raise BuildError(f"{labels} does not name the classes of {checkpoint} ({error!r})") from None
+        raise Error("bad_file", f"{labels} does not name the classes of {checkpoint} ({error!r})") from None
     config = CONFIG | {"id2label": ordered, "label2id": {name: int(index) for index, name in ordered.items()}}
     safetensors.write(target / "model.safetensors", tensors)
     (target / "config.json").write_text(json.dumps(config, indent=1))

@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from building import ctranslate2
-from building.steps import BuildError
+from tensortab.converters import ctranslate2
+from tensortab.errors import Error
 
 WIDTH, VOCAB = 4, 9
 SPECIAL = (
@@ -78,7 +77,7 @@ def convert(folder: Path, data: bytes, about: Any = ABOUT, tokenizer: Any = TOKE
     (folder / "model.bin").write_bytes(data)
     (folder / "config.json").write_text(json.dumps(about))
     (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
-    ctranslate2.whisper(folder, target)
+    ctranslate2.convert(folder, target)
     return target
 
 
@@ -170,7 +169,7 @@ def changed(**change: np.ndarray) -> dict[str, np.ndarray]:
     ],
 )
 def test_a_file_that_lies_is_refused(tmp_path: Path, data: bytes, message: str) -> None:
-    with pytest.raises(BuildError, match=message):
+    with pytest.raises(Error, match=message):
         convert(tmp_path, data)
 
 
@@ -186,7 +185,7 @@ def test_a_file_that_lies_is_refused(tmp_path: Path, data: bytes, message: str) 
     ],
 )
 def test_a_folder_without_its_configuration_is_refused(tmp_path: Path, about: Any, tokenizer: Any) -> None:
-    with pytest.raises(BuildError, match="json"):
+    with pytest.raises(Error, match="json"):
         convert(tmp_path, binary(tensors(), SETTINGS), about, tokenizer)
 
 
@@ -203,6 +202,6 @@ def test_a_damaged_file_is_read_or_refused(
         found = stored(
             convert(folder, REAL[:at] + data + (b"" if cut else REAL[at + len(data) :])) / "model.safetensors"
         )
-    except BuildError:
+    except Error:
         return
     assert sum(array.nbytes for array in found.values()) <= len(REAL) + 4

@@ -34,9 +34,10 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 import js
-import tensortab as tt
 from pyodide.code import eval_code_async
 from pyodide.ffi import create_proxy, to_js
+
+import tensortab as tt
 from tensortab import device as devices
 from tensortab import formats, lab, models, tasks
 from tensortab.device import browser as gpu

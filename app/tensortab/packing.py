@@ -1,0 +1,95 @@
+"""Models in shards: a folder of files of 16 MiB and a manifest.json, which a site serves and a pipeline opens."""
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from .errors import Error
+from .sources import model_name
+from .sources.file import open_folder
+
+SHARD = 16 << 20  # bytes
+WEIGHTS = (".gguf", ".safetensors")
+ABOUT = ("name", "task", "size", "memory", "license", "source")  # what a manifest says of a model
+
+
+def packable(source: Path) -> dict[str, Path]:
+    """{name: path} of the files of a model, a file or a folder, that are packed. Raises Error("bad_file")."""
+    files = {name: source / name for name in open_folder(source)} if source.is_dir() else {source.name: source}
+    if not any(name.endswith(WEIGHTS) for name in files):
+        raise Error("bad_file", f"{source} has no .gguf or .safetensors file: give a model's file, or its folder.")
+    return files
+
+
+def default_name(source: Path) -> str:
+    """What a model is called unless it is told: as its file or folder."""
+    return source.stem if source.is_file() else source.resolve().name
+
+
+def free_place(folder: Path, source: Path) -> Path:
+    """`folder`, if a model can be packed there: its name is a model's, and what it replaces is a packed model.
+
+    Raises Error("bad_request") otherwise, so that nothing else is ever deleted.
+    """
+    model_name(folder.name)
+    place = folder.resolve()
+    if place.name != folder.name or source.resolve().is_relative_to(place):
+        raise Error("bad_request", f"{source} cannot be packed into {folder}: choose another name.")
+    if place.exists() and not (place / "manifest.json").is_file():
+        raise Error("bad_request", f"{folder} is there and is no packed model: choose another name, or remove it.")
+    return folder
+
+
+def pack(source: Path, folder: Path, about: dict[str, Any]) -> dict[str, Any]:
+    """Writes a model file, or a folder's model files one after the other, as shards and manifest.json into `folder`.
+
+    The name of `folder` is the model's. A packed model that is there is replaced once the new one is complete.
+    about: task, license, source and memory (bytes on the GPU; by default as many as the files have). Returns the
+    manifest. Raises Error("bad_file") for the source and Error("bad_request") for the folder.
+    """
+    named = packable(source)
+    free_place(folder, source)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=".", dir=folder.parent) as work:  # no model can be called so
+        part = Path(work) / folder.name
+        part.mkdir()
+        manifest = _write(named, part, about)
+        if folder.exists():
+            shutil.rmtree(folder)
+        part.rename(folder)
+    return manifest
+
+
+def _write(named: dict[str, Path], folder: Path, about: dict[str, Any]) -> dict[str, Any]:
+    files: list[dict[str, Any]] = []
+    shards: list[dict[str, Any]] = []
+    whole, shard = hashlib.sha256(), bytearray()
+
+    def flush() -> None:
+        path = f"{len(shards):04}.bin"
+        (folder / path).write_bytes(shard)
+        shards.append({"path": path, "size": len(shard), "sha256": hashlib.sha256(shard).hexdigest()})
+        shard.clear()
+
+    size = 0
+    for name, path in named.items():
+        files.append({"name": name, "offset": size, "size": path.stat().st_size})
+        size += files[-1]["size"]
+        with path.open("rb") as stream:
+            while piece := stream.read(SHARD - len(shard)):
+                whole.update(piece)
+                shard += piece
+                if len(shard) == SHARD:
+                    flush()
+    if shard:
+        flush()
+    weights = next(name for name in named if name.endswith(WEIGHTS))
+    known = {key: about[key] for key in ABOUT if key in about}
+    manifest = {"memory": size} | known | {"name": folder.name, "size": size}
+    manifest |= {"file": weights, "sha256": whole.hexdigest(), "shard_size": SHARD}
+    manifest |= {"files": files, "shards": shards}
+    (folder / "manifest.json").write_text(json.dumps(manifest, indent=1))
+    return manifest
