@@ -128,10 +128,11 @@ class Program:
         from .device.cpu import check
 
         for _ in range(steps):
-            for handle, single in zip(self._steps, self._single_steps(), strict=bool(self._steps)):
-                await check(self.device, single, self.named, handle)
             if not self._steps:
                 await self._time()
+                continue
+            for handle, single in zip(self._steps, self._single_steps(), strict=True):
+                await check(self.device, single, self.named, handle)
         if level("DEBUG") == 2 and self._timed:
             for row in self.profile():
                 ns = max(1, row["ns"])
