@@ -20,7 +20,7 @@ from pyodide.ffi import to_js
 from tensortab import device as devices
 from tensortab.formats import open_checkpoint
 from tensortab.generate import Generator, Sampling
-from tensortab.sources.browser import BlobSource
+from tensortab.sources.browser.blob import BlobSource
 
 def heap():
     return pyodide_js._module.HEAPU8.length

@@ -1,4 +1,4 @@
-"""sources/browser.py in the engine's worker: downloads that break, storage, ranges."""
+"""sources/browser in the engine's worker: downloads that break, storage, ranges."""
 
 import hashlib
 import json
@@ -11,7 +11,9 @@ from tests.browser import PageError
 from .engine import START, Engine, make_model
 
 OPEN = """
-from tensortab.sources.browser import ShardSource, UrlSource, BlobSource, open_model, kept, known, usage, delete
+from tensortab.sources.browser import download
+from tensortab.sources.browser.blob import BlobSource
+from tensortab.sources.browser.catalogue import kept, open_model
 import hashlib, json, js, tensortab
 seen = []
 async def opened(name):
@@ -89,7 +91,7 @@ def test_broken_connections_are_taken_up_where_they_stopped(engine: Engine, mode
 def test_a_download_goes_on_after_a_restart(engine: Engine, model: bytes) -> None:
     engine.site.faults["models/tiny/0001.bin"] = lambda data: data[:20_000]  # the whole body, but too short
     with pytest.raises(PageError) as caught:
-        engine.python("import tensortab.sources.browser as b; b.RETRY_SECONDS = (); await opened('tiny')")
+        engine.python("download.RETRY_SECONDS = (); await opened('tiny')")
     assert caught.value.code == "offline"
     engine.site.faults.clear()
     engine.site.requests.clear()
@@ -106,7 +108,7 @@ def test_a_host_without_ranges_sends_a_broken_shard_again(engine: Engine, model:
     engine.site.ranges = False
     engine.site.faults["models/tiny/0001.bin"] = ("cut", 30_000)
     with pytest.raises(PageError) as caught:
-        engine.python("import tensortab.sources.browser as b; b.RETRY_SECONDS = (0.1,); await opened('tiny')")
+        engine.python("download.RETRY_SECONDS = (0.1,); await opened('tiny')")
     assert caught.value.code == "offline"
     engine.site.faults.clear()
     assert engine.python("await sha(await opened('tiny'))") == digest(model)
@@ -141,7 +143,7 @@ def test_a_shard_that_stays_damaged(engine: Engine, model: bytes) -> None:
 def test_a_shard_that_is_not_there(engine: Engine, model: bytes, status: int, code: str) -> None:
     engine.site.faults["models/tiny/0001.bin"] = status
     with pytest.raises(PageError) as caught:
-        engine.python("import tensortab.sources.browser as b; b.RETRY_SECONDS = (0.1,); await opened('tiny')")
+        engine.python("download.RETRY_SECONDS = (0.1,); await opened('tiny')")
     assert caught.value.code == code
     assert str(status) in str(caught.value)
 

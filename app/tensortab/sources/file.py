@@ -39,7 +39,8 @@ class FileSource:
 
 
 class ShardSource:
-    """A model of a site (build.py pack) in a folder: manifest.json and its shards; browser.py has the twin for the tab.
+    """A model of a site (build.py pack) in a folder: manifest.json and its shards. Its twin in the tab is in
+    browser/shards.py.
 
     files   {name: Source} of what was packed (one for a GGUF model, several for a model's folder)
     Raises Error("bad_file") if a shard is missing or of the wrong size; their hashes are for what came over a network.

@@ -12,7 +12,7 @@ from ..errors import Error
 from . import MODULE, Folder, Source
 
 if sys.platform == "emscripten":
-    from .browser import UrlSource, read_url
+    from .browser.url import UrlSource, read_url
 else:
     from .url import UrlSource, read_url
 

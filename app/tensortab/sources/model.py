@@ -52,7 +52,7 @@ async def find(model: Any, on_progress: Callable[[int, int], None], hub: str = H
     if ID.fullmatch(model):
         return await open_hub(model, hub)
     if sys.platform == "emscripten":
-        from .browser import open_model
+        from .browser.catalogue import open_model
 
         return await open_model(model, on_progress)
     if "://" in model:
@@ -69,7 +69,7 @@ async def _file(item: Any) -> Any:
 
         return FileSource(item)
     if hasattr(item, "arrayBuffer"):
-        from .browser import BlobSource
+        from .browser.blob import BlobSource
 
         return BlobSource(item)
     return item

@@ -1,4 +1,4 @@
-"""A file on a host as a Source, in CPython; browser.py has the twin for the tab."""
+"""A file on a host as a Source, in CPython; browser/url.py has the twin for the tab."""
 
 import asyncio
 from http.client import HTTPException

@@ -1,0 +1,66 @@
+"""The models that this site offers and those that are kept in this browser, by name."""
+
+from contextlib import suppress
+from typing import Any
+from urllib.parse import quote, unquote
+
+import js
+from pyodide.ffi import JsException, to_js
+
+from ...errors import Error
+from .lock import locked
+from .shards import Progress, ShardSource
+from .storage import file_sizes, models_folder, read_json
+from .url import UrlSource, fetch
+
+
+async def open_model(model: str, on_progress: Progress = lambda done, total: None) -> Any:
+    """The Source of one of the site's models (a name) or of a file elsewhere (a URL)."""
+    if "://" in model and not model.endswith("/manifest.json"):
+        return await UrlSource.open(model)
+    address = model if "://" in model else f"models/{quote(model, safe='')}/manifest.json"
+    return await ShardSource.open(js.URL.new(address, js.location.href).href, on_progress)
+
+
+# What the site says about a model, in its manifest and in models/index.json (build.py pack): the task that it is for,
+# bytes to download, bytes that it takes on the GPU.
+ABOUT = {"name": "", "task": "", "size": 0, "memory": 0, "license": "", "source": ""}
+
+
+async def kept() -> list[dict[str, Any]]:
+    """Models in storage: what ABOUT has, and stored (bytes kept here); those of old versions of the site and those of
+    interrupted downloads as well."""
+    models = []
+    root = await models_folder()
+    if root is not None:
+        async for folder in root.values():
+            known = await read_json(folder) or {}
+            about = ABOUT | {"name": unquote(folder.name)} | {key: known[key] for key in ABOUT if key in known}
+            models.append({**about, "stored": sum((await file_sizes(folder)).values())})
+    return models
+
+
+async def known() -> list[dict[str, Any]]:
+    """Models that this site offers, as kept() describes them (stored: 0); none while it can't be reached."""
+    with suppress(Error, JsException):
+        index = await fetch(js.URL.new("models/index.json", js.location.href).href, {})
+        if index.ok:
+            return [ABOUT | model | {"stored": 0} for model in (await index.json()).to_py()["models"]]
+    return []
+
+
+async def delete(name: str) -> None:
+    """Deletes a model from storage, unless another tab is downloading it (then it waits)."""
+    root = await models_folder()
+    if root is None:
+        return
+
+    async def wait() -> None: ...
+
+    async with locked(name, wait):
+        try:
+            await root.removeEntry(quote(name, safe=""), to_js({"recursive": True}))
+        except JsException as error:
+            if error.name != "NotFoundError":
+                message = f"{name} can't be deleted ({error.message}): close the other tabs of this site"
+                raise Error("bad_request", message) from None

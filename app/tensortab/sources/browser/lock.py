@@ -1,0 +1,36 @@
+"""One download of a model at a time, over all tabs of this origin."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+import js
+from pyodide.ffi import JsException, create_proxy, to_js
+
+PREFIX = "tensortab-download:"
+
+
+@asynccontextmanager
+async def locked(name: str, waiting: Callable[[], Any]) -> AsyncIterator[None]:
+    """Holds the download of a model against the other tabs. While another one has it, the coroutine waiting() runs."""
+    granted, release, give_up = asyncio.Event(), js.Promise.withResolvers(), js.AbortController.new()
+
+    def on_lock(_lock: Any) -> Any:
+        granted.set()
+        return release.promise
+
+    callback = create_proxy(on_lock)
+    request = js.navigator.locks.request(PREFIX + name, to_js({"signal": give_up.signal}), callback)
+    watcher = asyncio.ensure_future(waiting())
+    try:
+        await granted.wait()
+        watcher.cancel()
+        yield
+    finally:
+        watcher.cancel()
+        give_up.abort()  # of no effect once it is granted
+        release.resolve()
+        with suppress(JsException):
+            await request
+        callback.destroy()
