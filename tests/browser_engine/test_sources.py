@@ -194,6 +194,37 @@ def test_without_storage_the_model_stays_in_memory(engine: Engine, model: bytes)
     assert engine.python("await kept()") == "[]"
 
 
+WITHOUT_HANDLES = """
+from pyodide.code import run_js
+run_js("delete FileSystemFileHandle.prototype.createSyncAccessHandle")
+assert not hasattr(js.FileSystemFileHandle.prototype, "createSyncAccessHandle")
+"""
+
+
+def test_without_sync_access_handles_as_on_the_main_thread(engine: Engine, model: bytes) -> None:
+    """createWritable stores the same files, and what a broken download left is resumed by byte."""
+    engine.python(WITHOUT_HANDLES)
+    engine.site.faults["models/tiny/0001.bin"] = lambda data: data[:20_000]
+    with pytest.raises(PageError) as caught:
+        engine.python("download.RETRY_SECONDS = (); await opened('tiny')")
+    assert caught.value.code == "offline"
+    engine.site.faults["models/tiny/0001.bin"] = ("cut", 15_000)
+    engine.site.requests.clear()
+    engine.python("download.RETRY_SECONDS = (0.1,); source = await opened('tiny')")
+    assert engine.python("await sha(source), source.stored") == str((digest(model), True))
+    assert asked(engine, "models/tiny/0001.bin") == ["bytes=20000-", "bytes=35000-", "bytes=50000-", "bytes=65000-"]
+    assert asked(engine, "models/tiny/0000.bin") == []
+    engine.site.faults["models/*"] = 503
+    assert engine.python("await sha(await opened('tiny'))") == digest(model)
+    assert engine.python("[m['stored'] >= m['size'] for m in await kept()]") == "[True]"
+
+
+def test_without_anything_to_write_with_the_model_stays_in_memory(engine: Engine, model: bytes) -> None:
+    engine.python(WITHOUT_HANDLES + 'run_js("delete FileSystemFileHandle.prototype.createWritable")')
+    assert engine.python("source = await opened('tiny'); await sha(source), source.stored") == str((digest(model), False))
+    assert engine.python("await kept()") == "[]"
+
+
 def test_listing_and_deleting(engine: Engine, model: bytes) -> None:
     shards = {"task": "testing", "memory": 2 * len(model), "license": "CC0-1.0", "source": "made up"}
     before = engine.ask("storage")

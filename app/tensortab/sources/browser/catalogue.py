@@ -2,15 +2,15 @@
 
 from contextlib import suppress
 from typing import Any
-from urllib.parse import quote, unquote
+from urllib.parse import quote
 
 import js
-from pyodide.ffi import JsException, to_js
+from pyodide.ffi import JsException
 
 from ...errors import Error
 from .lock import locked
 from .shards import Progress, ShardSource
-from .storage import file_sizes, models_folder, read_json
+from .storage import folders, remove_folder
 from .url import UrlSource, fetch
 
 
@@ -31,12 +31,10 @@ async def kept() -> list[dict[str, Any]]:
     """Models in storage: what ABOUT has, and stored (bytes kept here); those of old versions of the site and those of
     interrupted downloads as well."""
     models = []
-    root = await models_folder()
-    if root is not None:
-        async for folder in root.values():
-            known = await read_json(folder) or {}
-            about = ABOUT | {"name": unquote(folder.name)} | {key: known[key] for key in ABOUT if key in known}
-            models.append({**about, "stored": sum((await file_sizes(folder)).values())})
+    for name, folder in (await folders()).items():
+        known = await folder.read("manifest.json") or {}
+        about = ABOUT | {"name": name} | {key: known[key] for key in ABOUT if key in known}
+        models.append({**about, "stored": sum((await folder.sizes()).values())})
     return models
 
 
@@ -51,16 +49,9 @@ async def known() -> list[dict[str, Any]]:
 
 async def delete(name: str) -> None:
     """Deletes a model from storage, unless another tab is downloading it (then it waits)."""
-    root = await models_folder()
-    if root is None:
-        return
 
     async def wait() -> None: ...
 
-    async with locked(name, wait):
-        try:
-            await root.removeEntry(quote(name, safe=""), to_js({"recursive": True}))
-        except JsException as error:
-            if error.name != "NotFoundError":
-                message = f"{name} can't be deleted ({error.message}): close the other tabs of this site"
-                raise Error("bad_request", message) from None
+    if await folders():
+        async with locked(name, wait):
+            await remove_folder(name)

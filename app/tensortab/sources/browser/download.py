@@ -8,36 +8,39 @@ import js
 from pyodide.ffi import JsException
 
 from ...errors import Error
-from .storage import storage_full
+from .storage import Folder, Memory, storage_full
 from .url import fetch
 
 RETRY_SECONDS = (0.5, 2, 5)  # waits after broken connections that brought nothing
 
 
 class Download:
-    """One shard on its way into a store."""
+    """One shard on its way into a folder: as <sha256>.part until it is complete and its hash is right."""
 
-    def __init__(self, store: Any, shard: dict[str, Any], url: str, label: str) -> None:
-        self.store, self.shard, self.url, self.label = store, shard, url, label
+    def __init__(self, folder: Folder | Memory, shard: dict[str, Any], url: str, label: str) -> None:
+        self.folder, self.shard, self.url, self.label = folder, shard, url, label
         self.on_progress: Callable[[int], None] = lambda here: None
 
     async def run(self) -> Any:
         """The complete shard as a Blob. A wrong hash is given one more try from the start."""
+        name = self.shard["sha256"]
         for _ in range(2):
-            blob = await self._whole()
-            if await sha256(blob) == self.shard["sha256"]:
-                return await self.store.keep(self.shard)
-            await self.store.discard(self.shard)
+            if await sha256(await self._whole(f"{name}.part")) == name:
+                await self.folder.rename(f"{name}.part", name)
+                return await self.folder.file(name)
+            await self.folder.remove(f"{name}.part")
         raise Error(
             "bad_shard",
             f"{self.label} arrived damaged twice. Try again: nothing else was lost. If it stays so, the site is bad.",
         )
 
-    async def _whole(self) -> Any:
-        """Connections that break are taken up again where they stopped."""
-        part = await self.store.part(self.shard)
+    async def _whole(self, name: str) -> Any:
+        """Connections that break are resumed where they stopped."""
+        part = await self.folder.part(name)
         try:
             size, waits = self.shard["size"], list(RETRY_SECONDS)
+            if part.size > size:
+                await part.truncate()
             while part.size < size:
                 before, why = part.size, broken(self.label)
                 try:
@@ -53,8 +56,8 @@ class Download:
                         raise why
                     await asyncio.sleep(waits.pop(0))
         finally:
-            part.close()
-        return await self.store.blob(self.shard)
+            await part.close()
+        return await self.folder.file(name)
 
     async def _stream(self, part: Any) -> None:
         """What one connection brings. A host that ignores Range sends the shard from its start."""
@@ -65,7 +68,7 @@ class Download:
         response = await fetch(self.url, options)
         try:
             if response.status in (200, 416):
-                part.truncate()
+                await part.truncate()
             if response.status not in (200, 206):
                 busy = response.status in (416, 429) or response.status >= 500  # worth another try
                 message = f"{self.label}: the host answered with status {response.status}. Try again later."
@@ -76,7 +79,7 @@ class Download:
                 if piece.done:
                     return
                 array = piece.value
-                part.append(array if part.size + array.length <= size else array.subarray(0, size - part.size))
+                await part.append(array if part.size + array.length <= size else array.subarray(0, size - part.size))
                 self.on_progress(part.size)
         except JsException as error:
             if error.name == "QuotaExceededError":

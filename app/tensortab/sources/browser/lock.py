@@ -6,7 +6,9 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import js
-from pyodide.ffi import JsException, create_proxy, to_js
+from pyodide.ffi import JsException, create_proxy
+
+from . import plain
 
 PREFIX = "tensortab-download:"
 
@@ -21,7 +23,7 @@ async def locked(name: str, waiting: Callable[[], Any]) -> AsyncIterator[None]:
         return release.promise
 
     callback = create_proxy(on_lock)
-    request = js.navigator.locks.request(PREFIX + name, to_js({"signal": give_up.signal}), callback)
+    request = js.navigator.locks.request(PREFIX + name, plain({"signal": give_up.signal}), callback)
     watcher = asyncio.ensure_future(waiting())
     try:
         await granted.wait()

@@ -14,7 +14,7 @@ from ...errors import Error
 from .. import check_range, checked, cut_short, parts
 from .download import Download
 from .lock import locked
-from .storage import Folder, Memory, check_room, file_sizes, model_folder, read_json, write_text
+from .storage import Folder, Memory, check_room, folders, open_folder
 from .url import fetch
 
 Progress = Callable[[int, int], None]  # done, total
@@ -40,26 +40,14 @@ class ShardSource:
         on_progress(bytes that are here, bytes in all). Raises Error("offline") (what came is kept), ("bad_shard"),
         ("quota") or ("bad_file").
         """
-        manifest, folder = await _manifest(url)
-        shards = manifest["shards"]
-        async with locked(manifest["name"], lambda: _watch(folder, shards, on_progress)):
-            store: Folder | Memory = Memory() if folder is None else Folder(folder)
-            present = {shard["sha256"]: await store.complete(shard) for shard in shards}
-            missing = sum(s["size"] for s in shards if present[s["sha256"]] is None)
-            if missing and folder is not None:
-                await check_room(missing)
-            done = manifest["size"] - missing
-            on_progress(done, manifest["size"])
-            for shard in shards:
-                if present[shard["sha256"]] is None:
-                    address = js.URL.new(shard["path"], url).href
-                    download = Download(store, shard, address, f"{manifest['name']}, {shard['path']}")
-                    download.on_progress = partial(lambda done, here: on_progress(done + here, manifest["size"]), done)
-                    present[shard["sha256"]] = await download.run()
-                    done += shard["size"]
-            if folder is not None:
-                await write_text(folder, "manifest.json", json.dumps(manifest))
-        return cls(manifest, [present[shard["sha256"]] for shard in shards], folder is not None)
+        manifest = await _manifest(url)
+        folder = await open_folder(manifest["name"])
+        if not folder.stored:
+            return cls(manifest, await _fill(folder, manifest, url, on_progress), False)
+        async with locked(manifest["name"], lambda: _watch(folder, manifest, on_progress)):
+            blobs = await _fill(folder, manifest, url, on_progress)
+            await folder.write("manifest.json", manifest)
+        return cls(manifest, blobs, True)
 
     async def chunk(self, offset: int, size: int) -> Any:
         """Bytes offset..offset+size as a JavaScript Uint8Array, whichever shards they are in."""
@@ -87,8 +75,8 @@ class ShardSource:
         return (await self.chunk(offset, size)).to_bytes()
 
 
-async def _manifest(url: str) -> tuple[dict[str, Any], Any]:
-    """The manifest and the model's folder in storage (None where there is none). Without a network: the kept one."""
+async def _manifest(url: str) -> dict[str, Any]:
+    """The manifest at a URL. Without a network: the kept one."""
     try:
         response = await fetch(url, {"cache": "no-cache"})
         if response.status == 404:
@@ -100,22 +88,38 @@ async def _manifest(url: str) -> tuple[dict[str, Any], Any]:
         except JsException:
             raise cut_short(url) from None
     except Error as error:
-        name = unquote(urlsplit(url).path.split("/")[-2]) if error.code == "offline" else ""
-        folder = await model_folder(name, create=False) if name else None
-        kept = await read_json(folder) if folder is not None else None
-        if kept is None:
+        folder = (await folders()).get(unquote(urlsplit(url).path.split("/")[-2]))
+        manifest = await folder.read("manifest.json") if folder and error.code == "offline" else None
+        if manifest is None:
             raise
-        return checked(kept, url), folder
     except ValueError as error:
         raise Error("bad_file", f"{url} is not a manifest ({error}). Was the site built by build.py?") from None
-    manifest = checked(manifest, url)
-    return manifest, await model_folder(manifest["name"], create=True)
+    return checked(manifest, url)
 
 
-async def _watch(folder: Any, shards: list[dict[str, Any]], on_progress: Progress) -> None:
+async def _fill(folder: Folder | Memory, manifest: dict[str, Any], url: str, on_progress: Progress) -> list[Any]:
+    """Downloads the shards that the folder lacks; all of them as Blobs."""
+    sizes = await folder.sizes()
+    lacking = [shard for shard in manifest["shards"] if sizes.get(shard["sha256"]) != shard["size"]]
+    missing = sum(shard["size"] for shard in lacking)
+    if missing and folder.stored:
+        await check_room(missing)
+    done = manifest["size"] - missing
+    on_progress(done, manifest["size"])
+    for shard in lacking:
+        address = js.URL.new(shard["path"], url).href
+        download = Download(folder, shard, address, f"{manifest['name']}, {shard['path']}")
+        download.on_progress = partial(lambda done, here: on_progress(done + here, manifest["size"]), done)
+        await download.run()
+        done += shard["size"]
+    return [await folder.file(shard["sha256"]) for shard in manifest["shards"]]
+
+
+async def _watch(folder: Folder | Memory, manifest: dict[str, Any], on_progress: Progress) -> None:
     """Shows how far the other tab's download is."""
-    total = sum(shard["size"] for shard in shards)
-    while folder is not None:
+    total = manifest["size"]
+    while True:
         await asyncio.sleep(0.5)
-        sizes = await file_sizes(folder)
-        on_progress(min(total, sum(sizes.get(s["sha256"], sizes.get(f"{s['sha256']}.part", 0)) for s in shards)), total)
+        sizes = await folder.sizes()
+        names = [shard["sha256"] for shard in manifest["shards"]]
+        on_progress(min(total, sum(sizes.get(name, sizes.get(f"{name}.part", 0)) for name in names)), total)

@@ -1,165 +1,211 @@
-"""The origin's private file system (OPFS), where models are kept as tensortab/<model>/<sha256>; and its stand-in in
-memory where the browser lends none."""
+"""The origin's private file system (OPFS), where models are kept as tensortab/<model>/<sha256>.
+
+Files are written through a sync access handle where the browser lends one (dedicated workers), else through
+createWritable. Where the browser lends no storage at all (private windows, sandboxed frames), Memory stands in.
+"""
 
 import json
 from contextlib import suppress
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import js
 from pyodide.ffi import JsException, to_js
 
 from ...errors import Error
+from . import plain
 
-FOLDER = "tensortab"
+ROOT = "tensortab"
 
 
 class SyncPart:
-    """A .part file being written; this worker alone has it."""
+    """A file that grows; this worker alone has it. What was appended is there after a crash, too."""
 
     def __init__(self, handle: Any) -> None:
         self._handle = handle
         self.size = handle.getSize()
 
-    def append(self, array: Any) -> None:
-        written = self._handle.write(array, to_js({"at": self.size}))
-        if written != array.length:
+    async def append(self, array: Any) -> None:
+        if self._handle.write(array, plain({"at": self.size})) != array.length:
             raise storage_full()
         self.size += array.length
 
-    def truncate(self) -> None:
+    async def truncate(self) -> None:
         self._handle.truncate(0)
         self.size = 0
 
-    def close(self) -> None:
+    async def close(self) -> None:
         self._handle.flush()
         self._handle.close()
 
 
-class Folder:
-    """Shards in a folder of OPFS."""
+class WritablePart:
+    """The twin of SyncPart on the main thread. What was appended is there once close() has run."""
 
-    def __init__(self, folder: Any) -> None:
-        self.folder = folder
+    def __init__(self, stream: Any, size: int) -> None:
+        self._stream, self.size = stream, size
 
-    async def complete(self, shard: dict[str, Any]) -> Any:
-        """The kept shard as a File, or None."""
-        try:
-            file = await (await self.folder.getFileHandle(shard["sha256"])).getFile()
-        except JsException as error:
-            if error.name != "NotFoundError":
-                raise
-            return None
-        return file if file.size == shard["size"] else None
+    async def append(self, array: Any) -> None:
+        await self._stream.write(plain({"type": "write", "position": self.size, "data": array}))
+        self.size += array.length
 
-    async def part(self, shard: dict[str, Any]) -> SyncPart:
-        file = await self.folder.getFileHandle(f"{shard['sha256']}.part", to_js({"create": True}))
-        part = SyncPart(await file.createSyncAccessHandle())
-        if part.size > shard["size"]:
-            part.truncate()
-        return part
+    async def truncate(self) -> None:
+        await self._stream.truncate(0)
+        self.size = 0
 
-    async def blob(self, shard: dict[str, Any]) -> Any:
-        return await (await self.folder.getFileHandle(f"{shard['sha256']}.part")).getFile()
-
-    async def keep(self, shard: dict[str, Any]) -> Any:
-        await (await self.folder.getFileHandle(f"{shard['sha256']}.part")).move(shard["sha256"])
-        return await self.complete(shard)
-
-    async def discard(self, shard: dict[str, Any]) -> None:
-        await self.folder.removeEntry(f"{shard['sha256']}.part")
+    async def close(self) -> None:
+        with suppress(JsException):  # a write that failed has ended the stream, and was told
+            await self._stream.close()
 
 
 class MemoryPart:
-    """The twin of SyncPart, where a browser lends no storage: JavaScript arrays."""
+    """The twin of SyncPart in memory: JavaScript arrays."""
 
     def __init__(self) -> None:
         self.arrays: list[Any] = []
         self.size = 0
 
-    def append(self, array: Any) -> None:
+    async def append(self, array: Any) -> None:
         self.arrays.append(array)
         self.size += array.length
 
-    def truncate(self) -> None:
+    async def truncate(self) -> None:
         self.arrays.clear()
         self.size = 0
 
-    def close(self) -> None:
+    async def close(self) -> None:
         pass
 
 
-class Memory:
-    """The twin of Folder."""
+class Folder:
+    """The files of a model in OPFS, by name."""
 
-    def __init__(self) -> None:
+    stored = True
+
+    def __init__(self, handle: Any) -> None:
+        self._handle = handle
+        self.name = unquote(handle.name)
+
+    async def file(self, name: str) -> Any:
+        """A File, or None."""
+        try:
+            return await (await self._handle.getFileHandle(name)).getFile()
+        except JsException as error:
+            if error.name != "NotFoundError":
+                raise
+            return None
+
+    async def part(self, name: str) -> SyncPart | WritablePart:
+        """A file to append to, which is made if it is not there. It must be closed."""
+        file = await self._handle.getFileHandle(name, plain({"create": True}))
+        if hasattr(file, "createSyncAccessHandle"):
+            return SyncPart(await file.createSyncAccessHandle())
+        return WritablePart(await file.createWritable(plain({"keepExistingData": True})), (await file.getFile()).size)
+
+    async def rename(self, name: str, to: str) -> None:
+        await (await self._handle.getFileHandle(name)).move(to)
+
+    async def remove(self, name: str) -> None:
+        await self._handle.removeEntry(name)
+
+    async def write(self, name: str, value: Any) -> None:
+        """A value as a JSON file."""
+        part = await self.part(name)
+        try:
+            await part.truncate()
+            await part.append(to_js(json.dumps(value).encode()))
+        finally:
+            await part.close()
+
+    async def read(self, name: str) -> Any:
+        """The value of a JSON file, or None if there is none or it was cut short."""
+        file = await self.file(name)
+        try:
+            return None if file is None else json.loads(await file.text())
+        except (JsException, ValueError):
+            return None
+
+    async def sizes(self) -> dict[str, int]:
+        """{file name: bytes}"""
+        sizes = {}
+        async for handle in self._handle.values():
+            with suppress(JsException):  # it was renamed meanwhile
+                sizes[handle.name] = (await handle.getFile()).size
+        return sizes
+
+
+class Memory:
+    """The twin of Folder, where the browser lends no storage: it is gone when the tab is closed."""
+
+    stored = False
+
+    def __init__(self, name: str) -> None:
+        self.name = name
         self._parts: dict[str, MemoryPart] = {}
 
-    async def complete(self, shard: dict[str, Any]) -> Any:
+    async def file(self, name: str) -> Any:
+        return js.Blob.new(to_js(self._parts[name].arrays)) if name in self._parts else None
+
+    async def part(self, name: str) -> MemoryPart:
+        return self._parts.setdefault(name, MemoryPart())
+
+    async def rename(self, name: str, to: str) -> None:
+        self._parts[to] = self._parts.pop(name)
+
+    async def remove(self, name: str) -> None:
+        del self._parts[name]
+
+    async def write(self, name: str, value: Any) -> None:
+        pass
+
+    async def read(self, name: str) -> Any:
         return None
 
-    async def part(self, shard: dict[str, Any]) -> MemoryPart:
-        return self._parts.setdefault(shard["sha256"], MemoryPart())
-
-    async def blob(self, shard: dict[str, Any]) -> Any:
-        return js.Blob.new(to_js(self._parts[shard["sha256"]].arrays))
-
-    async def keep(self, shard: dict[str, Any]) -> Any:
-        blob = await self.blob(shard)
-        del self._parts[shard["sha256"]]
-        return blob
-
-    async def discard(self, shard: dict[str, Any]) -> None:
-        del self._parts[shard["sha256"]]
+    async def sizes(self) -> dict[str, int]:
+        return {name: part.size for name, part in self._parts.items()}
 
 
-async def models_folder() -> Any:
-    """tensortab/ in OPFS, or None where the browser lends no storage."""
+async def _root() -> Any:
+    """tensortab/ in OPFS, or None where the browser lends no storage that can be written."""
     try:
-        return await (await js.navigator.storage.getDirectory()).getDirectoryHandle(FOLDER, to_js({"create": True}))
+        root = await (await js.navigator.storage.getDirectory()).getDirectoryHandle(ROOT, plain({"create": True}))
+        methods = js.FileSystemFileHandle.prototype
     except (JsException, AttributeError):
         return None
+    return root if hasattr(methods, "createSyncAccessHandle") or hasattr(methods, "createWritable") else None
 
 
-async def model_folder(name: str, create: bool) -> Any:
-    root = await models_folder()
+async def open_folder(name: str) -> Folder | Memory:
+    """The folder of a model, which is made if it is not there."""
+    root = await _root()
     if root is None:
-        return None
+        return Memory(name)
+    return Folder(await root.getDirectoryHandle(quote(name, safe=""), plain({"create": True})))
+
+
+async def folders() -> dict[str, Folder]:
+    """The folders of all models in storage, by the models' names."""
+    root = await _root()
+    if root is None:
+        return {}
+    found = [Folder(handle) async for handle in root.values()]
+    return {folder.name: folder for folder in found}
+
+
+async def remove_folder(name: str) -> None:
+    """Deletes a model's files, if there are any. Raises Error("bad_request") if another tab uses them."""
+    root = await _root()
     try:
-        return await root.getDirectoryHandle(quote(name, safe=""), to_js({"create": create}))
+        if root is not None:
+            await root.removeEntry(quote(name, safe=""), plain({"recursive": True}))
     except JsException as error:
-        if error.name == "NotFoundError":
-            return None
-        raise
-
-
-async def write_text(folder: Any, name: str, text: str) -> None:
-    handle = await (await folder.getFileHandle(name, to_js({"create": True}))).createSyncAccessHandle()
-    try:
-        handle.truncate(0)
-        handle.write(to_js(text.encode()))
-    finally:
-        handle.close()
-
-
-async def read_json(folder: Any) -> Any:
-    """manifest.json of a folder, or None if there is none or it was cut short."""
-    try:
-        return json.loads(await (await (await folder.getFileHandle("manifest.json")).getFile()).text())
-    except (JsException, ValueError):
-        return None
-
-
-async def file_sizes(folder: Any) -> dict[str, int]:
-    """{file name: bytes}"""
-    sizes = {}
-    async for handle in folder.values():
-        with suppress(JsException):  # it was renamed meanwhile
-            sizes[handle.name] = (await handle.getFile()).size
-    return sizes
+        if error.name != "NotFoundError":
+            message = f"{name} can't be deleted ({error.message}): close the other tabs of this site"
+            raise Error("bad_request", message) from None
 
 
 async def check_room(need: int) -> None:
+    """Raises Error("quota") if the browser does not give this site `need` bytes more."""
     estimate = await js.navigator.storage.estimate()
     free = estimate.quota - estimate.usage
     if need > free:
@@ -171,6 +217,7 @@ async def check_room(need: int) -> None:
 
 
 def storage_full() -> Error:
+    """The error of a write that finds no room."""
     return Error(
         "quota", "This device's storage is full. Delete other models, or free space on the device; then try again."
     )

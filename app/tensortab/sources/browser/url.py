@@ -4,10 +4,11 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import js
-from pyodide.ffi import JsException, to_js
+from pyodide.ffi import JsException
 
 from ...errors import Error
 from .. import check_range, cut_short, no_parts, refusal, too_long
+from . import plain
 
 
 class UrlSource:
@@ -73,7 +74,7 @@ async def _body(url: str, options: dict[str, Any], limit: int) -> Any:
 
 async def fetch(url: str, options: dict[str, Any]) -> Any:
     try:
-        return await js.fetch(url, to_js(options))
+        return await js.fetch(url, plain(options))
     except JsException as error:
         advice = "Are you online? Then try again."
         if not url.startswith(js.location.origin + "/"):  # the browser does not say which it is
