@@ -47,9 +47,9 @@ def share(dist: Path, folder: Path) -> None:
                 shutil.copy(file, folder / path)
 
 
-def make_model(site: SmallSite, name: str, size: int = 150_000, shard_size: int = 65_536) -> bytes:
+def make_model(site: SmallSite, name: str, size: int = 150_000, shard_size: int = 65_536, seed: str = "") -> bytes:
     """A model of random bytes in shards under models/; what it consists of."""
-    data = random.Random(name).randbytes(size)
+    data = random.Random(name + seed).randbytes(size)
     shards = []
     for n, start in enumerate(range(0, size, shard_size)):
         part = data[start : start + shard_size]

@@ -14,7 +14,7 @@ from building import models as building
 from building.server import Server
 from tests.browser import Chromium, PageError
 from tests.sources.conftest import GOLDEN, hub, tiny_files  # noqa: F401  (hub is a fixture)
-from tests.sources.fake_hub import COMMIT, FakeHub
+from tests.sources.fake_hub import COMMIT, FakeHub, sibling
 
 from .engine import Engine, share
 
@@ -24,8 +24,8 @@ GREEDY = (
     + """
 from tensortab.generate import Sampling
 from tensortab.sources.model import find
-async def greedy(model, hub=None, count=16):
-    found = await find(model, lambda done, total: None, **({"hub": hub} if hub else {}))
+async def greedy(model, count=16):
+    found = await find(model, lambda done, total: None)
     pipe = await tt.pipeline("text-generation", model=found, context=128)
     try:
         return [token.id async for token in pipe.generator.generate(IDS, Sampling(), count)]
@@ -44,6 +44,10 @@ def pack(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     building.pack_command(str(GOLDEN / "tiny_llama"), None, "MIT", "text-generation")
 
 
+def at(hub: FakeHub) -> str:  # noqa: F811
+    return f"import os; os.environ['HF_ENDPOINT'] = {hub.url!r}\n"
+
+
 def test_a_packed_folder(engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pack(engine.site.folder, tmp_path, monkeypatch)
     engine.python(GREEDY)
@@ -57,33 +61,30 @@ def test_a_packed_folder(engine: Engine, tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_a_model_of_the_hub(engine: Engine, hub: FakeHub) -> None:  # noqa: F811
     """Another origin, which redirects to a third."""
-    engine.python(GREEDY)
-    assert json.loads(engine.python(f"await greedy('test/tiny', {hub.url!r})", 300)) == (
-        TINY["tiny_llama.greedy"].tolist()
-    )
-    first = engine.python(f"await greedy('test/ggufs:tiny_q8_0.gguf', {hub.url!r}, 4)", 300)
+    engine.python(GREEDY + at(hub))
+    assert json.loads(engine.python("await greedy('test/tiny')", 300)) == TINY["tiny_llama.greedy"].tolist()
+    first = engine.python("await greedy('test/ggufs:tiny_q8_0.gguf', 4)", 300)
     url = f"{hub.url}/test/ggufs/resolve/{COMMIT}/tiny_q8_0.gguf"
-    assert engine.python(f"await greedy({url!r}, count=4)", 300) == first
-    assert engine.python(f"await greedy([{url!r}], count=4)", 300) == first
+    assert engine.python(f"await greedy({url!r}, 4)", 300) == first
+    assert engine.python(f"await greedy([{url!r}], 4)", 300) == first
     for model, code in [("test/none", "bad_file"), ("test/ggufs:none.gguf", "bad_file")]:
         with pytest.raises(PageError) as caught:
-            engine.python(f"await find({model!r}, print, {hub.url!r})")
+            engine.python(f"await find({model!r}, print)")
         assert caught.value.code == code
 
 
 def test_a_hub_that_fails(engine: Engine, hub: FakeHub) -> None:  # noqa: F811
-    engine.python(GREEDY)
-    for status, code in [(404, "bad_file"), (503, "offline")]:
+    engine.python(GREEDY + at(hub))
+    engine.python("from tensortab.sources.browser import download; download.RETRY_SECONDS = (0.1,)")
+    for status, code in [(401, "bad_file"), (403, "bad_file"), (429, "offline"), (503, "offline")]:
         for part in ("/api/", "/resolve/", "/cdn/"):
             hub.status = {part: status}
             with pytest.raises(PageError, match=f"status {status}") as caught:
-                engine.python(f"await greedy('test/tiny', {hub.url!r})")
+                engine.python("await greedy('test/tiny')")
             assert caught.value.code == code
-    hub.status, hub.ranges = {}, False
-    with pytest.raises(PageError, match="gives no parts of files") as caught:
-        engine.python(f"await greedy('test/ggufs:tiny_q8_0.gguf', {hub.url!r})")
-    assert caught.value.code == "bad_file"
-    source = f"tensortab.sources.hub.UrlSource('{hub.url}/test/tiny/resolve/{COMMIT}/config.json', %d)"
+    hub.status = {}
+    engine.python("from tensortab.sources.browser.url import UrlSource")
+    source = f"UrlSource('{hub.url}/test/tiny/resolve/{COMMIT}/config.json', %d)"
     size = len(tiny_files()["config.json"])
     for wrong, code in [(size - 1, "bad_file"), (size + 1, "offline")]:
         with pytest.raises(PageError) as caught:
@@ -91,7 +92,7 @@ def test_a_hub_that_fails(engine: Engine, hub: FakeHub) -> None:  # noqa: F811
         assert caught.value.code == code
     hub.close()
     with pytest.raises(PageError, match="can't be reached") as caught:
-        engine.python(f"await greedy('test/tiny', {hub.url!r})")
+        engine.python("await greedy('test/tiny')")
     assert caught.value.code == "offline"
 
 
@@ -125,7 +126,7 @@ def real_page(dist: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> It
     share(dist, folder)
     shutil.copy(dist / "index.html", folder)
     pack(folder, tmp_path, monkeypatch)
-    listing = {"sha": COMMIT, "siblings": [{"rfilename": n, "size": len(d)} for n, d in tiny_files().items()]}
+    listing = {"sha": COMMIT, "siblings": [sibling(name, data) for name, data in tiny_files().items()]}
     path = folder / "hub/api/models/test/tiny/revision/main"
     path.parent.mkdir(parents=True)
     path.write_text(json.dumps(listing))
@@ -145,6 +146,7 @@ def test_the_real_page(real_page: Server, chromium: Chromium) -> None:
 
     run(GREEDY)
     assert json.loads(run("await greedy('tiny_llama')")) == TINY["tiny_llama.greedy"].tolist()
-    assert json.loads(run(f"await greedy('test/tiny', '{real_page.url}hub')")) == TINY["tiny_llama.greedy"].tolist()
+    run(f"import os; os.environ['HF_ENDPOINT'] = '{real_page.url}hub'")
+    assert json.loads(run("await greedy('test/tiny')")) == TINY["tiny_llama.greedy"].tolist()
     with pytest.raises(PageError, match="its host or this page does not allow it"):
         run("await find('https://example.invalid/x.gguf', print)")

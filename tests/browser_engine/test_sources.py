@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import time
 from typing import Any
 
 import pytest
@@ -221,8 +222,47 @@ def test_without_sync_access_handles_as_on_the_main_thread(engine: Engine, model
 
 def test_without_anything_to_write_with_the_model_stays_in_memory(engine: Engine, model: bytes) -> None:
     engine.python(WITHOUT_HANDLES + 'run_js("delete FileSystemFileHandle.prototype.createWritable")')
-    assert engine.python("source = await opened('tiny'); await sha(source), source.stored") == str((digest(model), False))
+    engine.python("source = await opened('tiny')")
+    assert engine.python("await sha(source), source.stored") == str((digest(model), False))
     assert engine.python("await kept()") == "[]"
+
+
+def test_a_shard_that_the_disk_damaged_is_found_when_it_is_read(engine: Engine, model: bytes) -> None:
+    engine.python("source = await opened('tiny'); name = source.manifest['shards'][1]['sha256']")
+    engine.python("""
+        from tensortab.sources.browser.storage import find_folder
+        part = await (await find_folder('tiny')).part(name)
+        size = part.size
+        await part.truncate(size - 4)
+        await part.append(js.Uint8Array.new([65, 66, 67, 68]))
+        await part.close()
+    """)
+    engine.python("source = await opened('tiny')")
+    assert engine.python("(await source.bytes(0, 5)).hex()") == model[:5].hex()
+    with pytest.raises(PageError, match="was damaged in this browser's storage") as caught:
+        engine.python("await source.bytes(65536, 1)")
+    assert caught.value.code == "bad_shard"
+    engine.site.requests.clear()
+    assert engine.python("await sha(await opened('tiny'))") == digest(model)
+    assert [request for request, _ in engine.site.requests if "bin" in request] == ["GET /models/tiny/0001.bin"]
+
+
+def test_a_new_version_of_a_model_leaves_nothing_of_the_old_one(engine: Engine, model: bytes) -> None:
+    engine.python("source = await opened('tiny')")
+    engine.python("from tensortab.sources.browser.storage import find_folder")
+    listed = "json.dumps(list(await (await find_folder('tiny')).sizes()))"
+    before = json.loads(engine.python(listed))
+    new = make_model(engine.site, "tiny", seed="another")
+    engine.site.faults["models/tiny/0002.bin"] = 503
+    with pytest.raises(PageError):
+        engine.python("download.RETRY_SECONDS = (); await opened('tiny')")
+    engine.site.faults["models/*"] = 503
+    assert engine.python("await sha(await opened('tiny'))") == digest(model)  # the old one, until the new is complete
+    engine.site.faults.clear()
+    assert engine.python("await sha(await opened('tiny'))") == digest(new)
+    after = json.loads(engine.python(listed))
+    assert len(before) == len(after)
+    assert {*before} & {*after} == {"manifest.json", "used.json"}
 
 
 def test_listing_and_deleting(engine: Engine, model: bytes) -> None:
@@ -232,7 +272,8 @@ def test_listing_and_deleting(engine: Engine, model: bytes) -> None:
     assert before["quota"] > 0
     engine.python("source = await opened('tiny')")
     (entry,) = engine.ask("storage")["models"]
-    assert entry["stored"] >= len(model)
+    assert (entry["stored"], entry["kind"], entry["revision"]) == (len(model), "site", "")
+    assert time.time() - 600 < entry["used"] < time.time() + 60
     engine.ask("delete", model="tiny")
     assert engine.ask("storage")["models"] == before["models"]
     with pytest.raises(PageError) as caught:

@@ -12,10 +12,9 @@ from typing import Any
 
 from ..dtype import DType
 from ..errors import Error
-from ..sources import Source
+from ..sources import MAX_TEXT, Source
 
 INDEX = "model.safetensors.index.json"
-MAX_TEXT = 32 << 20  # bytes of a JSON file that is read whole; the largest real ones are tokenizers
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,13 @@
 """Sources of bytes: a file, a browser's File, a URL, a model in verified shards. All read ranges, never the whole."""
 
+import os
 import re
 from collections.abc import Iterable
 from typing import Any, Protocol, runtime_checkable
 
 from ..errors import Error
 
+MAX_TEXT = 32 << 20  # bytes of a JSON file that is read whole; the largest real ones are tokenizers
 # A model's name: as the hub's, without its organisation. It is a folder's name on disk and in the browser's storage,
 # and a part of addresses, so nothing in it may lead elsewhere.
 NAME = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]{0,94}[A-Za-z0-9_-])?")
@@ -49,6 +51,7 @@ class PartSource:
 
     def __init__(self, source: Source, name: str, offset: int, size: int) -> None:
         self.name, self.size = name, size
+        self.stored = getattr(source, "stored", True)
         self._source, self._offset = source, offset
 
     async def chunk(self, offset: int, size: int) -> Any:
@@ -113,6 +116,11 @@ def check_range(source: Source, offset: int, size: int) -> None:
             f"{source.name}: bytes {offset} to {offset + size} are needed but it has {source.size}: "
             "it was cut short, get it again",
         )
+
+
+def endpoint() -> str:
+    """The hub's address: HF_ENDPOINT, as for huggingface_hub, names another server with the hub's paths."""
+    return os.environ.get("HF_ENDPOINT", "").rstrip("/") or "https://huggingface.co"
 
 
 def refusal(url: str, status: int) -> Error:

@@ -1,44 +1,96 @@
-"""Models of the Hugging Face hub, read where they are: nothing is kept, so each opening downloads what it needs.
+"""Models of the Hugging Face hub. They are downloaded once, verified by the hashes that the hub names, and kept.
 
-To have a model offline, download its folder and open that, or put it on the site (build.py pack).
+In the tab they are kept as the site's own models are (browser/keep.py), natively in the hub's own cache (cache.py).
 """
 
 import json
 import re
 import sys
-from urllib.parse import quote
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote, unquote
 
 from ..errors import Error
-from . import MODULE, Folder, Source
+from . import MAX_TEXT, MODULE, endpoint
+from .manifest import HASH, File
 
 if sys.platform == "emscripten":
-    from .browser.url import UrlSource, read_url
+    from .browser.hub import keep_hub, kept_hub
+    from .browser.url import read_url
 else:
-    from .url import UrlSource, read_url
+    from .cache import keep_hub, kept_hub
+    from .url import read_url
 
-HUB = "https://huggingface.co"
 ID = re.compile(  # a name that ends as a file's does is a path
     r"(?P<id>\w[\w.-]*/\w[\w.-]*(?<!\.gguf)(?<!\.safetensors))(@(?P<revision>[^:]+))?(:(?P<file>.+))?", re.ASCII
 )
+COMMIT = re.compile(r"[0-9a-f]{40}")
 MAX_LISTING = 16 << 20  # bytes of what the hub says about a model
+INDEX = "model.safetensors.index.json"
+TEXTS = (".json", ".jinja", "vocab.txt")  # the files beside the weights
 
 
-async def open_hub(model: str, hub: str = HUB) -> Source | Folder:
+@dataclass(frozen=True)
+class Repository:
+    """What the hub says about a model: at which commit the revision is now, and that commit's files."""
+
+    id: str
+    revision: str
+    commit: str
+    files: dict[str, File]
+
+    def url(self, file: str) -> str:
+        return f"{endpoint()}/{self.id}/resolve/{self.commit}/{quote(file)}"
+
+    def file(self, name: str) -> File:
+        """Raises Error("bad_file") if there is none."""
+        if name not in self.files:
+            ggufs = ", ".join(other for other in self.files if other.endswith(".gguf")) or "no .gguf file"
+            raise Error("bad_file", f"{self.id} has no file {name}; it has {ggufs}")
+        return self.files[name]
+
+
+async def open_hub(model: str, on_progress: Callable[[int, int], None]) -> Any:
     """The files of "org/name", of a branch, tag or commit ("org/name@revision"), or one of them ("...:file.gguf").
 
-    All are of one commit, the revision's at this moment. Raises Error("bad_file") or ("offline").
+    All are of one commit, the revision's at this moment. Where the hub can't be reached, no longer has the model or its
+    new files can't be had, it is the version that is kept. Raises Error("bad_file"), ("offline"), ("bad_shard") or
+    ("quota").
     """
     match = ID.fullmatch(model)
     if match is None:
         raise Error("bad_file", f"{model!r} is no model of the hub: write org/name, org/name@revision or org/name:file")
-    name, file = match["id"], match["file"]
-    address = f"{hub}/api/models/{name}/revision/{quote(match['revision'] or 'main', safe='')}?blobs=true"
+    id, revision, file = match["id"], match["revision"] or "main", match["file"]
+    if "\\" in revision or {"", ".", ".."} & {*revision.split("/")}:
+        raise Error("bad_file", f"{revision!r} is no branch, tag or commit of a model: check the name")
+    try:
+        repository = await _ask(model, id, revision)
+        files = [repository.file(file)] if file else await _needed(repository)
+        return await keep_hub(model, repository, files, file, on_progress)
+    except Error:
+        source = await kept_hub(model, id, revision, file)
+        if source is None:
+            raise
+        return source
+
+
+def hub_id(url: str) -> str:
+    """The "org/name@revision:file" of an address of the hub, "" for any other."""
+    path = url.removeprefix(endpoint() + "/") if url.startswith(endpoint() + "/") else ""
+    match = re.fullmatch(r"([^/]+/[^/]+)/(?:resolve|blob)/([^/]+)/([^?#]+)(?:[?#].*)?", path)
+    model = f"{match[1]}@{unquote(match[2])}:{unquote(match[3])}" if match else ""
+    return model if ID.fullmatch(model) else ""
+
+
+async def _ask(model: str, id: str, revision: str) -> Repository:
+    address = f"{endpoint()}/api/models/{id}/revision/{quote(revision, safe='')}?blobs=true"
     try:
         listing = json.loads(await read_url(address, MAX_LISTING))
-        sizes = {sibling["rfilename"]: sibling["size"] for sibling in listing["siblings"]}
-        commit = quote(listing["sha"], safe="")
-        if not all(isinstance(size, int) for size in sizes.values()):
-            raise TypeError("a size is no number")
+        files = {sibling["rfilename"]: _file(sibling) for sibling in listing["siblings"]}
+        commit = listing["sha"]
+        if not COMMIT.fullmatch(commit):
+            raise ValueError("the commit is no hash")
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise Error("bad_file", f"{address} does not answer as the hub does ({error!r}): check the address") from None
     except Error as error:
@@ -46,13 +98,42 @@ async def open_hub(model: str, hub: str = HUB) -> Source | Folder:
             raise
         message = f"The hub has no model {model} that is open to all: check the name ({error})"
         raise Error("bad_file", message) from None
+    return Repository(id, revision, commit, files)
 
-    def source(file: str, called: str = "") -> Source:
-        return UrlSource(f"{hub}/{name}/resolve/{commit}/{quote(file)}", sizes[file], called)
 
-    if file is None:
-        return Folder(model, (source(f, f) for f in sizes if "/" not in f or MODULE.fullmatch(f)))
-    if file not in sizes:
-        ggufs = ", ".join(other for other in sizes if other.endswith(".gguf")) or "no .gguf file"
-        raise Error("bad_file", f"{name} has no file {file}; it has {ggufs}")
-    return source(file)
+def _file(sibling: dict[str, Any]) -> File:
+    name, size, large = sibling["rfilename"], sibling["size"], sibling.get("lfs")
+    hash = f"sha256:{large['sha256']}" if large else f"sha1:{sibling['blobId']}"
+    if type(size) is not int or size < 0 or not HASH.fullmatch(hash):
+        raise ValueError(f"the size or the hash of {name!r:.80} is none")
+    parts = name.split("/")
+    if not name or "\\" in name or {"", ".", ".."} & {*parts}:
+        raise ValueError(f"{name!r:.80} leads out of the model's folder")
+    return File(name, size, hash)
+
+
+async def _needed(repository: Repository) -> list[File]:
+    """The files that the model consists of: one form of the weights, and the texts beside them."""
+    names = [name for name in repository.files if "/" not in name or MODULE.fullmatch(name)]
+    ggufs = [name for name in names if name.endswith(".gguf")]
+    if INDEX in names:
+        try:
+            index = json.loads(await read_url(repository.url(INDEX), MAX_TEXT))
+            weights = sorted({*index["weight_map"].values()} & {*names})
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+            raise Error("bad_file", f"{repository.id}: {INDEX} can't be read ({error!r})") from None
+    elif "model.safetensors" in names:
+        weights = ["model.safetensors"]
+    elif len(ggufs) == 1:
+        return [repository.files[ggufs[0]]]
+    elif ggufs:
+        message = f"{repository.id} has {len(ggufs)} .gguf files: choose one of {', '.join(sorted(ggufs))}"
+        raise Error("bad_file", f"{message}, as in {repository.id}:{min(ggufs)}")
+    else:
+        raise Error("bad_file", f"{repository.id} has no model.safetensors and no .gguf file: choose another model")
+    texts = [name for name in names if name.endswith(TEXTS)]
+    for name in texts:
+        if repository.files[name].size > MAX_TEXT:
+            size = repository.files[name].size
+            raise Error("bad_file", f"{name} takes {size} bytes (at most {MAX_TEXT}): it isn't a model's")
+    return [repository.files[name] for name in (*weights, *texts)]

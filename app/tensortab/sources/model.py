@@ -10,7 +10,12 @@ from typing import Any
 
 from ..errors import Error
 from . import Folder
-from .hub import HUB, ID, UrlSource, open_hub
+from .hub import ID, hub_id, open_hub
+
+if sys.platform == "emscripten":
+    from .browser.url import UrlSource
+else:
+    from .url import UrlSource
 
 # Models by name, a task's first is its default: task, PyPI package and the file or folder in it (and the converter of
 # its format), where it comes from, licence, bytes to download and bytes on the GPU.
@@ -29,14 +34,14 @@ def default(task: str) -> str:
     raise Error("bad_request", f"There is no default model for {task}: give one.")
 
 
-async def find(model: Any, on_progress: Callable[[int, int], None], hub: str = HUB) -> Any:
+async def find(model: Any, on_progress: Callable[[int, int], None]) -> Any:
     """What formats.open_checkpoint takes: a Source, a folder of Sources, or a path.
 
     model: a path (a folder of shards, too); the name of one of the site's models (in CPython: one of CATALOGUE, whose
     package is installed); a Hugging Face id, "org/name" with "@revision" or ":file.gguf" if wanted; a URL; a Source or
-    a browser's File; or a list of these, the files of one model. on_progress(done, total): bytes of the site's model on
-    their way to storage. hub: another server with the hub's paths. Raises Error("bad_file"), ("offline"), ("quota")
-    or ("bad_shard").
+    a browser's File; or a list of these, the files of one model. A model of the site or of the hub is complete and
+    verified on this device when it has been found; on_progress(done, total): its bytes on their way. Raises
+    Error("bad_file"), ("offline"), ("quota") or ("bad_shard").
     """
     if isinstance(model, list | tuple):
         sources = [await _file(item) for item in model]
@@ -49,8 +54,9 @@ async def find(model: Any, on_progress: Callable[[int, int], None], hub: str = H
         return os.fspath(model)
     if not isinstance(model, str):
         return await _file(model)
+    model = hub_id(model) or model
     if ID.fullmatch(model):
-        return await open_hub(model, hub)
+        return await open_hub(model, on_progress)
     if sys.platform == "emscripten":
         from .browser.catalogue import open_model
 

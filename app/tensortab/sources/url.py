@@ -1,15 +1,21 @@
 """A file on a host as a Source, in CPython; browser/url.py has the twin for the tab."""
 
 import asyncio
+import os
+from collections.abc import Callable
 from http.client import HTTPException
+from pathlib import Path
+from typing import Any
 from urllib.error import HTTPError
 from urllib.parse import unquote, urlsplit
-from urllib.request import Request, urlopen
+from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 from ..errors import Error
-from . import check_range, cut_short, no_parts, refusal, too_long
+from . import check_range, cut_short, endpoint, no_parts, refusal, too_long
 
 TIMEOUT = 30  # seconds without a byte
+RETRY_SECONDS = (0.5, 2, 5)  # waits after broken connections that brought nothing
+CHUNK = 1 << 20
 
 
 class UrlSource:
@@ -46,25 +52,105 @@ async def read_url(url: str, limit: int) -> bytes:
     return (await asyncio.to_thread(_request, url, "GET", {}, limit))[1]
 
 
+async def save(url: str, path: Path, size: int, on_progress: Callable[[int], None]) -> None:
+    """Downloads a file of `size` bytes to `path`; what is there already is its beginning.
+
+    Connections that break are resumed where they stopped. Raises Error("offline") (what has come stays) or
+    ("bad_file"), and OSError where the file can't be written.
+    """
+    waits = list(RETRY_SECONDS)
+    with path.open("ab") as file:
+        if file.tell() > size:
+            file.truncate(0)
+        while (before := file.seek(0, os.SEEK_END)) < size:
+            why = cut_short(url)
+            try:
+                await _append(url, file, before, size, on_progress)
+            except Error as error:
+                if error.code != "offline":
+                    raise
+                why = error
+            if file.tell() >= size:
+                break
+            if file.tell() > before:
+                waits = list(RETRY_SECONDS)
+            if not waits:
+                raise why
+            await asyncio.sleep(waits.pop(0))
+
+
+async def _append(url: str, file: Any, start: int, size: int, on_progress: Callable[[int], None]) -> None:
+    """What one connection brings. A host that ignores Range sends the file from its start."""
+    response = await asyncio.to_thread(_connect, url, "GET", {"Range": f"bytes={start}-"} if start else {})
+    try:
+        if response.status != 206:  # 416: it has no more than we have, and its bytes are others
+            file.truncate(0)
+        if response.status == 416:
+            raise Error("offline", f"{url} is shorter than its host said. Try again later.")
+        left = size - file.seek(0, os.SEEK_END)
+        while left and (data := await asyncio.to_thread(_read, url, response, min(left, CHUNK))):
+            file.write(data)
+            file.flush()
+            left -= len(data)
+            on_progress(size - left)
+    finally:
+        response.close()
+
+
 def _request(url: str, method: str, headers: dict[str, str], limit: int) -> tuple[str, bytes]:
-    """Content-Length and the body of at most `limit` bytes. urllib verifies the host's certificate."""
+    """Content-Length and the body of at most `limit` bytes."""
+    with _connect(url, method, headers) as response:
+        if headers and response.status != 206:
+            raise refusal(url, 416) if response.status == 416 else no_parts(url)
+        data = bytearray()
+        while method != "HEAD" and (piece := _read(url, response, CHUNK)):
+            data += piece
+            if len(data) > limit:
+                raise too_long(url, limit)
+        return response.headers["Content-Length"] or "", bytes(data)
+
+
+def _connect(url: str, method: str, headers: dict[str, str]) -> Any:
+    """The response, of status 200, 206 or 416. urllib verifies the host's certificate."""
     if not url.startswith(("http://", "https://")):
         raise Error("bad_file", f"{url} is no address that can be read: give one that begins with https://")
     try:
         request = Request(url, headers=headers | {"User-Agent": "tensortab"}, method=method)
-        with urlopen(request, timeout=TIMEOUT) as response:
-            if url.startswith("https:") and not response.url.startswith("https:"):
-                raise Error("bad_file", f"{url} leads to {response.url}, which is not encrypted: don't trust it")
-            if headers and response.status != 206:
-                raise no_parts(url)
-            data = b"" if method == "HEAD" else response.read(limit + 1)
-            if len(data) > limit:
-                raise too_long(url, limit)
-            return response.headers["Content-Length"] or "", data
+        if (token := os.environ.get("HF_TOKEN")) and url.startswith(endpoint() + "/"):
+            request.add_unredirected_header("Authorization", f"Bearer {token}")
+        response = build_opener(_Redirects).open(request, timeout=TIMEOUT)
     except HTTPError as error:
+        if error.code == 416:
+            return error
         with error:
             raise refusal(url, error.code) from None
     except (OSError, HTTPException) as error:
-        raise Error("offline", f"{url} can't be reached ({error}). Are you online? Then try again.") from None
+        raise _unreachable(url, error) from None
     except ValueError as error:
         raise Error("bad_file", f"{url} is no address ({error}): check it") from None
+    if url.startswith("https:") and not response.url.startswith("https:"):
+        response.close()
+        raise Error("bad_file", f"{url} leads to {response.url}, which is not encrypted: don't trust it")
+    return response
+
+
+class _Redirects(HTTPRedirectHandler):
+    """The hub's token goes to the hub only, not to the host of the file to which it leads."""
+
+    def redirect_request(self, req: Request, *args: Any) -> Request | None:
+        request = super().redirect_request(req, *args)
+        token = req.unredirected_hdrs.get("Authorization")
+        if request is not None and token and request.full_url.startswith(endpoint() + "/"):
+            request.add_unredirected_header("Authorization", token)
+        return request
+
+
+def _read(url: str, response: Any, size: int) -> bytes:
+    try:
+        return response.read1(size)
+    except (OSError, HTTPException) as error:
+        raise _unreachable(url, error) from None
+
+
+def _unreachable(url: str, error: Exception) -> Error:
+    return Error("offline", f"{url} can't be reached ({error}). Are you online? Then try again.")

@@ -8,8 +8,9 @@ import js
 from pyodide.ffi import JsException
 
 from ...errors import Error
+from .keep import MANIFEST, UNFINISHED, USED, Progress
 from .lock import locked
-from .shards import Progress, ShardSource
+from .site import open_site
 from .storage import folders, remove_folder
 from .url import UrlSource, fetch
 
@@ -19,7 +20,7 @@ async def open_model(model: str, on_progress: Progress = lambda done, total: Non
     if "://" in model and not model.endswith("/manifest.json"):
         return await UrlSource.open(model)
     address = model if "://" in model else f"models/{quote(model, safe='')}/manifest.json"
-    return await ShardSource.open(js.URL.new(address, js.location.href).href, on_progress)
+    return await open_site(js.URL.new(address, js.location.href).href, on_progress)
 
 
 # What the site says about a model, in its manifest and in models/index.json (build.py pack): the task that it is for,
@@ -28,13 +29,17 @@ ABOUT = {"name": "", "task": "", "size": 0, "memory": 0, "license": "", "source"
 
 
 async def kept() -> list[dict[str, Any]]:
-    """Models in storage: what ABOUT has, and stored (bytes kept here); those of old versions of the site and those of
-    interrupted downloads as well."""
+    """Models in storage: what ABOUT has, and stored (bytes kept here), kind ("site", "hub" or "file"), revision (the
+    commit of a model of the hub) and used (when it was last opened, in seconds since 1970; 0: never); those of old
+    versions of the site and those of interrupted downloads as well."""
     models = []
     for name, folder in (await folders()).items():
-        known = await folder.read("manifest.json") or {}
-        about = ABOUT | {"name": name} | {key: known[key] for key in ABOUT if key in known}
-        models.append({**about, "stored": sum((await folder.sizes()).values())})
+        manifest = await folder.read(MANIFEST) or await folder.read(UNFINISHED) or {}
+        about = ABOUT | {"kind": "site", "revision": ""}
+        about |= {"name": name} | {key: manifest[key] for key in about if key in manifest}
+        sizes = await folder.sizes()
+        stored = sum(size for file, size in sizes.items() if file not in (MANIFEST, UNFINISHED, USED))
+        models.append({**about, "stored": stored, "used": await folder.read(USED) or 0})
     return models
 
 

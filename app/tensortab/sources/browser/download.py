@@ -2,96 +2,143 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import js
 from pyodide.ffi import JsException
 
 from ...errors import Error
+from .. import no_parts, refusal
 from .storage import Folder, Memory, storage_full
 from .url import fetch
 
 RETRY_SECONDS = (0.5, 2, 5)  # waits after broken connections that brought nothing
 
 
+@dataclass(frozen=True)
+class Piece:
+    """Bytes offset..offset+size of the file at a URL; `whole` if it has no others."""
+
+    url: str
+    offset: int
+    size: int
+    whole: bool
+
+
+@dataclass(frozen=True)
+class Shard:
+    """What shall come, piece after piece. It is called <name>.part on its way, and by its SHA-256 when it is here.
+
+    sha256: "" if nobody has said it; label: what messages call it.
+    """
+
+    name: str
+    sha256: str
+    pieces: list[Piece]
+    label: str
+
+    @property
+    def size(self) -> int:
+        return sum(piece.size for piece in self.pieces)
+
+
 class Download:
-    """One shard on its way into a folder: as <sha256>.part until it is complete and its hash is right."""
+    """Brings a shard into a folder."""
 
-    def __init__(self, folder: Folder | Memory, shard: dict[str, Any], url: str, label: str) -> None:
-        self.folder, self.shard, self.url, self.label = folder, shard, url, label
-        self.on_progress: Callable[[int], None] = lambda here: None
+    def __init__(self, folder: Folder | Memory, shard: Shard, on_progress: Callable[[int], None]) -> None:
+        self.folder, self.shard, self.on_progress = folder, shard, on_progress
 
-    async def run(self) -> Any:
-        """The complete shard as a Blob. A wrong hash is given one more try from the start."""
-        name = self.shard["sha256"]
+    async def run(self) -> str:
+        """The SHA-256 of what has come, under which it is in the folder. A wrong one is given one more try."""
+        part = f"{self.shard.name}.part"
         for _ in range(2):
-            if await sha256(await self._whole(f"{name}.part")) == name:
-                await self.folder.rename(f"{name}.part", name)
-                return await self.folder.file(name)
-            await self.folder.remove(f"{name}.part")
+            found = await sha256(await self._whole(part))
+            if found == (self.shard.sha256 or found):
+                await self.folder.rename(part, found)
+                return found
+            await self.folder.remove(part)
         raise Error(
             "bad_shard",
-            f"{self.label} arrived damaged twice. Try again: nothing else was lost. If it stays so, the site is bad.",
+            f"{self.shard.label} arrived damaged twice. Try again: nothing else was lost. If it stays so, the site is "
+            "bad.",
         )
 
     async def _whole(self, name: str) -> Any:
         """Connections that break are resumed where they stopped."""
         part = await self.folder.part(name)
         try:
-            size, waits = self.shard["size"], list(RETRY_SECONDS)
-            if part.size > size:
-                await part.truncate()
-            while part.size < size:
-                before, why = part.size, broken(self.label)
+            waits = list(RETRY_SECONDS)
+            if part.size > self.shard.size:
+                await part.truncate(0)
+            while part.size < self.shard.size:
+                before, why = part.size, broken(self.shard.label)
                 try:
-                    await self._stream(part)
+                    if await self._stream(part):
+                        continue
                 except Error as error:
                     if error.code != "offline":
                         raise
                     why = error
                 if part.size > before:
                     waits = list(RETRY_SECONDS)
-                if part.size < size:
-                    if not waits:
-                        raise why
-                    await asyncio.sleep(waits.pop(0))
+                if not waits:
+                    raise why
+                await asyncio.sleep(waits.pop(0))
         finally:
             await part.close()
         return await self.folder.file(name)
 
-    async def _stream(self, part: Any) -> None:
-        """What one connection brings. A host that ignores Range sends the shard from its start."""
-        size, controller = self.shard["size"], js.AbortController.new()
+    async def _stream(self, part: Any) -> bool:
+        """Appends what one connection brings of the piece that is next; whether that is complete now. A host that
+        ignores Range sends the file from its start, which serves for a piece that begins there."""
+        start = 0
+        for piece in self.shard.pieces:
+            if part.size < start + piece.size:
+                break
+            start += piece.size
+        first, end, controller = piece.offset + part.size - start, start + piece.size, js.AbortController.new()
         options = {"signal": controller.signal, "cache": "no-store"}
-        if part.size:
-            options["headers"] = {"Range": f"bytes={part.size}-"}
-        response = await fetch(self.url, options)
+        if first or not piece.whole:
+            last = "" if piece.whole else str(piece.offset + piece.size - 1)
+            options["headers"] = {"Range": f"bytes={first}-{last}"}
+        response = await fetch(piece.url, options)
         try:
-            if response.status in (200, 416):
-                await part.truncate()
+            if response.status == 200 and piece.offset:
+                raise no_parts(piece.url)
+            if response.status in (200, 416) and part.size > start:
+                await part.truncate(start)
             if response.status not in (200, 206):
-                busy = response.status in (416, 429) or response.status >= 500  # worth another try
-                message = f"{self.label}: the host answered with status {response.status}. Try again later."
-                raise Error("offline" if busy else "bad_shard", message)
+                raise self._refused(piece.url, response.status)
             reader = response.body.getReader()
-            while part.size < size:
-                piece = await reader.read()
-                if piece.done:
-                    return
-                array = piece.value
-                await part.append(array if part.size + array.length <= size else array.subarray(0, size - part.size))
+            while part.size < end:
+                chunk = await reader.read()
+                if chunk.done:
+                    return False
+                array = chunk.value
+                await part.append(array if part.size + array.length <= end else array.subarray(0, end - part.size))
                 self.on_progress(part.size)
+            return True
         except JsException as error:
             if error.name == "QuotaExceededError":
                 raise storage_full() from None
-            raise broken(self.label) from None
+            raise broken(self.shard.label) from None
         finally:
             controller.abort()
 
+    def _refused(self, url: str, status: int) -> Error:
+        if status in (401, 403):
+            return refusal(url, status)
+        busy = status in (416, 429) or status >= 500  # worth another try
+        message = f"{self.shard.label}: the host answered with status {status}. Try again later."
+        return Error("offline" if busy else "bad_shard", message)
+
 
 def broken(label: str) -> Error:
+    """The error of a connection that ended while a shard came."""
     return Error("offline", f"The connection broke ({label}). What has arrived is kept: try again when you are online.")
 
 
 async def sha256(blob: Any) -> str:
+    """Of a Blob, in hexadecimal."""
     return (await js.crypto.subtle.digest("SHA-256", await blob.arrayBuffer())).to_bytes().hex()

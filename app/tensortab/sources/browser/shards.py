@@ -1,53 +1,38 @@
-"""A model of the site in the tab: a manifest.json and its shards (build.py pack), downloaded once and kept."""
+"""A model in this browser's storage, as a Source: its shards, each verified when it is first read."""
 
 import asyncio
-import json
-from collections.abc import Callable
-from functools import partial
+from collections import defaultdict
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
 import js
 from pyodide.ffi import JsException
 
 from ...errors import Error
-from .. import check_range, checked, cut_short, parts
-from .download import Download
-from .lock import locked
-from .storage import Folder, Memory, check_room, folders, open_folder
-from .url import fetch
-
-Progress = Callable[[int, int], None]  # done, total
+from .. import check_range, parts
+from .storage import Folder, Memory
 
 
 class ShardSource:
-    """A model of the site, complete and verified, in this browser's storage. Made by `await ShardSource.open(url)`.
+    """A complete model. Made by `await ShardSource.open(folder, manifest)`.
 
     files   {name: Source} of what was packed (one for a GGUF model, several for a model's folder)
     stored  False where the browser lends no storage (private windows): the model stays until the tab is closed
     """
 
-    def __init__(self, manifest: dict[str, Any], blobs: list[Any], stored: bool) -> None:
-        self.manifest, self.stored = manifest, stored
+    def __init__(self, folder: Folder | Memory, manifest: dict[str, Any], blobs: list[Any]) -> None:
+        self.manifest, self.stored = manifest, folder.stored
         self.name, self.size = manifest["name"], manifest["size"]
-        self._blobs, self._shard_size = blobs, manifest["shard_size"]
         self.files = parts(self, manifest)
+        self._folder, self._blobs, self._shard_size = folder, blobs, manifest["shard_size"]
+        self._verified: set[int] = set()
+        self._verifying: defaultdict[int, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     @classmethod
-    async def open(cls, url: str, on_progress: Progress = lambda done, total: None) -> "ShardSource":
-        """Downloads what is missing of the model whose manifest is at `url`; its shards lie beside it.
-
-        on_progress(bytes that are here, bytes in all). Raises Error("offline") (what came is kept), ("bad_shard"),
-        ("quota") or ("bad_file").
-        """
-        manifest = await _manifest(url)
-        folder = await open_folder(manifest["name"])
-        if not folder.stored:
-            return cls(manifest, await _fill(folder, manifest, url, on_progress), False)
-        async with locked(manifest["name"], lambda: _watch(folder, manifest, on_progress)):
-            blobs = await _fill(folder, manifest, url, on_progress)
-            await folder.write("manifest.json", manifest)
-        return cls(manifest, blobs, True)
+    async def open(cls, folder: Folder | Memory, manifest: dict[str, Any]) -> "ShardSource | None":
+        """None if a shard is missing."""
+        blobs = [await folder.file(shard["sha256"]) for shard in manifest["shards"]]
+        sizes = [blob.size for blob in blobs if blob is not None]
+        return cls(folder, manifest, blobs) if sizes == [shard["size"] for shard in manifest["shards"]] else None
 
     async def chunk(self, offset: int, size: int) -> Any:
         """Bytes offset..offset+size as a JavaScript Uint8Array, whichever shards they are in."""
@@ -62,64 +47,32 @@ class ShardSource:
             whole.set(await self._part(index, start, end - start), start - offset)
         return whole
 
+    async def bytes(self, offset: int, size: int) -> bytes:
+        return (await self.chunk(offset, size)).to_bytes()
+
     async def _part(self, index: int, offset: int, size: int) -> Any:
+        if size == 0:
+            return js.Uint8Array.new(0)
         start = offset - index * self._shard_size
         try:
+            async with self._verifying[index]:
+                if index not in self._verified:
+                    return (await self._verify(index)).subarray(start, start + size)
             return js.Uint8Array.new(await self._blobs[index].slice(start, start + size).arrayBuffer())
         except JsException as error:
             raise Error(
                 "bad_shard", f"{self.name} can't be read from storage ({error.message}): load it again"
             ) from None
 
-    async def bytes(self, offset: int, size: int) -> bytes:
-        return (await self.chunk(offset, size)).to_bytes()
-
-
-async def _manifest(url: str) -> dict[str, Any]:
-    """The manifest at a URL. Without a network: the kept one."""
-    try:
-        response = await fetch(url, {"cache": "no-cache"})
-        if response.status == 404:
-            raise Error("bad_file", f"This site has no model at {url}: check the name.")
-        if not response.ok:
-            raise Error("offline", f"{url}: the host answered with status {response.status}. Try again later.")
-        try:
-            manifest = json.loads(await response.text())
-        except JsException:
-            raise cut_short(url) from None
-    except Error as error:
-        folder = (await folders()).get(unquote(urlsplit(url).path.split("/")[-2]))
-        manifest = await folder.read("manifest.json") if folder and error.code == "offline" else None
-        if manifest is None:
-            raise
-    except ValueError as error:
-        raise Error("bad_file", f"{url} is not a manifest ({error}). Was the site built by build.py?") from None
-    return checked(manifest, url)
-
-
-async def _fill(folder: Folder | Memory, manifest: dict[str, Any], url: str, on_progress: Progress) -> list[Any]:
-    """Downloads the shards that the folder lacks; all of them as Blobs."""
-    sizes = await folder.sizes()
-    lacking = [shard for shard in manifest["shards"] if sizes.get(shard["sha256"]) != shard["size"]]
-    missing = sum(shard["size"] for shard in lacking)
-    if missing and folder.stored:
-        await check_room(missing)
-    done = manifest["size"] - missing
-    on_progress(done, manifest["size"])
-    for shard in lacking:
-        address = js.URL.new(shard["path"], url).href
-        download = Download(folder, shard, address, f"{manifest['name']}, {shard['path']}")
-        download.on_progress = partial(lambda done, here: on_progress(done + here, manifest["size"]), done)
-        await download.run()
-        done += shard["size"]
-    return [await folder.file(shard["sha256"]) for shard in manifest["shards"]]
-
-
-async def _watch(folder: Folder | Memory, manifest: dict[str, Any], on_progress: Progress) -> None:
-    """Shows how far the other tab's download is."""
-    total = manifest["size"]
-    while True:
-        await asyncio.sleep(0.5)
-        sizes = await folder.sizes()
-        names = [shard["sha256"] for shard in manifest["shards"]]
-        on_progress(min(total, sum(sizes.get(name, sizes.get(f"{name}.part", 0)) for name in names)), total)
+    async def _verify(self, index: int) -> Any:
+        """The shard, whose hash is right: a disk may have changed it since it was stored."""
+        buffer, name = await self._blobs[index].arrayBuffer(), self.manifest["shards"][index]["sha256"]
+        if (await js.crypto.subtle.digest("SHA-256", buffer)).to_bytes().hex() != name:
+            await self._folder.remove(name)
+            raise Error(
+                "bad_shard",
+                f"A part of {self.name} was damaged in this browser's storage. Load it again: only that part is "
+                "downloaded.",
+            )
+        self._verified.add(index)
+        return js.Uint8Array.new(buffer)

@@ -30,9 +30,9 @@ class SyncPart:
             raise storage_full()
         self.size += array.length
 
-    async def truncate(self) -> None:
-        self._handle.truncate(0)
-        self.size = 0
+    async def truncate(self, size: int) -> None:
+        self._handle.truncate(size)
+        self.size = size
 
     async def close(self) -> None:
         self._handle.flush()
@@ -49,9 +49,9 @@ class WritablePart:
         await self._stream.write(plain({"type": "write", "position": self.size, "data": array}))
         self.size += array.length
 
-    async def truncate(self) -> None:
-        await self._stream.truncate(0)
-        self.size = 0
+    async def truncate(self, size: int) -> None:
+        await self._stream.truncate(size)
+        self.size = size
 
     async def close(self) -> None:
         with suppress(JsException):  # a write that failed has ended the stream, and was told
@@ -59,19 +59,21 @@ class WritablePart:
 
 
 class MemoryPart:
-    """The twin of SyncPart in memory: JavaScript arrays."""
+    """The twin of SyncPart in memory."""
 
     def __init__(self) -> None:
-        self.arrays: list[Any] = []
+        self._pieces: list[Any] = []  # JavaScript arrays and Blobs
         self.size = 0
+
+    def blob(self) -> Any:
+        return js.Blob.new(to_js(self._pieces))
 
     async def append(self, array: Any) -> None:
-        self.arrays.append(array)
+        self._pieces.append(array)
         self.size += array.length
 
-    async def truncate(self) -> None:
-        self.arrays.clear()
-        self.size = 0
+    async def truncate(self, size: int) -> None:
+        self._pieces, self.size = [self.blob().slice(0, size)], size
 
     async def close(self) -> None:
         pass
@@ -106,13 +108,14 @@ class Folder:
         await (await self._handle.getFileHandle(name)).move(to)
 
     async def remove(self, name: str) -> None:
-        await self._handle.removeEntry(name)
+        with suppress(JsException):  # it is gone already
+            await self._handle.removeEntry(name)
 
     async def write(self, name: str, value: Any) -> None:
         """A value as a JSON file."""
         part = await self.part(name)
         try:
-            await part.truncate()
+            await part.truncate(0)
             await part.append(to_js(json.dumps(value).encode()))
         finally:
             await part.close()
@@ -144,7 +147,7 @@ class Memory:
         self._parts: dict[str, MemoryPart] = {}
 
     async def file(self, name: str) -> Any:
-        return js.Blob.new(to_js(self._parts[name].arrays)) if name in self._parts else None
+        return self._parts[name].blob() if name in self._parts else None
 
     async def part(self, name: str) -> MemoryPart:
         return self._parts.setdefault(name, MemoryPart())
@@ -153,7 +156,7 @@ class Memory:
         self._parts[to] = self._parts.pop(name)
 
     async def remove(self, name: str) -> None:
-        del self._parts[name]
+        self._parts.pop(name, None)
 
     async def write(self, name: str, value: Any) -> None:
         pass
@@ -192,6 +195,11 @@ async def folders() -> dict[str, Folder]:
     return {folder.name: folder for folder in found}
 
 
+async def find_folder(name: str) -> Folder | None:
+    """The folder of a model, if it is there."""
+    return (await folders()).get(name)
+
+
 async def remove_folder(name: str) -> None:
     """Deletes a model's files, if there are any. Raises Error("bad_request") if another tab uses them."""
     root = await _root()
@@ -204,8 +212,11 @@ async def remove_folder(name: str) -> None:
             raise Error("bad_request", message) from None
 
 
-async def check_room(need: int) -> None:
-    """Raises Error("quota") if the browser does not give this site `need` bytes more."""
+async def ask_room(need: int) -> None:
+    """Asks the browser not to clear this site's storage by itself, where that can be asked (not in workers). Raises
+    Error("quota") if it does not give the site `need` bytes more."""
+    if hasattr(js.navigator.storage, "persist"):
+        js.navigator.storage.persist()  # not awaited: Firefox asks the user, and may wait for long
     estimate = await js.navigator.storage.estimate()
     free = estimate.quota - estimate.usage
     if need > free:

@@ -1,0 +1,105 @@
+"""Keeping a model: what its folder lacks is downloaded, whole files are verified, what is left over is removed."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Any
+
+from ...errors import Error
+from ..manifest import check, ranges, recall, verify
+from .download import Download, Shard
+from .lock import locked
+from .shards import ShardSource
+from .storage import Folder, Memory, ask_room, find_folder, open_folder
+
+Progress = Callable[[int, int], None]  # done, total
+MANIFEST, UNFINISHED, USED = "manifest.json", "unfinished.json", "used.json"
+
+
+async def keep(manifest: dict[str, Any], shard: Callable[[int], Shard], on_progress: Progress) -> ShardSource:
+    """The model of a manifest, complete and verified. shard(n): where the manifest's shard n is to be had.
+
+    One tab downloads; others wait for it and show how far it is. Raises Error("offline") (what has come is kept),
+    ("bad_shard"), ("quota") or ("bad_file").
+    """
+    folder = await open_folder(manifest["name"])
+    if not folder.stored:
+        return await _complete(folder, manifest, shard, on_progress)
+    async with locked(manifest["name"], lambda: _watch(folder, manifest, shard, on_progress)):
+        return await _complete(folder, manifest, shard, on_progress)
+
+
+async def kept(name: str) -> ShardSource | None:
+    """The model of that name, if it is in storage and complete; nothing is asked of any host."""
+    folder = await find_folder(name)
+    manifest = None if folder is None else await folder.read(MANIFEST)
+    if folder is None or manifest is None:
+        return None
+    source = await ShardSource.open(folder, check(manifest, f"{name} in this browser's storage"))
+    if source is not None:
+        await folder.write(USED, time.time())
+    return source
+
+
+async def _complete(
+    folder: Folder | Memory, manifest: dict[str, Any], shard: Callable[[int], Shard], on_progress: Progress
+) -> ShardSource:
+    before = await folder.read(MANIFEST)
+    await _recall(folder, manifest)
+    sizes = await folder.sizes()
+    lacking = [n for n, entry in enumerate(manifest["shards"]) if sizes.get(entry["sha256"]) != entry["size"]]
+    missing = sum(manifest["shards"][n]["size"] for n in lacking)
+    if missing and folder.stored:
+        await ask_room(missing)
+    done, total = manifest["size"] - missing, manifest["size"]
+    on_progress(done, total)
+    for n in lacking:
+        download = Download(folder, shard(n), lambda here, done=done: on_progress(done + here, total))  # type: ignore[misc]
+        manifest["shards"][n]["sha256"] = await download.run()
+        await folder.write(UNFINISHED, manifest)
+        done += manifest["shards"][n]["size"]
+    source = await ShardSource.open(folder, manifest)
+    if source is None:
+        raise Error("bad_shard", f"A part of {manifest['name']} went away while it was downloaded: try again.")
+    if manifest != before:
+        await _verify(folder, source)
+        await folder.write(MANIFEST, manifest)
+    named = {MANIFEST, USED, *(entry["sha256"] for entry in manifest["shards"])}
+    for name in [name for name in await folder.sizes() if name not in named]:
+        await folder.remove(name)
+    await folder.write(USED, time.time())
+    return source
+
+
+async def _recall(folder: Folder | Memory, manifest: dict[str, Any]) -> None:
+    """Fills in the shards that the folder has of a model whose hashes nobody says before they come."""
+    if not all(entry["sha256"] for entry in manifest["shards"]):
+        recall(manifest, await folder.read(MANIFEST), await folder.read(UNFINISHED))
+
+
+async def _verify(folder: Folder | Memory, source: ShardSource) -> None:
+    """The files whose hash the hub says: their shards had none to be held against as they came."""
+    manifest = source.manifest
+    for file in manifest.get("files", []):
+        if not await verify(source.files[file["name"]], file.get("hash", "")):
+            for n, entry in enumerate(manifest["shards"]):
+                if any(other is file for other, _, _ in ranges(manifest, n)):
+                    await folder.remove(entry["sha256"])
+            raise Error(
+                "bad_shard",
+                f"{file['name']} of {manifest['name']} is not what the hub says: it was changed or damaged on its "
+                "way, and has been deleted. Try again.",
+            )
+
+
+async def _watch(
+    folder: Folder | Memory, manifest: dict[str, Any], shard: Callable[[int], Shard], on_progress: Progress
+) -> None:
+    """Shows how far the other tab's download is."""
+    while True:
+        await asyncio.sleep(0.5)
+        await _recall(folder, manifest)
+        sizes, here = await folder.sizes(), 0
+        for n, entry in enumerate(manifest["shards"]):
+            here += sizes.get(entry["sha256"], sizes.get(f"{shard(n).name}.part", 0))
+        on_progress(min(here, manifest["size"]), manifest["size"])

@@ -1,0 +1,196 @@
+"""Models of the hub in huggingface_hub's own cache, for CPython: what that library has put there is used, and what is
+downloaded here it will find. browser/hub.py has the twin for the tab.
+
+    models--org--name/blobs/<hash>                 a file, verified when it came; <hash>.incomplete on its way
+    models--org--name/snapshots/<commit>/<name>    a link to it
+    models--org--name/refs/<revision>              the commit
+    .locks/models--org--name/<hash>.lock           held by the process that downloads it
+"""
+
+import asyncio
+import errno
+import hashlib
+import json
+import os
+import shutil
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import Error
+from . import Folder, Source
+from .file import FileSource, open_folder
+from .manifest import File
+from .url import save
+
+if TYPE_CHECKING:
+    from .hub import Repository
+
+Progress = Callable[[int, int], None]  # done, total
+POLL = 0.1  # seconds between two looks at a lock that another process holds
+
+
+def root() -> Path:
+    """The cache's folder, as huggingface_hub finds it."""
+    if cache := os.environ.get("HF_HUB_CACHE"):
+        return Path(cache).expanduser()
+    user = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(os.environ.get("HF_HOME") or f"{user}/huggingface").expanduser() / "hub"
+
+
+def _folder(id: str) -> Path:
+    return root() / f"models--{id.replace('/', '--')}"
+
+
+async def keep_hub(
+    model: str, repository: "Repository", files: list[File], file: str | None, on_progress: Progress
+) -> Source | Folder:
+    """The files of a model of the hub, or the one that was asked for, downloaded as far as they are not here."""
+    folder = _folder(repository.id)
+    snapshot = folder / "snapshots" / repository.commit
+    lacking = [f for f in files if not _is(snapshot / f.name, f.size) and not _is(_blob(folder, f), f.size)]
+    total = sum(f.size for f in files)
+    done = total - sum(f.size for f in lacking)
+    _ask_room(folder, sum(f.size - _size(_incomplete(folder, f)) for f in lacking))
+    on_progress(done, total)
+    try:
+        for wanted in lacking:
+            url = repository.url(wanted.name)
+            await _download(folder, url, wanted, lambda here, done=done: on_progress(done + here, total))  # type: ignore[misc]
+            done += wanted.size
+        for wanted in files:
+            _link(snapshot / wanted.name, _blob(folder, wanted))
+        if repository.revision != repository.commit:
+            reference = folder / "refs" / repository.revision
+            reference.parent.mkdir(parents=True, exist_ok=True)
+            reference.write_text(repository.commit)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise _no_room(folder) from None
+        message = f"{folder} can't be written ({error.strerror}): set HF_HOME to a folder of yours"
+        raise Error("bad_request", message) from None
+    if file is not None:
+        return FileSource(snapshot / file)
+    return Folder(model, (FileSource(snapshot / f.name, f.name) for f in files if f.size))
+
+
+async def kept_hub(model: str, id: str, revision: str, file: str | None) -> Source | Folder | None:
+    """The version that is in the cache, if it is complete."""
+    folder = _folder(id)
+    commit = revision
+    with suppress(OSError):
+        commit = (folder / "refs" / revision).read_text().strip()
+    snapshot = folder / "snapshots" / commit
+    if file is not None:
+        return FileSource(snapshot / file) if (snapshot / file).is_file() else None
+    if not snapshot.is_dir():
+        return None
+    found = open_folder(snapshot)
+    weights = [name for name in found if name.endswith((".gguf", ".safetensors"))]
+    with suppress(OSError, ValueError, AttributeError, KeyError):
+        index = json.loads((snapshot / "model.safetensors.index.json").read_text(encoding="utf-8"))
+        weights = list(index["weight_map"].values())
+    if not weights or not {*weights} <= {*found}:
+        return None  # another program wanted a part of it only
+    return Folder(model, found.values())
+
+
+async def _download(folder: Path, url: str, file: File, on_progress: Callable[[int], None]) -> None:
+    """A file into blobs/. A wrong hash is given one more try from the start."""
+    blob, incomplete = _blob(folder, file), _incomplete(folder, file)
+    blob.parent.mkdir(parents=True, exist_ok=True)
+    async with _locked(folder, blob.name, lambda: on_progress(_size(incomplete))):
+        for _ in range(2):
+            if _is(blob, file.size):  # another process was faster
+                return
+            await save(url, incomplete, file.size, on_progress)
+            if await asyncio.to_thread(_digest, incomplete, file) == blob.name:
+                incomplete.replace(blob)
+                return
+            incomplete.unlink()
+    message = f"{url} is not what the hub says: it was changed or damaged on its way, twice. Try again."
+    raise Error("bad_shard", message)
+
+
+def _digest(path: Path, file: File) -> str:
+    git = f"blob {file.size}\0".encode()
+    with path.open("rb") as stream:
+        start = hashlib.sha256 if file.hash.startswith("sha256:") else lambda: hashlib.sha1(git)
+        return hashlib.file_digest(stream, start).hexdigest()
+
+
+def _blob(folder: Path, file: File) -> Path:
+    return folder / "blobs" / file.hash.partition(":")[2]
+
+
+def _incomplete(folder: Path, file: File) -> Path:
+    blob = _blob(folder, file)
+    return blob.with_name(blob.name + ".incomplete")
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
+def _is(path: Path, size: int) -> bool:
+    return path.is_file() and _size(path) == size
+
+
+def _link(path: Path, blob: Path) -> None:
+    """A snapshot's entry: a relative link, or the file itself where links can't be made (Windows)."""
+    if path.is_file():
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)  # a link to nothing
+    try:
+        path.symlink_to(os.path.relpath(blob, path.parent))
+    except FileExistsError:
+        return  # another process was faster
+    except OSError:
+        blob.replace(path)
+
+
+def _ask_room(folder: Path, need: int) -> None:
+    there = next(parent for parent in (folder, *folder.parents) if parent.exists())
+    if need > shutil.disk_usage(there).free:
+        raise _no_room(folder, need)
+
+
+def _no_room(folder: Path, need: int = 0) -> Error:
+    size = f"{need / 1e6:.0f} MB" if need else "the model"
+    return Error("quota", f"There is no room for {size} in {folder.parent}: free some, or set HF_HOME to another disk.")
+
+
+@asynccontextmanager
+async def _locked(folder: Path, name: str, waiting: Callable[[], Any]) -> AsyncIterator[None]:
+    """Holds a file's download against other processes, huggingface_hub's among them; waiting() is called meanwhile."""
+    path = folder.parent / ".locks" / folder.name / f"{name}.lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as file:
+        while not _lock(file.fileno()):
+            waiting()
+            await asyncio.sleep(POLL)
+        yield  # closing the file ends the lock
+
+
+def _lock(file: int) -> bool:
+    """Whether the lock could be had."""
+    try:
+        if sys.platform == "win32":
+            import msvcrt
+
+            msvcrt.locking(file, msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        return error.errno not in (errno.EACCES, errno.EAGAIN)  # a disk without locks
+    return True

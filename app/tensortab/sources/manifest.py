@@ -1,0 +1,99 @@
+"""The manifest of a model that is kept: its files lie one after the other, and are cut into shards.
+
+    name       what it is opened by: a name of the site's, an id of the hub, or what the user called it
+    kind       "site", "hub" or "file"
+    source     where it comes from: an address, or the names of files
+    revision   the commit of a model of the hub, else ""
+    size, shard_size, shards [{"path", "size", "sha256"}], files [{"name", "offset", "size", "hash"}]
+
+What `build.py pack` writes is such a manifest, of kind "site". A file's hash is "sha256:..." or, as git names small
+files, "sha1:..."; of the hub's files it is known before they come, and the shards' are known when they have come ("").
+"""
+
+import hashlib
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from ..errors import Error
+from . import Source, checked
+
+SHARD = 16 << 20
+STEP = 1 << 20  # bytes that are hashed at a time
+HASH = re.compile(r"sha256:[0-9a-f]{64}|sha1:[0-9a-f]{40}|")
+KINDS = ("site", "hub", "file")
+
+
+@dataclass(frozen=True)
+class File:
+    """A file that shall be kept. hash: "sha256:...", "sha1:..." or "" where nobody says."""
+
+    name: str
+    size: int
+    hash: str = ""
+
+
+def new(name: str, kind: str, source: str, revision: str, files: Iterable[File]) -> dict[str, Any]:
+    """The manifest of a model of which nothing has come. The largest files come first, so that a new revision of a
+    small one moves no weights into other shards."""
+    listed, size = [], 0
+    for file in sorted(files, key=lambda file: (-file.size, file.name)):
+        listed.append({"name": file.name, "offset": size, "size": file.size, "hash": file.hash})
+        size += file.size
+    sizes = [min(SHARD, size - start) for start in range(0, size, SHARD)]
+    shards = [{"path": f"{n:04}.bin", "size": size, "sha256": ""} for n, size in enumerate(sizes)]
+    about = {"name": name, "kind": kind, "source": source, "revision": revision, "size": size}
+    return {**about, "shard_size": SHARD, "files": listed, "shards": shards}
+
+
+def check(manifest: Any, where: str) -> dict[str, Any]:
+    """The manifest of a complete model of any kind. Raises Error("bad_file") if it is none."""
+    if isinstance(manifest, dict) and manifest.get("kind", "site") != "site":
+        texts = [manifest.get(key) for key in ("name", "kind", "source", "revision")]
+        right = all(isinstance(text, str) and len(text) < 4096 for text in texts) and manifest["kind"] in KINDS
+        checked(manifest | {"name": "kept"}, where)  # an id of the hub has a slash
+        hashes = [file.get("hash", "") for file in manifest.get("files", [])]
+        if not right or not manifest["name"] or not all(isinstance(h, str) and HASH.fullmatch(h) for h in hashes):
+            raise Error("bad_file", f"{where} is not the manifest of a model.")
+        return manifest
+    return checked(manifest, where)
+
+
+def ranges(manifest: dict[str, Any], index: int) -> list[tuple[dict[str, Any], int, int]]:
+    """What the shard `index` consists of: [(file, offset in it, size)]."""
+    start = index * manifest["shard_size"]
+    end = start + manifest["shards"][index]["size"]
+    found = []
+    for file in manifest["files"]:
+        first, last = max(start, file["offset"]), min(end, file["offset"] + file["size"])
+        if first < last:
+            found.append((file, first - file["offset"], last - first))
+    return found
+
+
+def fingerprint(manifest: dict[str, Any], index: int) -> str:
+    """A name for what the shard `index` will consist of, known before it has come."""
+    parts = [f"{file['hash']} {offset} {size}" for file, offset, size in ranges(manifest, index)]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def recall(manifest: dict[str, Any], *older: Any) -> None:
+    """Gives shards the SHA-256 that older manifests, or unfinished ones, have for the same bytes."""
+    known: dict[str, str] = {}
+    for old in older:
+        if old is not None:
+            known |= {fingerprint(old, n): shard["sha256"] for n, shard in enumerate(old["shards"]) if shard["sha256"]}
+    for n, shard in enumerate(manifest["shards"]):
+        shard["sha256"] = shard["sha256"] or known.get(fingerprint(manifest, n), "")
+
+
+async def verify(source: Source, hash: str) -> bool:
+    """Whether a whole file has its hash. It is read in small steps, so that Python's memory never holds much of it."""
+    kind, _, wanted = hash.partition(":")
+    if not wanted:
+        return True
+    state = hashlib.sha256() if kind == "sha256" else hashlib.sha1(b"blob %d\0" % source.size)  # git's
+    for offset in range(0, source.size, STEP):
+        state.update(await source.bytes(offset, min(STEP, source.size - offset)))
+    return state.hexdigest() == wanted
