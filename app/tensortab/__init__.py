@@ -1,6 +1,6 @@
 """TensorTab: AI in a browser tab, written in Python."""
 
-from . import models  # noqa: F401  (it tells formats/ how GGUF names what a model has)
+from . import models, storage  # noqa: F401  (models tells formats/ how GGUF names what a model has)
 from .array_api import arange, concat, full, ones, where, zeros
 from .debug import debug
 from .dtype import DTYPES, DType
@@ -13,5 +13,5 @@ from .tensor import Tensor
 __version__ = "0.1.0"
 __all__ = [
     "DTYPES", "DType", "Error", "Image", "Tensor", "arange", "concat", "debug", "full", "jit", "ones", "pipeline",
-    "where", "zeros",
+    "storage", "where", "zeros",
 ]  # fmt: skip

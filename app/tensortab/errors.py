@@ -2,7 +2,7 @@
 
 CODES = (
     "no_webgpu", "no_adapter", "out_of_memory", "device_lost", "bad_shard", "bad_file",
-    "context_exceeded", "quota", "offline", "aborted", "bad_request",
+    "context_exceeded", "quota", "permission", "offline", "aborted", "bad_request",
 )  # fmt: skip
 
 

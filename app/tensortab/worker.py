@@ -42,7 +42,7 @@ from tensortab import device as devices
 from tensortab import formats, lab, models, tasks
 from tensortab.device import browser as gpu
 from tensortab.search import Index
-from tensortab.sources.browser import catalogue, storage
+from tensortab.sources.browser import catalogue, library, storage
 from tensortab.sources.model import find
 from tensortab.tokenizer import browser as text
 
@@ -310,12 +310,12 @@ class Engine:
 
     async def _storage(self, id: int, params: dict[str, Any], files: list[Any]) -> dict[str, Any]:
         """The site's models and those kept here: name, size, stored, license, source; usage, quota, persisted."""
-        kept = {model["name"]: model for model in await catalogue.kept()}
+        kept = {model["name"]: model for model in await library.models()}
         known = [model | kept.pop(model["name"], {}) for model in await catalogue.known()]
         return {"models": [*known, *kept.values()], **await storage.usage()}
 
     async def _delete(self, id: int, params: dict[str, Any], files: list[Any]) -> dict[str, Any]:
-        await catalogue.delete(params["model"])
+        await library.delete(params["model"])
         return {}
 
 

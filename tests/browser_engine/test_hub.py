@@ -17,7 +17,7 @@ SHARD = 32_768
 OPEN = f"""
 from tensortab.sources import manifest
 from tensortab.sources.browser import download
-from tensortab.sources.browser.catalogue import kept
+from tensortab.sources.browser.library import models
 from tensortab.sources.browser.storage import find_folder
 from tensortab.sources.model import find
 import hashlib, json, os, js
@@ -62,7 +62,7 @@ def test_a_model_is_kept_in_parts(engine: Engine, tab_hub: FakeHub) -> None:
     seen = json.loads(engine.python("json.dumps(seen)"))
     assert (seen[0], seen[-1], seen) == ([0, len(Q8)], [len(Q8), len(Q8)], sorted(seen))
     assert ranges(tab_hub) == parts(len(Q8))
-    (entry,) = json.loads(engine.python("json.dumps(await kept())"))
+    (entry,) = json.loads(engine.python("json.dumps(await models())"))
     assert [entry[key] for key in ("name", "kind", "revision", "source", "size", "stored")] == [
         FILE, "hub", COMMIT, f"{tab_hub.url}/test/ggufs", len(Q8), len(Q8),
     ]  # fmt: skip
@@ -135,7 +135,7 @@ def test_a_new_commit_fetches_what_it_changes(engine: Engine, tab_hub: FakeHub) 
     assert engine.python("await sha(source.files['model.safetensors'])") == digest(weights)
     whole = len(weights) // SHARD * SHARD  # what lies in shards without any other file
     assert ranges(tab_hub, "model.safetensors") in ([], [f"bytes={whole}-{len(weights) - 1}"])
-    assert json.loads(engine.python("json.dumps(await kept())"))[0]["revision"] == OTHER
+    assert json.loads(engine.python("json.dumps(await models())"))[0]["revision"] == OTHER
 
 
 def test_a_new_commit_that_cannot_be_had_leaves_the_old_one(engine: Engine, tab_hub: FakeHub) -> None:

@@ -14,7 +14,8 @@ from .engine import START, Engine, make_model
 OPEN = """
 from tensortab.sources.browser import download
 from tensortab.sources.browser.blob import BlobSource
-from tensortab.sources.browser.catalogue import kept, open_model
+from tensortab.sources.browser.catalogue import open_model
+from tensortab.sources.browser.library import models
 import hashlib, json, js, tensortab
 seen = []
 async def opened(name):
@@ -192,7 +193,7 @@ def test_without_storage_the_model_stays_in_memory(engine: Engine, model: bytes)
     """)
     assert stored == "False"
     assert engine.python("await sha(source)") == digest(model)
-    assert engine.python("await kept()") == "[]"
+    assert engine.python("await models()") == "[]"
 
 
 WITHOUT_HANDLES = """
@@ -217,14 +218,14 @@ def test_without_sync_access_handles_as_on_the_main_thread(engine: Engine, model
     assert asked(engine, "models/tiny/0000.bin") == []
     engine.site.faults["models/*"] = 503
     assert engine.python("await sha(await opened('tiny'))") == digest(model)
-    assert engine.python("[m['stored'] >= m['size'] for m in await kept()]") == "[True]"
+    assert engine.python("[m['stored'] >= m['size'] for m in await models()]") == "[True]"
 
 
 def test_without_anything_to_write_with_the_model_stays_in_memory(engine: Engine, model: bytes) -> None:
     engine.python(WITHOUT_HANDLES + 'run_js("delete FileSystemFileHandle.prototype.createWritable")')
     engine.python("source = await opened('tiny')")
     assert engine.python("await sha(source), source.stored") == str((digest(model), False))
-    assert engine.python("await kept()") == "[]"
+    assert engine.python("await models()") == "[]"
 
 
 def test_a_shard_that_the_disk_damaged_is_found_when_it_is_read(engine: Engine, model: bytes) -> None:

@@ -118,6 +118,11 @@ def check_range(source: Source, offset: int, size: int) -> None:
         )
 
 
+def inside(path: str) -> bool:
+    """Whether a path, of a file in a model's folder, leads nowhere else."""
+    return "\\" not in path and not {"", ".", ".."} & {*path.split("/")}
+
+
 def endpoint() -> str:
     """The hub's address: HF_ENDPOINT, as for huggingface_hub, names another server with the hub's paths."""
     return os.environ.get("HF_ENDPOINT", "").rstrip("/") or "https://huggingface.co"

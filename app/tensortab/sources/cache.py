@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import Error
-from . import Folder, Source
+from . import Folder, Source, endpoint, inside
 from .file import FileSource, open_folder
-from .manifest import File
+from .manifest import HASH, STEP, File, verify
 from .url import save
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ async def keep_hub(
     lacking = [f for f in files if not _is(snapshot / f.name, f.size) and not _is(_blob(folder, f), f.size)]
     total = sum(f.size for f in files)
     done = total - sum(f.size for f in lacking)
-    _ask_room(folder, sum(f.size - _size(_incomplete(folder, f)) for f in lacking))
+    ask_room(folder, sum(f.size - _size(_incomplete(folder, f)) for f in lacking))
     on_progress(done, total)
     try:
         for wanted in lacking:
@@ -62,10 +62,7 @@ async def keep_hub(
             done += wanted.size
         for wanted in files:
             _link(snapshot / wanted.name, _blob(folder, wanted))
-        if repository.revision != repository.commit:
-            reference = folder / "refs" / repository.revision
-            reference.parent.mkdir(parents=True, exist_ok=True)
-            reference.write_text(repository.commit)
+        _refer(folder, repository.revision, repository.commit)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise _no_room(folder) from None
@@ -79,10 +76,7 @@ async def keep_hub(
 async def kept_hub(model: str, id: str, revision: str, file: str | None) -> Source | Folder | None:
     """The version that is in the cache, if it is complete."""
     folder = _folder(id)
-    commit = revision
-    with suppress(OSError):
-        commit = (folder / "refs" / revision).read_text().strip()
-    snapshot = folder / "snapshots" / commit
+    snapshot = folder / "snapshots" / commit_of(id, revision)
     if file is not None:
         return FileSource(snapshot / file) if (snapshot / file).is_file() else None
     if not snapshot.is_dir():
@@ -95,6 +89,72 @@ async def kept_hub(model: str, id: str, revision: str, file: str | None) -> Sour
     if not weights or not {*weights} <= {*found}:
         return None  # another program wanted a part of it only
     return Folder(model, found.values())
+
+
+def models() -> list[dict[str, Any]]:
+    """What storage.list() gives of the models in the cache: each revision that a name leads to."""
+    found = []
+    for reference in sorted(path for path in root().glob("models--*/refs/**/*") if path.is_file()):
+        repository = root() / reference.relative_to(root()).parts[0]
+        revision, commit = reference.relative_to(repository / "refs").as_posix(), reference.read_text().strip()
+        id = repository.name.removeprefix("models--").replace("--", "/", 1)
+        files = [path.stat() for path in (repository / "snapshots" / commit).rglob("*") if path.is_file()]
+        if files:
+            size = sum(file.st_size for file in files)
+            about = {"task": "", "memory": 0, "license": "", "kind": "hub", "source": f"{endpoint()}/{id}"}
+            about |= {"name": id if revision == "main" else f"{id}@{revision}", "revision": commit, "size": size}
+            found.append({**about, "stored": size, "used": max(file.st_atime for file in files)})
+    return found
+
+
+def delete(name: str) -> None:
+    """Deletes a model, all its revisions, if it is in the cache."""
+    id = name.partition(":")[0].partition("@")[0]
+    if "/" in id and not {"..", "."} & {*id.split("/")}:
+        shutil.rmtree(_folder(id), ignore_errors=True)
+
+
+def commit_of(id: str, revision: str) -> str:
+    """The commit at which a revision was when it was downloaded, or the revision itself."""
+    try:
+        return (_folder(id) / "refs" / revision).read_text().strip()
+    except OSError:
+        return revision
+
+
+def hash_of(path: str) -> str:
+    """The hash of a file of a snapshot, which is the name of what it links to."""
+    name = Path(path).resolve().name
+    hash = f"sha256:{name}" if len(name) == 64 else f"sha1:{name}"
+    return hash if HASH.fullmatch(hash) else ""
+
+
+async def put(id: str, revision: str, source: Any) -> None:
+    """Takes the files of a ShardSource into the cache. Raises Error("bad_file") unless they have their hashes."""
+    manifest, folder = source.manifest, _folder(id)
+    for about in manifest["files"]:
+        part = source.files[about["name"]]
+        if not about.get("hash") or not await verify(part, about["hash"]) or not inside(about["name"]):
+            raise Error("bad_file", f"{about['name']} of {id} is not what it is said to be: export it again.")
+    for about in manifest["files"]:
+        part, file = source.files[about["name"]], File(about["name"], about["size"], about["hash"])
+        blob, incomplete = _blob(folder, file), _incomplete(folder, file)
+        blob.parent.mkdir(parents=True, exist_ok=True)
+        async with _locked(folder, blob.name, lambda: None):
+            if not _is(blob, file.size):
+                with incomplete.open("wb") as stream:
+                    for start in range(0, file.size, STEP):
+                        stream.write(await part.chunk(start, min(STEP, file.size - start)))
+                incomplete.replace(blob)
+        _link(folder / "snapshots" / manifest["revision"] / file.name, blob)
+    _refer(folder, revision, manifest["revision"])
+
+
+def _refer(folder: Path, revision: str, commit: str) -> None:
+    if revision != commit:
+        reference = folder / "refs" / revision
+        reference.parent.mkdir(parents=True, exist_ok=True)
+        reference.write_text(commit)
 
 
 async def _download(folder: Path, url: str, file: File, on_progress: Callable[[int], None]) -> None:
@@ -155,7 +215,8 @@ def _link(path: Path, blob: Path) -> None:
         blob.replace(path)
 
 
-def _ask_room(folder: Path, need: int) -> None:
+def ask_room(folder: Path, need: int) -> None:
+    """Raises Error("quota") if the folder's disk has less room."""
     there = next(parent for parent in (folder, *folder.parents) if parent.exists())
     if need > shutil.disk_usage(there).free:
         raise _no_room(folder, need)

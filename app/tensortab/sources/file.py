@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import Error
-from . import MODULE, Folder, check_range, checked, parts
+from . import MODULE, Folder, check_range, parts
+from .manifest import check
 
 MODEL_FILES = (".gguf", ".safetensors", ".json", ".jinja", "vocab.txt")
 
@@ -16,7 +17,7 @@ class FileSource:
     """A local file. Raises Error("bad_file") if it is missing, empty or not a file."""
 
     def __init__(self, path: str | os.PathLike[str], name: str = ""):
-        path = os.fspath(path)
+        self.path = path = os.fspath(path)
         self.name = name or os.path.basename(path)
         try:
             with open(path, "rb") as file:
@@ -53,7 +54,7 @@ class ShardSource:
                 manifest: Any = json.load(file)
         except (OSError, ValueError, RecursionError) as error:
             raise Error("bad_file", f"{path} can't be read ({error}): pack the model again") from error
-        self.manifest = checked(manifest, path)
+        self.manifest = check(manifest, path)
         self.name, self.size, self._shard_size = manifest["name"], manifest["size"], manifest["shard_size"]
         self._shards = [FileSource(os.path.join(folder, shard["path"])) for shard in manifest["shards"]]
         for source, shard in zip(self._shards, manifest["shards"], strict=True):
@@ -64,6 +65,10 @@ class ShardSource:
     async def bytes(self, offset: int, size: int) -> bytes:
         """Bytes offset..offset+size, copied."""
         return bytes(await self.chunk(offset, size))
+
+    async def shard(self, index: int) -> memoryview:
+        """A whole shard, not copied."""
+        return await self._shards[index].chunk(0, self._shards[index].size)
 
     async def chunk(self, offset: int, size: int) -> memoryview:
         """Bytes offset..offset+size: a view, or a copy where several shards have them."""

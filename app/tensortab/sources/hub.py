@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import quote, unquote
 
 from ..errors import Error
-from . import MAX_TEXT, MODULE, endpoint
+from . import MAX_TEXT, MODULE, endpoint, inside
 from .manifest import HASH, File
 
 if sys.platform == "emscripten":
@@ -62,7 +62,7 @@ async def open_hub(model: str, on_progress: Callable[[int, int], None]) -> Any:
     if match is None:
         raise Error("bad_file", f"{model!r} is no model of the hub: write org/name, org/name@revision or org/name:file")
     id, revision, file = match["id"], match["revision"] or "main", match["file"]
-    if "\\" in revision or {"", ".", ".."} & {*revision.split("/")}:
+    if not inside(revision):
         raise Error("bad_file", f"{revision!r} is no branch, tag or commit of a model: check the name")
     try:
         repository = await _ask(model, id, revision)
@@ -106,8 +106,7 @@ def _file(sibling: dict[str, Any]) -> File:
     hash = f"sha256:{large['sha256']}" if large else f"sha1:{sibling['blobId']}"
     if type(size) is not int or size < 0 or not HASH.fullmatch(hash):
         raise ValueError(f"the size or the hash of {name!r:.80} is none")
-    parts = name.split("/")
-    if not name or "\\" in name or {"", ".", ".."} & {*parts}:
+    if not inside(name):
         raise ValueError(f"{name!r:.80} leads out of the model's folder")
     return File(name, size, hash)
 

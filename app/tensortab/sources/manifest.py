@@ -82,7 +82,7 @@ def recall(manifest: dict[str, Any], *older: Any) -> None:
     """Gives shards the SHA-256 that older manifests, or unfinished ones, have for the same bytes."""
     known: dict[str, str] = {}
     for old in older:
-        if old is not None:
+        if old is not None and all(file.get("hash") for file in old["files"]):
             known |= {fingerprint(old, n): shard["sha256"] for n, shard in enumerate(old["shards"]) if shard["sha256"]}
     for n, shard in enumerate(manifest["shards"]):
         shard["sha256"] = shard["sha256"] or known.get(fingerprint(manifest, n), "")

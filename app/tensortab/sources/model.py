@@ -15,6 +15,8 @@ from .hub import ID, hub_id, open_hub
 if sys.platform == "emscripten":
     from .browser.url import UrlSource
 else:
+    from . import library
+    from .file import ShardSource
     from .url import UrlSource
 
 # Models by name, a task's first is its default: task, PyPI package and the file or folder in it (and the converter of
@@ -74,6 +76,8 @@ async def _file(item: Any) -> Any:
         from .file import FileSource
 
         return FileSource(item)
+    if hasattr(item, "getFile"):  # a FileSystemFileHandle
+        item = await item.getFile()
     if hasattr(item, "arrayBuffer"):
         from .browser.blob import BlobSource
 
@@ -81,8 +85,10 @@ async def _file(item: Any) -> Any:
     return item
 
 
-def _packaged(model: str) -> str:
-    """The path of a model of the catalogue in its package."""
+def _packaged(model: str) -> Any:
+    """A model that was imported, or the path of one of the catalogue in its package."""
+    if library.folder(model).is_dir():
+        return ShardSource(library.folder(model))
     if model not in (models := catalogue()):
         names = ", ".join(models)
         raise Error("bad_file", f"There is no model {model!r}: give a path, a Hugging Face id (org/name) or {names}.")

@@ -10,10 +10,9 @@ from ..manifest import check, ranges, recall, verify
 from .download import Download, Shard
 from .lock import locked
 from .shards import ShardSource
-from .storage import Folder, Memory, ask_room, find_folder, open_folder
+from .storage import MANIFEST, UNFINISHED, USED, Folder, Memory, ask_room, find_folder, open_folder
 
 Progress = Callable[[int, int], None]  # done, total
-MANIFEST, UNFINISHED, USED = "manifest.json", "unfinished.json", "used.json"
 
 
 async def keep(manifest: dict[str, Any], shard: Callable[[int], Shard], on_progress: Progress) -> ShardSource:
@@ -62,11 +61,9 @@ async def _complete(
     if source is None:
         raise Error("bad_shard", f"A part of {manifest['name']} went away while it was downloaded: try again.")
     if manifest != before:
-        await _verify(folder, source)
+        await verify_files(folder, manifest)
         await folder.write(MANIFEST, manifest)
-    named = {MANIFEST, USED, *(entry["sha256"] for entry in manifest["shards"])}
-    for name in [name for name in await folder.sizes() if name not in named]:
-        await folder.remove(name)
+    await folder.tidy(manifest)
     await folder.write(USED, time.time())
     return source
 
@@ -77,11 +74,11 @@ async def _recall(folder: Folder | Memory, manifest: dict[str, Any]) -> None:
         recall(manifest, await folder.read(MANIFEST), await folder.read(UNFINISHED))
 
 
-async def _verify(folder: Folder | Memory, source: ShardSource) -> None:
-    """The files whose hash the hub says: their shards had none to be held against as they came."""
-    manifest = source.manifest
+async def verify_files(folder: Folder | Memory, manifest: dict[str, Any]) -> None:
+    """Raises Error("bad_shard") if a file is not what the hub says: its shards had no hash to be held against."""
+    source = await ShardSource.open(folder, manifest)
     for file in manifest.get("files", []):
-        if not await verify(source.files[file["name"]], file.get("hash", "")):
+        if source is None or not await verify(source.files[file["name"]], file.get("hash", "")):
             for n, entry in enumerate(manifest["shards"]):
                 if any(other is file for other, _, _ in ranges(manifest, n)):
                     await folder.remove(entry["sha256"])

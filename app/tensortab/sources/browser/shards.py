@@ -23,7 +23,8 @@ class ShardSource:
         self.manifest, self.stored = manifest, folder.stored
         self.name, self.size = manifest["name"], manifest["size"]
         self.files = parts(self, manifest)
-        self._folder, self._blobs, self._shard_size = folder, blobs, manifest["shard_size"]
+        self.blobs = blobs
+        self._folder, self._shard_size = folder, manifest["shard_size"]
         self._verified: set[int] = set()
         self._verifying: defaultdict[int, asyncio.Lock] = defaultdict(asyncio.Lock)
 
@@ -58,7 +59,7 @@ class ShardSource:
             async with self._verifying[index]:
                 if index not in self._verified:
                     return (await self._verify(index)).subarray(start, start + size)
-            return js.Uint8Array.new(await self._blobs[index].slice(start, start + size).arrayBuffer())
+            return js.Uint8Array.new(await self.blobs[index].slice(start, start + size).arrayBuffer())
         except JsException as error:
             raise Error(
                 "bad_shard", f"{self.name} can't be read from storage ({error.message}): load it again"
@@ -66,7 +67,7 @@ class ShardSource:
 
     async def _verify(self, index: int) -> Any:
         """The shard, whose hash is right: a disk may have changed it since it was stored."""
-        buffer, name = await self._blobs[index].arrayBuffer(), self.manifest["shards"][index]["sha256"]
+        buffer, name = await self.blobs[index].arrayBuffer(), self.manifest["shards"][index]["sha256"]
         if (await js.crypto.subtle.digest("SHA-256", buffer)).to_bytes().hex() != name:
             await self._folder.remove(name)
             raise Error(

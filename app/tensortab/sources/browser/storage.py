@@ -16,6 +16,7 @@ from ...errors import Error
 from . import plain
 
 ROOT = "tensortab"
+MANIFEST, UNFINISHED, USED = "manifest.json", "unfinished.json", "used.json"  # beside a model's shards
 
 
 class SyncPart:
@@ -111,14 +112,22 @@ class Folder:
         with suppress(JsException):  # it is gone already
             await self._handle.removeEntry(name)
 
-    async def write(self, name: str, value: Any) -> None:
-        """A value as a JSON file."""
+    async def put(self, name: str, array: Any) -> None:
+        """A whole file. Raises Error("quota")."""
         part = await self.part(name)
         try:
             await part.truncate(0)
-            await part.append(to_js(json.dumps(value).encode()))
+            await part.append(array)
+        except JsException as error:
+            if error.name != "QuotaExceededError":
+                raise
+            raise storage_full() from None
         finally:
             await part.close()
+
+    async def write(self, name: str, value: Any) -> None:
+        """A value as a JSON file."""
+        await self.put(name, to_js(json.dumps(value).encode()))
 
     async def read(self, name: str) -> Any:
         """The value of a JSON file, or None if there is none or it was cut short."""
@@ -127,6 +136,13 @@ class Folder:
             return None if file is None else json.loads(await file.text())
         except (JsException, ValueError):
             return None
+
+    async def tidy(self, manifest: dict[str, Any]) -> None:
+        """Removes what the manifest of the complete model does not name: other versions, unfinished or not."""
+        named = {MANIFEST, USED, *(shard["sha256"] for shard in manifest["shards"])}
+        for name in await self.sizes():
+            if name not in named:
+                await self.remove(name)
 
     async def sizes(self) -> dict[str, int]:
         """{file name: bytes}"""
@@ -163,6 +179,9 @@ class Memory:
 
     async def read(self, name: str) -> Any:
         return None
+
+    async def tidy(self, manifest: dict[str, Any]) -> None:
+        pass
 
     async def sizes(self) -> dict[str, int]:
         return {name: part.size for name, part in self._parts.items()}
