@@ -35,6 +35,7 @@ async def sha(source):
 def tab_hub(engine: Engine, hub: FakeHub) -> FakeHub:  # noqa: F811
     """The hub, of which the engine knows."""
     engine.python(setup(hub))
+    hub.linger = 0.2
     return hub
 
 

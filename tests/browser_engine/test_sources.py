@@ -268,6 +268,7 @@ def test_a_new_version_of_a_model_leaves_nothing_of_the_old_one(engine: Engine, 
 
 def test_listing_and_deleting(engine: Engine, model: bytes) -> None:
     shards = {"task": "testing", "memory": 2 * len(model), "license": "CC0-1.0", "source": "made up"}
+    shards |= {"kind": "site", "revision": ""}
     before = engine.ask("storage")
     assert before["models"] == [{"name": "tiny", "size": len(model), "stored": 0, **shards}]
     assert before["quota"] > 0

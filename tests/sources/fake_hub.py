@@ -5,6 +5,7 @@ import hashlib
 import json
 import re
 import threading
+import time
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -24,6 +25,7 @@ class FakeHub(ThreadingHTTPServer):
     cut       break the connection after so many bytes of a file whose path contains the key
     alter     changes what is said about a model before it is sent
     send      changes a file's bytes before they are sent: send(path, bytes)
+    linger    seconds before it does: a browser forgets what came just before the end
     ranges    whether Range is honoured
     tokens    the Authorization headers that came, "" for none, beside the host that they came to
     token     what is wanted in one to say anything about a model
@@ -38,6 +40,7 @@ class FakeHub(ThreadingHTTPServer):
         self.sent = 0
         self.status: dict[str, int] = {}
         self.cut: dict[str, int] = {}
+        self.linger = 0.0
         self.ranges = True
         self.commit = COMMIT
         self.send: Callable[[str, bytes], bytes] = lambda path, data: data
@@ -120,6 +123,8 @@ class Handler(BaseHTTPRequestHandler):
             cut = next((size for part, size in self.server.cut.items() if part in self.path), len(body))
             with contextlib.suppress(ConnectionError):  # who asked has heard enough
                 self.wfile.write(body[:cut])
+            if cut < len(body):
+                time.sleep(self.server.linger)
             if self.path.startswith("/cdn/"):
                 self.server.sent += len(body[:cut])
 

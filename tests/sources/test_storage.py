@@ -124,7 +124,7 @@ CASES: dict[str, Callable[[bytes], bytes]] = {
     "no tar": lambda data: b"GGUF" + data[4:],
     "cut in the header": lambda data: data[:300],
     "cut in the manifest": lambda data: data[:600],
-    "cut in a shard": lambda data: data[:-1500],
+    "cut in a shard": lambda data: data[: data.index(WHOLE[200:220]) + 30],
     "a changed byte": lambda data: data.replace(WHOLE[100:110], bytes(10)),
     "a huge manifest": lambda data: archive.header("manifest.json", 1 << 32) + data[512:],
     "a size that is no number": lambda data: data[:124] + b"99999999999" + data[135:],
@@ -152,7 +152,15 @@ CASES: dict[str, Callable[[bytes], bytes]] = {
             | {"files": [{"name": "../../x", "offset": 0, "size": 250, "hash": f"sha256:{WHOLE_HASH}"}]}
         )
     ),
-    "of no kind": hostile(lambda m: m | {"kind": "x", "source": "", "revision": ""}),
+    "of the hub, a revision that leads out": hostile(
+        lambda m: (
+            m
+            | {"kind": "hub", "name": "test/x@../../../x", "source": "", "revision": "0" * 40}
+            | {"files": [{"name": "x", "offset": 0, "size": 250, "hash": f"sha256:{WHOLE_HASH}"}]}
+        )
+    ),
+    "of no kind": hostile(lambda m: m | {"kind": 5}),
+    "of the hub, no commit": hostile(lambda m: m | {"kind": "hub", "name": "test/x", "source": "", "revision": ""}),
 }
 WHOLE_HASH = hashlib.sha256(WHOLE).hexdigest()
 

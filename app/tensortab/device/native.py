@@ -21,6 +21,7 @@ LIMITS = (
 PACKAGES = {"dawn": "wgpudawn", "wgpu": "wgpu"}  # a backend's module
 INSTALL = {"dawn": "tensortab[dawn]", "wgpu": "wgpu"}  # and what pip gets it by
 POOL, POOL_BYTES = 4, 65536  # staging buffers made in advance: so many replays may be in flight
+KEEP_BYTES = 1 << 20  # larger staging buffers are not kept
 SOFTWARE = ("swiftshader", "llvmpipe", "lavapipe", "microsoft basic")
 
 
@@ -144,7 +145,10 @@ class NativeDevice:
         staging.map_sync(self.api.MapMode.READ)
         data = bytes(staging.read_mapped(0, (size + 15) // 16 * 16)[:size])
         staging.unmap()
-        self._staging.append(staging)
+        if staging.size <= KEEP_BYTES:
+            self._staging.append(staging)
+        else:
+            staging.destroy()
         return data
 
     def _pipeline(self, kernel: dict) -> tuple[Any, Any]:

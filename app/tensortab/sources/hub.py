@@ -13,7 +13,7 @@ from urllib.parse import quote, unquote
 
 from ..errors import Error
 from . import MAX_TEXT, MODULE, endpoint, inside
-from .manifest import HASH, File
+from .manifest import COMMIT, HASH, ID, File
 
 if sys.platform == "emscripten":
     from .browser.hub import keep_hub, kept_hub
@@ -22,10 +22,6 @@ else:
     from .cache import keep_hub, kept_hub
     from .url import read_url
 
-ID = re.compile(  # a name that ends as a file's does is a path
-    r"(?P<id>\w[\w.-]*/\w[\w.-]*(?<!\.gguf)(?<!\.safetensors))(@(?P<revision>[^:]+))?(:(?P<file>.+))?", re.ASCII
-)
-COMMIT = re.compile(r"[0-9a-f]{40}")
 MAX_LISTING = 16 << 20  # bytes of what the hub says about a model
 INDEX = "model.safetensors.index.json"
 TEXTS = (".json", ".jinja", "vocab.txt")  # the files beside the weights

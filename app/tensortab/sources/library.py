@@ -13,9 +13,9 @@ from typing import Any
 from urllib.parse import quote
 
 from ..errors import Error
-from . import Folder, archive, cache, endpoint, hub
+from . import Folder, archive, cache, endpoint
 from .file import FileSource, ShardSource
-from .manifest import File, check, new, ranges
+from .manifest import ID, File, check, new, ranges
 
 Progress = Callable[[int, int], None]  # done, total
 
@@ -73,7 +73,7 @@ async def export_to(name: str, path: str | os.PathLike[str]) -> None:
 async def _described(name: str) -> tuple[dict[str, Any], Callable[[int], Awaitable[Any]]]:
     """The manifest of a model that is here, and how to read a shard. Hashes that are not known are zeros."""
     found: Any = None
-    if match := hub.ID.fullmatch(name):
+    if match := ID.fullmatch(name):
         revision, file = match["revision"] or "main", match["file"]
         found = await cache.kept_hub(name, match["id"], revision, file)
     if found is None and folder(name).is_dir():
@@ -101,9 +101,7 @@ async def import_(path: Any, on_progress: Progress = lambda done, total: None) -
     source = FileSource(path)
     manifest, offsets = await archive.read_archive(source)
     name, done = manifest["name"], 0
-    match = hub.ID.fullmatch(name) if manifest.get("kind") == "hub" else None
-    if manifest.get("kind") == "hub" and (match is None or not hub.COMMIT.fullmatch(manifest["revision"])):
-        raise Error("bad_file", f"{source.name} says that it is a model of the hub, and is none.")
+    match = ID.fullmatch(name) if manifest.get("kind") == "hub" else None
     temporary = root() / f".importing-{os.getpid()}"
     cache.ask_room(root(), manifest["size"])
     temporary.mkdir(parents=True)

@@ -17,12 +17,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import Error
-from . import Source, checked
+from . import Source, checked, inside
 
 SHARD = 16 << 20
 STEP = 1 << 20  # bytes that are hashed at a time
-HASH = re.compile(r"sha256:[0-9a-f]{64}|sha1:[0-9a-f]{40}|")
-KINDS = ("site", "hub", "file")
+HASH = re.compile(r"sha256:[0-9a-f]{64}|sha1:[0-9a-f]{40}")
+ID = re.compile(  # of a model of the hub; a name that ends as a file's does is a path
+    r"(?P<id>\w[\w.-]*/\w[\w.-]*(?<!\.gguf)(?<!\.safetensors))(@(?P<revision>[^:]+))?(:(?P<file>.+))?", re.ASCII
+)
+COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 @dataclass(frozen=True)
@@ -49,15 +52,19 @@ def new(name: str, kind: str, source: str, revision: str, files: Iterable[File])
 
 def check(manifest: Any, where: str) -> dict[str, Any]:
     """The manifest of a complete model of any kind. Raises Error("bad_file") if it is none."""
-    if isinstance(manifest, dict) and manifest.get("kind", "site") != "site":
-        texts = [manifest.get(key) for key in ("name", "kind", "source", "revision")]
-        right = all(isinstance(text, str) and len(text) < 4096 for text in texts) and manifest["kind"] in KINDS
-        checked(manifest | {"name": "kept"}, where)  # an id of the hub has a slash
-        hashes = [file.get("hash", "") for file in manifest.get("files", [])]
-        if not right or not manifest["name"] or not all(isinstance(h, str) and HASH.fullmatch(h) for h in hashes):
-            raise Error("bad_file", f"{where} is not the manifest of a model.")
-        return manifest
-    return checked(manifest, where)
+    kind = manifest.get("kind", "site") if isinstance(manifest, dict) else "site"
+    if kind != "hub":
+        right = kind in ("site", "file")
+        return checked(manifest if right else None, where)
+    checked(manifest | {"name": "hub"}, where)  # an id of the hub has a slash
+    name, revision = str(manifest.get("name")), str(manifest.get("revision"))
+    hashes = [str(file.get("hash")) for file in manifest.get("files", [])]
+    match = ID.fullmatch(name)
+    right = match is not None and inside(match["revision"] or "main") and inside(match["file"] or "file")
+    right = right and all(inside(file["name"]) for file in manifest.get("files", []))
+    if not right or not COMMIT.fullmatch(revision) or not all(HASH.fullmatch(hash) for hash in hashes):
+        raise Error("bad_file", f"{where} is not the manifest of a model of the hub.")
+    return manifest
 
 
 def ranges(manifest: dict[str, Any], index: int) -> list[tuple[dict[str, Any], int, int]]:

@@ -10,7 +10,8 @@ from typing import Any
 
 from ..errors import Error
 from . import Folder
-from .hub import ID, hub_id, open_hub
+from .hub import hub_id, open_hub
+from .manifest import ID
 
 if sys.platform == "emscripten":
     from .browser.url import UrlSource

@@ -82,6 +82,8 @@ async def verify_files(folder: Folder | Memory, manifest: dict[str, Any]) -> Non
             for n, entry in enumerate(manifest["shards"]):
                 if any(other is file for other, _, _ in ranges(manifest, n)):
                     await folder.remove(entry["sha256"])
+                    entry["sha256"] = ""
+            await folder.write(UNFINISHED, manifest)
             raise Error(
                 "bad_shard",
                 f"{file['name']} of {manifest['name']} is not what the hub says: it was changed or damaged on its "

@@ -7,7 +7,7 @@ import js
 from pyodide.ffi import to_js
 
 from ...errors import Error
-from .. import Source, archive
+from .. import Source, archive, model_name
 from ..manifest import File, new, ranges
 from . import handles
 from .blob import BlobSource
@@ -70,9 +70,7 @@ async def import_(file: Any, on_progress: Progress = lambda done, total: None) -
 async def keep(files: list[Any], name: str, on_progress: Progress = lambda done, total: None) -> None:
     """Keeps the user's own files as the model `name`: FileSystemFileHandles are remembered (they stay where they are),
     Files are copied into storage."""
-    if not name or len(name) > 96 or {*"/\\:"} & {*name}:
-        raise Error("bad_request", f"{name!r:.120} can't be a model's name: leave out '/', '\\' and ':'.")
-    folder = await find_folder(name)
+    folder = await find_folder(model_name(name))
     if folder is not None and (await folder.read(MANIFEST) or {}).get("kind") != "file":
         raise Error("bad_request", f"There is another model called {name}: choose another name.")
     if all(hasattr(file, "getFile") for file in files):
