@@ -5,7 +5,10 @@ Messages are JSON text; one with inputs (Files, Blobs, ImageBitmaps, typed array
 page -> worker   {"id", "method", "params"}: load {"task", "model"} (or null with the Files), which is answered by
                  {"model": its name, "stored"} and the "languages" that a multilingual one hears; unload {"task"},
                  chat {an OpenAI chat request}, abort {"target": id}, run {"source": Python}, lab, info, storage,
-                 delete {"model"}; and those with {"task", "params"}:
+                 delete {"model"}; export {"model"}, answered by [text, Blob]; import with a File, answered by
+                 {"model"} (its progress is of the stage "import"); keep {"model"} with the user's Files or
+                 FileSystemFileHandles; handles {"model"}, answered by [text, [FileSystemFileHandle, ...]], of which
+                 the page asks for permission; and those with {"task", "params"}:
                  task   what a pipeline is called with: params {"inputs", options} (or an input beside them); chunks are
                         partial results, the result is the last one, or {"output"} of a pipeline that has no parts
                  embed  params {"inputs": texts} or inputs: the answer is [text, Float32Array] with {"dimensions"}
@@ -42,7 +45,7 @@ from tensortab import device as devices
 from tensortab import formats, lab, models, tasks
 from tensortab.device import browser as gpu
 from tensortab.search import Index
-from tensortab.sources.browser import catalogue, library, storage
+from tensortab.sources.browser import catalogue, handles, library, storage
 from tensortab.sources.model import find
 from tensortab.tokenizer import browser as text
 
@@ -91,6 +94,7 @@ class Engine:
             "load": self._load, "unload": self._unload, "chat": self._chat, "task": self._task, "embed": self._embed,
             "index": self._index, "search": self._search, "abort": self._abort, "run": self._run,
             "lab": self._lab, "info": self._info, "storage": self._storage, "delete": self._delete,
+            "export": self._export, "import": self._import, "keep": self._keep, "handles": self._handles,
         }  # fmt: skip
         try:
             if method not in methods:
@@ -317,6 +321,22 @@ class Engine:
     async def _delete(self, id: int, params: dict[str, Any], files: list[Any]) -> dict[str, Any]:
         await library.delete(params["model"])
         return {}
+
+    async def _export(self, id: int, params: dict[str, Any], files: list[Any]) -> dict[str, Any]:
+        return {"array": await library.export(params["model"])}
+
+    async def _import(self, id: int, params: dict[str, Any], files: list[Any]) -> dict[str, Any]:
+        progress = Progress(lambda stage, loaded, total: self.send(
+            id=id, event="progress", stage=stage, loaded=loaded, total=total
+        ))  # fmt: skip
+        return {"model": await library.import_(files[0], lambda loaded, total: progress("import", loaded, total))}
+
+    async def _keep(self, id: int, params: dict[str, Any], files: list[Any]) -> dict[str, Any]:
+        await library.keep(files, params["model"])
+        return {}
+
+    async def _handles(self, id: int, params: dict[str, Any], files: list[Any]) -> dict[str, Any]:
+        return {"array": to_js(await handles.of(params["model"]))}
 
 
 async def sentences(pipe: Any, texts: list[str]) -> list[list[float]]:

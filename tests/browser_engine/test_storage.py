@@ -106,6 +106,41 @@ def test_a_model_of_the_hub_goes_to_another_browser(engine: Engine, tab_hub: Fak
     assert FILE not in engine.python("[m['name'] for m in await tt.storage.list()]")
 
 
+def test_messages(engine: Engine, model: bytes) -> None:
+    """The page's way: a Blob out, a File in."""
+    engine.python("source = await opened('tiny')")
+    result = engine.tab.evaluate(
+        """(async () => {
+          const answers = [], waiting = [];
+          worker.onmessage = ({ data }) => {
+            const [text, blob] = typeof data === "string" ? [data] : data, message = JSON.parse(text);
+            answers.push([message, blob]);
+          };
+          const call = async (id, method, params, ...files) => {
+            worker.postMessage([JSON.stringify({ id, method, params }), ...files]);
+            const done = () => answers.find(([message]) => message.id === id && (message.result || message.error));
+            while (!done()) await new Promise((ok) => setTimeout(ok, 20));
+            return done();
+          };
+          const [, blob] = await call(901, "export", { model: "tiny" });
+          const copy = new File([await blob.arrayBuffer()], "tiny.tar");
+          await call(902, "delete", { model: "tiny" });
+          const [imported] = await call(903, "import", {}, copy);
+          const stages = answers.filter(([message]) => message.id === 903 && message.event === "progress");
+          const [kept] = await call(904, "keep", { model: "mine" }, new File(["abc"], "a.gguf"));
+          const [stored] = await call(905, "storage", {});
+          return [imported.result, stages.at(-1)[0], kept.result, stored.result.models];
+        })()""",
+        60,
+    )
+    assert result[0] == {"model": "tiny"}
+    assert (result[1]["stage"], result[1]["loaded"], result[1]["total"]) == ("import", len(model), len(model))
+    assert result[2] == {}
+    assert sorted((entry["name"], entry["kind"], entry["stored"]) for entry in result[3]) == [
+        ("mine", "file", 3), ("tiny", "site", len(model)),
+    ]  # fmt: skip
+
+
 def test_hostile_files_change_nothing(engine: Engine, model: bytes) -> None:
     engine.python("source = await opened('tiny')")
     good = exported(engine, "tiny")
@@ -170,6 +205,14 @@ def test_files_stay_where_they_are_where_the_browser_has_handles(engine: Engine,
         "used": 0, "task": "", "memory": 0, "license": "",
     }  # fmt: skip
     assert entry["used"] > 0
+    asked = engine.tab.evaluate("""(async () => {
+      const answers = [];
+      worker.addEventListener("message", ({ data }) => typeof data === "string" || answers.push(data));
+      worker.postMessage(JSON.stringify({ id: 900, method: "handles", params: { model: "mine" } }));
+      while (!answers.length) await new Promise((ok) => setTimeout(ok, 20));
+      return answers[0][1].map((handle) => [handle.constructor.name, handle.name]);
+    })()""")
+    assert asked == [["FileSystemFileHandle", "picked.gguf"]]
     engine.python("from pyodide.code import run_js")
     engine.python("run_js(\"FileSystemFileHandle.prototype.queryPermission = async () => 'prompt'\")")
     with pytest.raises(PageError, match="allow it with a click") as caught:

@@ -83,7 +83,7 @@ class Handler(BaseHTTPRequestHandler):
             listing = hub.alter({"id": match[1], "sha": hub.commit, "siblings": siblings})
             return self.answer(200, json.dumps(listing).encode())
         if match := FILE.fullmatch(path):
-            if match[2] != hub.commit or unquote(match[3]) not in hub.models.get(match[1], {}):
+            if match[2] not in ("main", hub.commit) or unquote(match[3]) not in hub.models.get(match[1], {}):
                 return self.answer(404)
             to = f"http://localhost:{hub.server_address[1]}/cdn/{quote(match[1], safe='')}/{match[3]}?signed=1"
             data = hub.models[match[1]][unquote(match[3])]

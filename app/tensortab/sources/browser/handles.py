@@ -23,12 +23,18 @@ async def store(name: str, handles: list[Any]) -> None:
     await _put(name, handles, [(file.name, file.size) for file in files], 0)
 
 
+async def of(name: str) -> list[Any]:
+    """The handles that are remembered under a name. A page asks for permission by their requestPermission, in a click;
+    a worker cannot."""
+    record = await _run("readonly", "get", name)
+    return [] if record is None else list(record.handles)
+
+
 async def load(name: str) -> Source | Folder | None:
     """The files that are remembered under a name. Raises Error("permission") or ("bad_file")."""
-    record = await _run("readonly", "get", name)
-    if record is None:
+    handles, files = await of(name), []
+    if not handles:
         return None
-    handles, files = list(record.handles), []
     for handle in handles:
         if hasattr(handle, "queryPermission") and await handle.queryPermission(plain({"mode": "read"})) != "granted":
             message = f"The browser wants to be asked before {name} is read again: allow it with a click."
