@@ -61,7 +61,8 @@ async def _complete(
     if source is None:
         raise Error("bad_shard", f"A part of {manifest['name']} went away while it was downloaded: try again.")
     if manifest != before:
-        await verify_files(folder, manifest)
+        if wrong := await wrong_file(source):
+            await _drop(folder, manifest, wrong)
         await folder.write(MANIFEST, manifest)
     await folder.tidy(manifest)
     await folder.write(USED, time.time())
@@ -74,21 +75,27 @@ async def _recall(folder: Folder | Memory, manifest: dict[str, Any]) -> None:
         recall(manifest, await folder.read(MANIFEST), await folder.read(UNFINISHED))
 
 
-async def verify_files(folder: Folder | Memory, manifest: dict[str, Any]) -> None:
-    """Raises Error("bad_shard") if a file is not what the hub says: its shards had no hash to be held against."""
-    source = await ShardSource.open(folder, manifest)
-    for file in manifest.get("files", []):
-        if source is None or not await verify(source.files[file["name"]], file.get("hash", "")):
-            for n, entry in enumerate(manifest["shards"]):
-                if any(other is file for other, _, _ in ranges(manifest, n)):
-                    await folder.remove(entry["sha256"])
-                    entry["sha256"] = ""
-            await folder.write(UNFINISHED, manifest)
-            raise Error(
-                "bad_shard",
-                f"{file['name']} of {manifest['name']} is not what the hub says: it was changed or damaged on its "
-                "way, and has been deleted. Try again.",
-            )
+async def wrong_file(source: ShardSource) -> str:
+    """The name of a file that has not the hash which the hub says, "" if all have theirs. Their shards had none to be
+    held against as they came."""
+    for file in source.manifest.get("files", []):
+        if not await verify(source.files[file["name"]], file.get("hash", "")):
+            return file["name"]
+    return ""
+
+
+async def _drop(folder: Folder | Memory, manifest: dict[str, Any], file: str) -> None:
+    """Deletes the shards of a file that is wrong."""
+    for n, entry in enumerate(manifest["shards"]):
+        if any(other["name"] == file for other, _, _ in ranges(manifest, n)):
+            await folder.remove(entry["sha256"])
+            entry["sha256"] = ""
+    await folder.write(UNFINISHED, manifest)
+    raise Error(
+        "bad_shard",
+        f"{file} of {manifest['name']} is not what the hub says: it was changed or damaged on its way, and has been "
+        "deleted. Try again.",
+    )
 
 
 async def _watch(

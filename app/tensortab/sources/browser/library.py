@@ -11,8 +11,9 @@ from .. import Source, archive, model_name
 from ..manifest import File, new, ranges
 from . import handles
 from .blob import BlobSource
-from .keep import Progress, kept, verify_files
+from .keep import Progress, kept, wrong_file
 from .lock import locked
+from .shards import ShardSource
 from .storage import MANIFEST, UNFINISHED, USED, Folder, ask_room, find_folder, folders, open_folder, remove_folder
 
 # What is said about a model, as in its manifest: the task that it is for, bytes to download, bytes that it takes on the
@@ -117,7 +118,10 @@ async def _store(manifest: dict[str, Any], read: Callable[[int], Awaitable[Any]]
                     await folder.put(found, array)
                 done += entry["size"]
                 on_progress(done, manifest["size"])
-            await verify_files(folder, manifest)
+            stored = await ShardSource.open(folder, manifest)
+            wrong = "A part" if stored is None else await wrong_file(stored)
+            if wrong:
+                raise Error("bad_file", f"{wrong} of {manifest['name']} is not what it is said to be: export it again.")
             await folder.write(MANIFEST, manifest)
         except BaseException:  # nothing of it stays, and nothing else is lost
             for name in {*await folder.sizes()} - {*before}:
