@@ -66,6 +66,8 @@ async def find(model: Any, on_progress: Callable[[int, int], None]) -> Any:
         return await open_model(model, on_progress)
     if "://" in model:
         return await UrlSource.open(model)
+    if library.folder(model).is_dir():
+        return ShardSource(library.folder(model))
     return _packaged(model)
 
 
@@ -86,10 +88,8 @@ async def _file(item: Any) -> Any:
     return item
 
 
-def _packaged(model: str) -> Any:
-    """A model that was imported, or the path of one of the catalogue in its package."""
-    if library.folder(model).is_dir():
-        return ShardSource(library.folder(model))
+def _packaged(model: str) -> str:
+    """The path of a model of the catalogue in its package."""
     if model not in (models := catalogue()):
         names = ", ".join(models)
         raise Error("bad_file", f"There is no model {model!r}: give a path, a Hugging Face id (org/name) or {names}.")
