@@ -17,6 +17,7 @@ from tensortab.sources import archive, manifest
 from tensortab.sources.file import FileSource
 from tensortab.sources.model import find
 
+from tests.formats.memory import MemorySource
 from tests.sources.conftest import tiny_files
 from tests.sources.fake_hub import COMMIT, FakeHub
 from tests.sources.test_file import WHOLE, shards
@@ -193,3 +194,35 @@ def test_any_bytes_are_a_model_or_refused(tmp_path: Path) -> None:
             asyncio.run(archive.read_archive(FileSource(tmp_path / "bad.tar")))
         except Error as error:
             assert error.code == "bad_file"
+
+
+def test_whole_files_are_hashed_where_a_reader_finds_them() -> None:
+    """Files that overlap, leave gaps or share shards: what is hashed is what a source of the file reads."""
+    data = random.Random(3).randbytes(1000)
+    spans = {"a": (0, 300), "b": (250, 450), "c": (700, 0), "d": (990, 10), "e": (100, 101)}
+    for shard_size in (1, 99, 100, 250, 1000):
+        files = [
+            {"name": n, "offset": at, "size": size, "hash": f"sha256:{hashlib.sha256(data[at : at + size]).hexdigest()}"}
+            for n, (at, size) in spans.items()
+        ]
+        cut = [data[start : start + shard_size] for start in range(0, 1000, shard_size)]
+        described = {"shard_size": shard_size, "files": files, "shards": [{"size": len(part)} for part in cut]}
+
+        def wrong(parts: list[bytes], described: dict = described) -> str:
+            async def run() -> str:
+                hashes = manifest.Hashes(described)
+                for n, part in enumerate(parts):
+                    await hashes.add(n, MemorySource(part))
+                return hashes.wrong()
+
+            return asyncio.run(run())
+
+        assert wrong(cut) == ""
+        for name, (at, size) in spans.items():
+            if size:
+                changed = bytearray(data)
+                changed[at + size - 1] ^= 1
+                touched = [n for n, (first, count) in spans.items() if first <= at + size - 1 < first + count]
+                parts = [bytes(changed[start : start + shard_size]) for start in range(0, 1000, shard_size)]
+                assert wrong(parts) in touched
+                assert name in touched

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import Error
 from . import Folder, Source, endpoint
 from .file import FileSource, open_folder
-from .manifest import HASH, STEP, File, verify
+from .manifest import HASH, STEP, File, Hashes
 from .url import save
 
 if TYPE_CHECKING:
@@ -131,11 +131,11 @@ def hash_of(path: str) -> str:
 
 async def put(id: str, revision: str, source: Any) -> None:
     """Takes the files of a ShardSource into the cache. Raises Error("bad_file") unless they have their hashes."""
-    manifest, folder = source.manifest, _folder(id)
-    for about in manifest["files"]:
-        part = source.files[about["name"]]
-        if not about.get("hash") or not await verify(part, about["hash"]):
-            raise Error("bad_file", f"{about['name']} of {id} is not what it is said to be: export it again.")
+    manifest, folder, hashes = source.manifest, _folder(id), Hashes(source.manifest)
+    for n, shard in enumerate(source.shards):
+        await hashes.add(n, shard)
+    if wrong := hashes.wrong():
+        raise Error("bad_file", f"{wrong} of {id} is not what it is said to be: export it again.")
     for about in manifest["files"]:
         part, file = source.files[about["name"]], File(about["name"], about["size"], about["hash"])
         blob, incomplete = _blob(folder, file), _incomplete(folder, file)

@@ -56,8 +56,8 @@ class ShardSource:
             raise Error("bad_file", f"{path} can't be read ({error}): pack the model again") from error
         self.manifest = check(manifest, path)
         self.name, self.size, self._shard_size = manifest["name"], manifest["size"], manifest["shard_size"]
-        self._shards = [FileSource(os.path.join(folder, shard["path"])) for shard in manifest["shards"]]
-        for source, shard in zip(self._shards, manifest["shards"], strict=True):
+        self.shards = [FileSource(os.path.join(folder, shard["path"])) for shard in manifest["shards"]]
+        for source, shard in zip(self.shards, manifest["shards"], strict=True):
             if source.size != shard["size"]:
                 raise Error("bad_file", f"{source.name} of {self.name} was cut short: pack the model again")
         self.files = parts(self, manifest)
@@ -68,7 +68,7 @@ class ShardSource:
 
     async def shard(self, index: int) -> memoryview:
         """A whole shard, not copied."""
-        return await self._shards[index].chunk(0, self._shards[index].size)
+        return await self.shards[index].chunk(0, self.shards[index].size)
 
     async def chunk(self, offset: int, size: int) -> memoryview:
         """Bytes offset..offset+size: a view, or a copy where several shards have them."""
@@ -77,7 +77,7 @@ class ShardSource:
         for index in range(offset // self._shard_size, max(offset, offset + size - 1) // self._shard_size + 1):
             start = index * self._shard_size
             first, end = max(offset, start), min(offset + size, start + self._shard_size)
-            views.append(await self._shards[index].chunk(first - start, end - first))
+            views.append(await self.shards[index].chunk(first - start, end - first))
         return views[0] if len(views) == 1 else memoryview(b"".join(views))
 
 

@@ -95,12 +95,30 @@ def recall(manifest: dict[str, Any], *older: Any) -> None:
         shard["sha256"] = shard["sha256"] or known.get(fingerprint(manifest, n), "")
 
 
-async def verify(source: Source, hash: str) -> bool:
-    """Whether a whole file has its hash. It is read in small steps, so that Python's memory never holds much of it."""
-    kind, _, wanted = hash.partition(":")
-    if not wanted:
-        return True
-    state = hashlib.sha256() if kind == "sha256" else hashlib.sha1(b"blob %d\0" % source.size)  # git's
-    for offset in range(0, source.size, STEP):
-        state.update(await source.bytes(offset, min(STEP, source.size - offset)))
-    return state.hexdigest() == wanted
+class Hashes:
+    """Hashes the files of a manifest as wholes, shard after shard. They are read in small steps, so that Python's
+    memory never holds much of them."""
+
+    def __init__(self, manifest: dict[str, Any]) -> None:
+        self.manifest = manifest
+        self._states = {
+            file["name"]: hashlib.sha256()
+            if file["hash"].startswith("sha256:")
+            else hashlib.sha1(b"blob %d\0" % file["size"])  # git's
+            for file in manifest.get("files", [])
+            if file.get("hash")
+        }
+
+    async def add(self, index: int, shard: Source) -> None:
+        """The next shard, in order."""
+        for file, offset, size in ranges(self.manifest, index) if self._states else ():
+            first = file["offset"] + offset - index * self.manifest["shard_size"]
+            for start in range(first, first + size, STEP):
+                data = await shard.bytes(start, min(STEP, first + size - start))
+                if file["name"] in self._states:
+                    self._states[file["name"]].update(data)
+
+    def wrong(self) -> str:
+        """The name of a file that has not its hash, "" if all have theirs."""
+        wanted = {file["name"]: file.get("hash", "").partition(":")[2] for file in self.manifest.get("files", [])}
+        return next((name for name, state in self._states.items() if state.hexdigest() != wanted[name]), "")

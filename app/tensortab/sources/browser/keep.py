@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from ...errors import Error
-from ..manifest import check, ranges, recall, verify
+from ..manifest import Hashes, check, ranges, recall
+from .blob import BlobSource
 from .download import Download, Shard
 from .lock import locked
 from .shards import ShardSource
@@ -52,18 +53,29 @@ async def _complete(
         await ask_room(missing)
     done, total = manifest["size"] - missing, manifest["size"]
     on_progress(done, total)
-    for n in lacking:
-        download = Download(folder, shard(n), lambda here, done=done: on_progress(done + here, total))  # type: ignore[misc]
-        manifest["shards"][n]["sha256"] = await download.run()
-        await folder.write(UNFINISHED, manifest)
-        done += manifest["shards"][n]["size"]
+    new, hashes = manifest != before, Hashes(manifest)
+    hashing: asyncio.Future = asyncio.ensure_future(asyncio.sleep(0))
+    try:
+        for n, entry in enumerate(manifest["shards"]):
+            if n in lacking:
+                download = Download(folder, shard(n), lambda here, done=done: on_progress(done + here, total))  # type: ignore[misc]
+                entry["sha256"] = await download.run()
+                await folder.write(UNFINISHED, manifest)
+                done += entry["size"]
+            await hashing
+            if new:  # a shard is hashed while the next one comes
+                hashing = asyncio.ensure_future(hashes.add(n, BlobSource(await folder.file(entry["sha256"]))))
+        await hashing
+    finally:
+        hashing.cancel()
+        await asyncio.gather(hashing, return_exceptions=True)
+    if new:
+        if wrong := hashes.wrong():
+            await _drop(folder, manifest, wrong)
+        await folder.write(MANIFEST, manifest)
     source = await ShardSource.open(folder, manifest)
     if source is None:
         raise Error("bad_shard", f"A part of {manifest['name']} went away while it was downloaded: try again.")
-    if manifest != before:
-        if wrong := await wrong_file(source):
-            await _drop(folder, manifest, wrong)
-        await folder.write(MANIFEST, manifest)
     await folder.tidy(manifest)
     await folder.write(USED, time.time())
     return source
@@ -75,17 +87,8 @@ async def _recall(folder: Folder | Memory, manifest: dict[str, Any]) -> None:
         recall(manifest, await folder.read(MANIFEST), await folder.read(UNFINISHED))
 
 
-async def wrong_file(source: ShardSource) -> str:
-    """The name of a file that has not the hash which the hub says, "" if all have theirs. Their shards had none to be
-    held against as they came."""
-    for file in source.manifest.get("files", []):
-        if not await verify(source.files[file["name"]], file.get("hash", "")):
-            return file["name"]
-    return ""
-
-
 async def _drop(folder: Folder | Memory, manifest: dict[str, Any], file: str) -> None:
-    """Deletes the shards of a file that is wrong."""
+    """Deletes the shards of a file that is wrong as a whole: they had no hashes to be held against as they came."""
     for n, entry in enumerate(manifest["shards"]):
         if any(other["name"] == file for other, _, _ in ranges(manifest, n)):
             await folder.remove(entry["sha256"])

@@ -8,12 +8,11 @@ from pyodide.ffi import to_js
 
 from ...errors import Error
 from .. import Source, archive, model_name
-from ..manifest import File, new, ranges
+from ..manifest import File, Hashes, new, ranges
 from . import handles
 from .blob import BlobSource
-from .keep import Progress, kept, wrong_file
+from .keep import Progress, kept
 from .lock import locked
-from .shards import ShardSource
 from .storage import MANIFEST, UNFINISHED, USED, Folder, ask_room, find_folder, folders, open_folder, remove_folder
 
 # What is said about a model, as in its manifest: the task that it is for, bytes to download, bytes that it takes on the
@@ -105,7 +104,7 @@ async def _store(manifest: dict[str, Any], read: Callable[[int], Awaitable[Any]]
     if not isinstance(folder, Folder):
         raise Error("quota", "This browser lends no storage here (a private window?): open the file itself.")
     async with locked(manifest["name"], _nothing):
-        before, done = await folder.sizes(), 0
+        before, done, hashes = await folder.sizes(), 0, Hashes(manifest)
         try:
             await ask_room(sum(e["size"] for e in manifest["shards"] if before.get(e["sha256"]) != e["size"]))
             for n, entry in enumerate(manifest["shards"]):
@@ -116,11 +115,10 @@ async def _store(manifest: dict[str, Any], read: Callable[[int], Awaitable[Any]]
                 entry["sha256"] = found
                 if before.get(found) != entry["size"]:
                     await folder.put(found, array)
+                await hashes.add(n, BlobSource(await folder.file(found)))
                 done += entry["size"]
                 on_progress(done, manifest["size"])
-            stored = await ShardSource.open(folder, manifest)
-            wrong = "A part" if stored is None else await wrong_file(stored)
-            if wrong:
+            if wrong := hashes.wrong():
                 raise Error("bad_file", f"{wrong} of {manifest['name']} is not what it is said to be: export it again.")
             await folder.write(MANIFEST, manifest)
         except BaseException:  # nothing of it stays, and nothing else is lost
