@@ -201,9 +201,9 @@ def test_whole_files_are_hashed_where_a_reader_finds_them() -> None:
     data = random.Random(3).randbytes(1000)
     spans = {"a": (0, 300), "b": (250, 450), "c": (700, 0), "d": (990, 10), "e": (100, 101)}
     for shard_size in (1, 99, 100, 250, 1000):
+        digests = {n: hashlib.sha256(data[at : at + size]).hexdigest() for n, (at, size) in spans.items()}
         files = [
-            {"name": n, "offset": at, "size": size, "hash": f"sha256:{hashlib.sha256(data[at : at + size]).hexdigest()}"}
-            for n, (at, size) in spans.items()
+            {"name": n, "offset": at, "size": size, "hash": f"sha256:{digests[n]}"} for n, (at, size) in spans.items()
         ]
         cut = [data[start : start + shard_size] for start in range(0, 1000, shard_size)]
         described = {"shard_size": shard_size, "files": files, "shards": [{"size": len(part)} for part in cut]}
