@@ -71,7 +71,8 @@ async def keep(files: list[Any], name: str, on_progress: Progress = lambda done,
     """Keeps the user's own files as the model `name`: FileSystemFileHandles are remembered (they stay where they are),
     Files are copied into storage."""
     folder = await find_folder(model_name(name))
-    if folder is not None and (await folder.read(MANIFEST) or {}).get("kind") != "file":
+    other = await folder.read(MANIFEST) or await folder.read(UNFINISHED) if folder else None
+    if other and other.get("kind") != "file":
         raise Error("bad_request", f"There is another model called {name}: choose another name.")
     if all(hasattr(file, "getFile") for file in files):
         await delete(name)
