@@ -1,6 +1,6 @@
 """TensorTab: AI in a browser tab, written in Python."""
 
-from . import models, storage  # noqa: F401  (models tells formats/ how GGUF names what a model has)
+from . import models, storage  # noqa: F401  (models: it tells formats/ how GGUF names what a model has)
 from .array_api import arange, concat, full, ones, where, zeros
 from .debug import debug
 from .dtype import DTYPES, DType
