@@ -8,16 +8,10 @@ import pytest
 PACKAGE = Path(__file__).parents[2] / "app" / "tensortab"
 LAYERS = [
     {"errors", "debug", "dtype", "sampling"},
-<<<<<<< HEAD
     {"blocks", "buffer", "kernels", "memory", "ops", "sources", "waiting"},
     {"device"},
-    {"tensor", "formats", "tokenizer"},
-    {"array_api", "schedule", "plan"},
-=======
-    {"blocks", "kernels", "memory", "ops", "sources"},
     {"tensor", "formats", "tokenizer", "storage"},
-    {"schedule", "plan", "device"},
->>>>>>> bbea263 (tt.storage: models are listed, deleted, exported and imported as one file, in the tab and natively; the user's own files are kept)
+    {"array_api", "schedule", "plan"},
     {"jit"},
     {"weights", "kv"},
     {"audio", "image"},
