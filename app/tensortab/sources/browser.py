@@ -10,15 +10,17 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import Any
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 import js
 from pyodide.ffi import JsException, create_proxy, to_js
 
 from ..errors import Error
+from ..site import site
 from . import check_range, checked, cut_short, no_parts, parts, refusal, too_long
 
 FOLDER = "tensortab"
+MODEL_FILES = (".gguf", ".safetensors")
 RETRY_SECONDS = (0.5, 2, 5)  # waits after broken connections that brought nothing
 LOCK = "tensortab-download:"
 Progress = Callable[[int, int], None]  # done, total
@@ -175,11 +177,24 @@ class ShardSource:
 
 
 async def open_model(model: str, on_progress: Progress = lambda done, total: None) -> Any:
-    """The Source of one of the site's models (a name) or of a file elsewhere (a URL)."""
-    if "://" in model and not model.endswith("/manifest.json"):
+    """The Source of one of the site's models (a name), or of a file or a model in shards elsewhere (a URL).
+
+    A model in shards is named by its manifest.json, or by the folder that has it.
+    """
+    if "://" not in model:
+        return await ShardSource.open(f"{site()}models/{quote(model, safe='')}/manifest.json", on_progress)
+    address = urlsplit(model)
+    if address.path.endswith(MODEL_FILES):
         return await UrlSource.open(model)
-    address = model if "://" in model else f"models/{quote(model, safe='')}/manifest.json"
-    return await ShardSource.open(js.URL.new(address, js.location.href).href, on_progress)
+    if address.path.endswith("/manifest.json"):
+        return await ShardSource.open(model, on_progress)
+    folder = address._replace(path=address.path.rstrip("/") + "/manifest.json")
+    try:
+        return await ShardSource.open(urlunsplit(folder), on_progress)
+    except Error as error:
+        if error.code != "bad_file" or address.path.endswith("/"):
+            raise
+    return await UrlSource.open(model)  # there is no manifest below: it is a file, whatever its name
 
 
 # ---- downloading
@@ -523,7 +538,7 @@ async def kept() -> list[dict[str, Any]]:
 async def known() -> list[dict[str, Any]]:
     """Models that this site offers, as kept() describes them (stored: 0); none while it can't be reached."""
     with suppress(Error, JsException):
-        index = await _fetch(js.URL.new("models/index.json", js.location.href).href, {})
+        index = await _fetch(f"{site()}models/index.json", {})
         if index.ok:
             return [ABOUT | model | {"stored": 0} for model in (await index.json()).to_py()["models"]]
     return []

@@ -1,6 +1,7 @@
 """Tasks, by their Hugging Face names: one file each, `text-generation` in text_generation.py, of which chat.py is a
 part."""
 
+import sys
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
@@ -29,5 +30,9 @@ async def pipeline(
     names = [stem.replace("_", "-") for stem in files]
     if task not in names:
         raise Error("bad_request", f"There is no task {task!r}; there is: {', '.join(sorted(names))}.")
+    if sys.platform == "emscripten":
+        from ..browser import load
+
+        await load()
     module = import_module("." + task.replace("-", "_"), __package__)
     return await module.create(model, device, context, on_progress)
