@@ -472,7 +472,9 @@ class _Memory:
 
 
 async def _root() -> Any:
-    """tensortab/ in OPFS, or None where the browser lends no storage."""
+    """tensortab/ in OPFS, or None where the browser lends no storage, or none that is written in place (main thread)."""
+    if not hasattr(js, "WorkerGlobalScope"):
+        return None
     try:
         return await (await js.navigator.storage.getDirectory()).getDirectoryHandle(FOLDER, to_js({"create": True}))
     except (JsException, AttributeError):
