@@ -74,12 +74,15 @@ def test_a_second_build_does_nothing(dist: Path) -> None:
     assert {p: p.stat().st_mtime_ns for p in DIST.rglob("*") if p.is_file()} == before
 
 
-def test_the_wheel_is_reproducible_and_carries_kernels_and_executor(dist: Path, tmp_path: Path) -> None:
+def test_the_wheel_is_reproducible_and_carries_kernels_and_javascript(dist: Path, tmp_path: Path) -> None:
     wheel = next((dist / "wheels").glob("tensortab-*.whl"))
     command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", tmp_path]
-    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    subprocess.run(command, cwd=CACHE / "wheel/project", check=True, capture_output=True)
     assert (tmp_path / wheel.name).read_bytes() == wheel.read_bytes()
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)  # as `pip install .` does, which needs no npm
     names = set(zipfile.ZipFile(wheel).namelist())
+    modules = {"tensortab/vendor/jinja.js", "tensortab/vendor/tokenizers.mjs"}
+    assert names - set(zipfile.ZipFile(tmp_path / wheel.name).namelist()) == modules
     kernels = {p.relative_to(ROOT / "kernels").as_posix() for p in (ROOT / "kernels").rglob("*.wgsl")}
     assert {f"tensortab/kernels/{name}" for name in kernels} <= names
     assert {"tensortab/executor.js", "tensortab/catalogue.json", "tensortab/__main__.py"} <= names
@@ -240,3 +243,15 @@ def test_no_file_of_the_repository_names_this_machine() -> None:
     assert all((ROOT / name).stat().st_size < 1 << 20 for name in names), "weights, wheels and browsers stay out of git"
     assert not [n for n in names if str(ROOT).encode() in (ROOT / n).read_bytes()]
     assert CACHE.name in (ROOT / ".gitignore").read_text()
+
+
+def test_javascript_is_in_the_wheel_and_beside_the_page_but_not_in_the_snapshot(dist: Path) -> None:
+    """The page's worker imports the site's files; what else the wheel carries for other pages costs it nothing."""
+    from building.site import library_wheel
+
+    wheel = zipfile.ZipFile(library_wheel())
+    carried = {name.removeprefix("tensortab/") for name in wheel.namelist() if name.endswith((".js", ".mjs"))}
+    assert carried == {"executor.js", "vendor/jinja.js", "vendor/tokenizers.mjs"}
+    assert all(wheel.read(f"tensortab/{name}") == (dist / name).read_bytes() for name in carried)
+    files = json.loads((dist / "pyodide/snapshot.json").read_text())["files"]
+    assert files and not [name for name in files if name.endswith((".js", ".mjs"))]

@@ -1,53 +1,80 @@
-"""The snippets of docs/embed.md, as they stand there, in a page of another origin, with the real models."""
+"""The snippets of docs/embed.md, as they stand there, in pages of another origin, with the real models."""
 
+import ast
 import json
 import re
+import textwrap
 import time
 from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import quote
 
 import numpy as np
 import pytest
 
-from building.server import Server
+from building.server import Handler, Server
 from building.steps import ROOT
 from tests.browser import Chromium
+from tests.embed.conftest import PYODIDES
 from tests.recipe_text import GOLDEN
 
-from tests.embed.conftest import PYODIDES
-
+DOCUMENT = (ROOT / "docs/embed.md").read_text()
 MINILM = json.loads((GOLDEN / "bert.json").read_text())["minilm"]
-PYTHON = re.compile(r'( *)import json\n.*?json\.dumps\(.*?\)\n', re.S)
+CELL = re.compile(r"`\n *import json\n.*?`", re.S)  # the Python of a page
+IN_A_PAGE = """<!doctype html><meta charset="utf-8"><p id="out"></p>
+<script type="module">
+  import { loadPyodide } from "https://tensortab.example/pyodide/pyodide.mjs";
+  const pyodide = await loadPyodide({ packages: ["micropip"] });
+  document.querySelector("#out").textContent = await pyodide.runPythonAsync(`%s`);
+</script>"""
 
 
 def snippets(heading: str) -> dict[str, str]:
     """{language: text} of the code blocks below a heading of the document."""
-    text = (ROOT / "docs/embed.md").read_text()
-    section = re.search(rf"^## {heading}\n(.*?)(?=^## |\Z)", text, re.M | re.S)
+    section = re.search(rf"^## {heading}\n(.*?)(?=^## |\Z)", DOCUMENT, re.M | re.S)
     assert section, heading
     return dict(re.findall(r"^```(\w+)\n(.*?)^```", section[1], re.M | re.S))
 
 
-@pytest.fixture
-def page(tab: Chromium, foreign: Server, our_site: Server) -> Callable[..., str]:
-    """page(heading, version): what the snippets of that section show in Pyodide of that version."""
+class Page:
+    """Files of a page on the foreign site, shown in the tab."""
 
-    def show(heading: str, version: str, python: str = "", timeout: float = 120) -> str:
-        for language, text in snippets(heading).items():
-            text = text.replace("https://tensortab.example/", our_site.url)
-            text = text.replace("https://pyodide.example/", f"{foreign.url}{version}/")
-            if python:
-                text = PYTHON.sub(lambda found: "".join(found[1] + line + "\n" for line in python.splitlines()), text)
-            (foreign.folder / {"html": "page.html", "js": "worker.js"}[language]).write_text(text)
-        tab.open(foreign.url + "page.html")
-        tab.console()
+    def __init__(self, tab: Chromium, foreign: Server, ours: Server) -> None:
+        self.tab, self.foreign, self.ours = tab, foreign, ours
+
+    def here(self, text: str, version: str = "") -> str:
+        """The text with the addresses of our servers."""
+        text = text.replace("https://tensortab.example/", self.ours.url)
+        text = text.replace("connect-src https:", f"connect-src {self.ours.url}")
+        text = text.replace("https://pyodide.example/", f"{self.foreign.url}{version}/")
+        return text.replace("https://pyscript.example/", f"{self.foreign.url}pyscript/")
+
+    def show(self, files: dict[str, str], version: str = "", folder: str = "", selector: str = "#out") -> str:
+        """The text that the page shows when all is done."""
+        for name, text in files.items():
+            (self.foreign.folder / folder / name).write_text(self.here(text, version))
+        self.tab.console()
+        self.tab.open(f"{self.foreign.url}{folder}page.html")
+        return self.text(selector)
+
+    def text(self, selector: str, timeout: float = 120) -> str:
         end = time.monotonic() + timeout
-        while not (text := tab.evaluate("document.querySelector('#out')?.textContent")):
-            assert not [line for line in tab.console() if "Uncaught" in line]
-            assert time.monotonic() < end, "nothing is shown"
+        while not (text := self.tab.evaluate(f"document.querySelector({json.dumps(selector)})?.textContent")):
+            wrong = [line for line in self.tab.console() if "Uncaught" in line or "Traceback" in line]
+            assert not wrong
+            assert time.monotonic() < end, f"nothing is shown within {timeout:g} s"
             time.sleep(0.1)
         return text
 
-    return show
+
+@pytest.fixture
+def page(tab: Chromium, foreign: Server, our_site: Server) -> Page:
+    return Page(tab, foreign, our_site)
+
+
+def files(heading: str) -> dict[str, str]:
+    names = {"html": "page.html", "js": "worker.js"}
+    return {names[language]: text for language, text in snippets(heading).items()}
 
 
 def check(text: str) -> None:
@@ -61,5 +88,40 @@ WHERE = ["On the main thread", "In a worker", "In a worker made from a blob"]
 
 @pytest.mark.parametrize("heading", WHERE)
 @pytest.mark.parametrize("version", PYODIDES)
-def test_a_page_of_somebody_else(page: Callable[..., str], heading: str, version: str) -> None:
-    check(page(heading, version))
+def test_a_page_of_somebody_else(page: Page, heading: str, version: str) -> None:
+    check(page.show(files(heading), version))
+
+
+@pytest.mark.parametrize(("heading", "version"), [(WHERE[0], "0.27.7"), (WHERE[2], "314")])
+def test_a_chat(page: Page, heading: str, version: str) -> None:
+    python = textwrap.indent(snippets("A chat")["python"], " " * 6)
+    chat = {name: CELL.sub(lambda _: f"`\n{python}`", text) for name, text in files(heading).items()}
+    assert chat != files(heading)
+    assert "".join(json.loads(page.show(chat, version))) == "The capital of France"
+
+
+@pytest.mark.parametrize(
+    ("heading", "folder"), [("PyScript on the main thread", ""), ("PyScript in a worker", "isolated/")]
+)
+def test_pyscript(page: Page, heading: str, folder: str) -> None:
+    check(page.show(files(heading), folder=folder))
+
+
+def test_a_strict_policy(page: Page) -> None:
+    check(page.show(files("With a strict policy")))
+
+
+def test_a_notebook_without_pip(page: Page) -> None:
+    check(page.show({"page.html": IN_A_PAGE % snippets("In another notebook")["python"]}))
+
+
+def test_jupyterlite(page: Page, lite: Path, serve: Callable[..., Server]) -> None:
+    given, built = json.loads(page.here(snippets("In JupyterLite")["json"])), lite / "jupyter-lite.json"
+    settings = json.loads(built.read_text())
+    kernel = settings["jupyter-config-data"].setdefault("litePluginSettings", {})
+    for name, values in given["jupyter-config-data"]["litePluginSettings"].items():
+        kernel.setdefault(name, {}).update(values)
+    built.write_text(json.dumps(settings))
+    cell = quote(page.here(snippets("In JupyterLite")["python"]))
+    page.tab.open(f"{serve(lite, Handler).url}repl/index.html?kernel=python&code={cell}&execute=1")
+    check(json.dumps(ast.literal_eval(page.text(".jp-OutputArea-output"))))
