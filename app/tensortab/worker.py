@@ -38,8 +38,8 @@ from pyodide.code import eval_code_async
 from pyodide.ffi import create_proxy, to_js
 
 import tensortab as tt
-from tensortab import device as devices
 from tensortab import browser, formats, lab, models, tasks
+from tensortab import device as devices
 from tensortab.debug import KNOBS
 from tensortab.search import Index
 from tensortab.sources import browser as storage

@@ -472,7 +472,7 @@ class _Memory:
 
 
 async def _root() -> Any:
-    """tensortab/ in OPFS, or None where the browser lends no storage, or none that is written in place (main thread)."""
+    """tensortab/ in OPFS; None where the browser lends no storage, or none to write in place (the main thread)."""
     if not hasattr(js, "WorkerGlobalScope"):
         return None
     try:
