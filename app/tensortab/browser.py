@@ -68,4 +68,4 @@ def wheel() -> str:
     lock = getattr(pyodide_js, "lockfile", None)  # from Pyodide 0.28 on
     if source != "pyodide" or lock is None:
         return source
-    return urljoin(urljoin(js.location.href, pyodide_js.lockfileBaseUrl), lock.packages.tensortab.file_name)
+    return urljoin(pyodide_js.lockfileBaseUrl or "", lock.packages.tensortab.file_name)

@@ -11,10 +11,9 @@ _address = ""
 def site(url: str | None = None) -> str:
     """Returns the address of the site that names of models belong to, with a slash at its end.
 
-    url: if given, that site is used from now on; it may be of another origin if it sends CORS headers. By default it
-    is the site that the wheel of tensortab came from, which has it in its folder wheels/. Raises Error("bad_request")
-    if neither is known, or `url` is not an http address. In CPython names are
-    those of installed packages, whatever the site.
+    url: this site is used from now on. It may be of another origin if it sends CORS headers. By default it is the site
+    that the wheel of tensortab came from, which has it in its folder wheels/. In CPython, where names are those of
+    installed packages, no site is used. Raises Error("bad_request") if none is known, or if `url` is no http address.
     """
     global _address
     if url is not None:

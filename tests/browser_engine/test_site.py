@@ -9,7 +9,7 @@ import pytest
 
 from tests.browser import PageError
 
-from .conftest import SmallHandler, SmallSite
+from .conftest import SmallSite
 from .engine import Engine, make_model
 
 OPEN = """
@@ -21,17 +21,10 @@ async def opened(model):
 """
 
 
-class OpenHandler(SmallHandler):
-    def end_headers(self) -> None:
-        self.send_header("Access-Control-Allow-Origin", "*")
-        super().end_headers()
-
-
 @pytest.fixture
 def other_site(tmp_path: Path) -> Iterator[SmallSite]:
-    """A site on another origin, which lets pages read it; it lies in a folder there."""
+    """A site on another origin."""
     site = SmallSite(tmp_path / "other")
-    site.RequestHandlerClass = OpenHandler
     threading.Thread(target=site.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
     yield site
     site.shutdown()

@@ -1,4 +1,4 @@
-"""Fixtures: a page of somebody else's on one origin, our site on another, which allows that (CORS), and a tab."""
+"""Fixtures: a page of somebody else's on one origin, our site on another, and a tab."""
 
 import os
 import shutil
@@ -19,14 +19,6 @@ PYODIDES = {  # version: folder of node_modules
     "0.29.3": CACHE / "embed/node_modules/pyodide-0.29.3",
     "314": NPM / "node_modules/pyodide",
 }
-
-
-class OpenHandler(Handler):
-    """Lets pages of other origins read what it serves."""
-
-    def end_headers(self) -> None:
-        self.send_header("Access-Control-Allow-Origin", "*")
-        super().end_headers()
 
 
 class ForeignHandler(Handler):
@@ -58,7 +50,7 @@ def serve() -> Iterator[Callable[[Path, type[Handler]], Server]]:
 
 @pytest.fixture(scope="session")
 def our_site(dist: Path, serve: Callable[..., Server]) -> Server:
-    return serve(dist, OpenHandler)
+    return serve(dist, Handler)
 
 
 @pytest.fixture(scope="session")
