@@ -125,7 +125,7 @@ def test_the_pipeline_on_a_model_of_the_hub(hub: FakeHub) -> None:
 
 def test_a_task_s_default_is_the_catalogue_s_first() -> None:
     assert [default(about["task"]) for about in catalogue().values()] == list(catalogue())
-    with pytest.raises(Error, match="no default model for juggling: give one") as caught:
+    with pytest.raises(Error, match=r"no default model for juggling\. Give one, model=") as caught:
         default("juggling")
     assert caught.value.code == "bad_request"
 

