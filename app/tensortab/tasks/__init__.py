@@ -5,13 +5,66 @@ import sys
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack, overload
 
 from ..errors import Error
+
+if TYPE_CHECKING:  # a task's file is imported when it is asked for
+    from .automatic_speech_recognition import SpeechRecognition
+    from .feature_extraction import FeatureExtraction
+    from .fill_mask import FillMask
+    from .image_classification import ImageClassification
+    from .image_feature_extraction import ImageFeatureExtraction
+    from .summarization import Summarization
+    from .text_classification import TextClassification
+    from .text_generation import TextGeneration
+    from .zero_shot_image_classification import ZeroShotImageClassification
 
 Progress = Callable[[str, int, int], None]  # stage, done, total
 
 
+class Options(TypedDict, total=False):
+    """What pipeline() takes beside the task and the model."""
+
+    device: Any
+    context: int | None
+    on_progress: Progress
+
+
+@overload
+async def pipeline(
+    task: Literal["automatic-speech-recognition"], model: Any = None, **options: Unpack[Options]
+) -> "SpeechRecognition": ...
+@overload
+async def pipeline(
+    task: Literal["feature-extraction"], model: Any = None, **options: Unpack[Options]
+) -> "FeatureExtraction": ...
+@overload
+async def pipeline(task: Literal["fill-mask"], model: Any = None, **options: Unpack[Options]) -> "FillMask": ...
+@overload
+async def pipeline(
+    task: Literal["image-classification"], model: Any = None, **options: Unpack[Options]
+) -> "ImageClassification": ...
+@overload
+async def pipeline(
+    task: Literal["image-feature-extraction"], model: Any = None, **options: Unpack[Options]
+) -> "ImageFeatureExtraction": ...
+@overload
+async def pipeline(
+    task: Literal["summarization"], model: Any = None, **options: Unpack[Options]
+) -> "Summarization": ...
+@overload
+async def pipeline(
+    task: Literal["text-classification"], model: Any = None, **options: Unpack[Options]
+) -> "TextClassification": ...
+@overload
+async def pipeline(
+    task: Literal["text-generation"], model: Any = None, **options: Unpack[Options]
+) -> "TextGeneration": ...
+@overload
+async def pipeline(
+    task: Literal["zero-shot-image-classification"], model: Any = None, **options: Unpack[Options]
+) -> "ZeroShotImageClassification": ...
 async def pipeline(
     task: str,
     model: Any = None,
