@@ -58,10 +58,11 @@ class Page:
         return self.text(selector)
 
     def text(self, selector: str, timeout: float = 120) -> str:
-        end = time.monotonic() + timeout
-        while not (text := self.tab.evaluate(f"document.querySelector({json.dumps(selector)})?.textContent")):
-            wrong = [line for line in self.tab.console() if "Uncaught" in line or "Traceback" in line]
-            assert not wrong
+        end, text = time.monotonic() + timeout, ""
+        while not text:
+            text = self.tab.evaluate(f"document.querySelector({json.dumps(selector)})?.textContent")
+            console = self.tab.console()
+            assert not [line for line in console if "Uncaught" in line or "Traceback" in line], console
             assert time.monotonic() < end, f"nothing is shown within {timeout:g} s"
             time.sleep(0.1)
         return text
