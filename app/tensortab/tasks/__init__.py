@@ -72,12 +72,21 @@ async def pipeline(
     context: int | None = None,
     on_progress: Progress = lambda stage, done, total: None,
 ) -> Any:
-    """A model ready for a task, as in transformers.
+    """Loads a model for a task and returns its pipeline, which is called as in transformers.
 
-    model: a name of the site's own models, a path, a Hugging Face id ("org/name", "org/name:file.gguf"), a URL, a
-    Source, a picked File, or a list of these if the model has several files (sources/model.py), for summarization
-    also a text-generation pipeline, which is lent; by default the task's own. context: tokens, at most the model's
-    own. on_progress(stage, done, total) with the stages "download" and "load" (bytes) and "compile" (plans).
+        pipe = await tt.pipeline("feature-extraction")
+        vectors = await pipe(["A man is eating food.", "A man is eating pasta."])
+
+    task: a Hugging Face name, such as "text-generation"; help(pipe) says what a task takes and gives.
+    model: by default the task's own. The name of one of the site's models (tt.site), a path, a Hugging Face id
+        ("org/name", "org/name:file.gguf"), a URL, a Source, a File that the user picked, or a list of these if the
+        model has several files (sources/model.py); for summarization also a text-generation pipeline, which is lent.
+    device: a Device (device/__init__.py); by default the one of this process, which pipelines share.
+    context: tokens that a text may have, at most as many as the model can read.
+    on_progress(stage, done, total): called with the stages "download" and "load" (bytes) and "compile" (plans).
+
+    Raises Error with the code "bad_request" (no such task or default model), "bad_file", "bad_shard", "offline",
+    "quota", "out_of_memory", "no_webgpu" or "no_adapter".
     """
     files = {path.stem for path in Path(__file__).parent.glob("*.py")} - {"__init__", "chat"}
     names = [stem.replace("_", "-") for stem in files]
