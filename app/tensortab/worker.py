@@ -30,7 +30,7 @@ from array import array
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from importlib import import_module
-from typing import Any
+from typing import Any, cast
 from urllib.parse import parse_qsl
 
 import js
@@ -178,7 +178,7 @@ class Engine:
         model = self._models[name]
         if model is not None:
             model = await find(model, lambda loaded, total: progress("download", loaded, total))
-        pipe = self._pipes[name] = await tt.pipeline(name, model=model, device=device, on_progress=progress)
+        pipe = self._pipes[name] = await tt.pipeline(cast(Any, name), model, device=device, on_progress=progress)
         about = {"model": pipe.name, "stored": getattr(model, "stored", True)}
         if name == CHAT:
             self._globals["pipe"] = pipe
