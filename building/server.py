@@ -21,7 +21,7 @@ def policy(page: Path) -> str:
 
 
 class Server(ThreadingHTTPServer):
-    """A folder on 127.0.0.1, as a static host serves it: Range and ETag, right types, the page's own CSP as a header.
+    """A folder on 127.0.0.1, as a static host serves it: Range and ETag, CORS, right types, the page's CSP as a header.
 
     `requests` records "METHOD /path" and the Range header, `sent` counts the bytes of bodies. `faults` maps a path
     pattern to what goes wrong there: a status, a function from the right bytes to the ones sent, or ("cut", n): the
@@ -128,6 +128,10 @@ class Handler(SimpleHTTPRequestHandler):
             self.wfile.write(part)
         if cut is not None:
             self.close_connection = True
+
+    def end_headers(self) -> None:
+        self.send_header("Access-Control-Allow-Origin", "*")  # for pages of other origins: docs/embed.md
+        super().end_headers()
 
     def log_message(self, format: str, *args: Any) -> None:
         pass

@@ -28,16 +28,36 @@ PACKAGES = {
 def library_wheel() -> Path:
     """TensorTab itself as a wheel, the same bytes from the same sources."""
     names = ("app/tensortab", "kernels", "static/executor.js", "pyproject.toml", "README.md")
-    sources = [ROOT / name for name in names]
-    if missing := [str(path.relative_to(ROOT)) for path in sources if not path.exists()]:
+    sources = {name: ROOT / name for name in names}
+    # what the library needs of npm's packages, where no page hands it over (app/tensortab/browser.py)
+    sources |= {f"static/{name}": npm_files(name)[0] for name in ("vendor/tokenizers.mjs", "vendor/jinja.js")}
+    if missing := [name for name, path in sources.items() if not path.exists()]:
         raise BuildError(f"The wheel needs {', '.join(missing)}")
     folder = CACHE / "wheel"
 
     def make() -> None:
-        run(PYTHON, "-m", "hatchling", "build", "-t", "wheel", "-d", anew(folder))
+        project = anew(folder) / "project"
+        for name, path in sources.items():
+            (project / name).parent.mkdir(parents=True, exist_ok=True)
+            if path.is_dir():
+                shutil.copytree(path, project / name)
+            else:
+                shutil.copy(path, project / name)
+        run(PYTHON, "-m", "hatchling", "build", "-t", "wheel", "-d", folder, cwd=project)
 
-    once(folder / "stamp", digest(*sources, Path(__file__)), "wheel: tensortab", make)
+    once(folder / "stamp", digest(*sources.values(), Path(__file__)), "wheel: tensortab", make)
     return next(folder.glob("*.whl"))
+
+
+def npm_files(target: str) -> list[Path]:
+    """The files of npm's packages that PACKAGES names for a path of dist/."""
+    files = []
+    for pattern in PACKAGES[target]:
+        found = sorted((NPM / "node_modules").glob(pattern))
+        if not found:
+            raise BuildError(f"npm's packages have no {pattern}: see PACKAGES in building/site.py")
+        files += found
+    return files
 
 
 def page_lock(wheels: list[Path]) -> bytes:
@@ -88,13 +108,8 @@ def site_files() -> dict[str, Path | bytes]:
             files[name] = file
     for file in sorted((ROOT / "app/studio").rglob("*.py")):
         files[f"studio/{file.relative_to(ROOT / 'app/studio').as_posix()}"] = file
-    modules = NPM / "node_modules"
-    for target, patterns in PACKAGES.items():
-        for pattern in patterns:
-            found = sorted(modules.glob(pattern))
-            if not found:
-                raise BuildError(f"npm's packages have no {pattern}: see PACKAGES in building/site.py")
-            files.update({target + file.name if target.endswith("/") else target: file for file in found})
+    for target in PACKAGES:
+        files.update({target + file.name if target.endswith("/") else target: file for file in npm_files(target)})
     files["licenses.txt"] = licenses()
     ours = library_wheel()
     wheels = [ours, *page_wheels()]

@@ -85,8 +85,8 @@ def lock() -> None:
     venv.create(tool, with_pip=True)
     with step(f"locks, by {UV} and npm"):
         run(tool / BIN.name / PYTHON.name, "-m", "pip", "install", "-q", UV)
-        for group in ("build", "node", "test", "page", "model", "bench"):
-            python = "3.14" if group == "page" else "3.11"
+        for group in ("build", "node", "test", "page", "model", "lite", "bench"):
+            python = "3.14" if group in ("page", "lite") else "3.11"
             options = ["--universal", "--python-version", python, "--generate-hashes", "--no-header", "--no-annotate"]
             options += ["--no-deps"] if group == "model" else []
             table = f"{ROOT / 'pyproject.toml'}:{group}"
@@ -102,7 +102,7 @@ def lock() -> None:
                 LOCKS / f"{group}.txt",
             )
         options = ["--package-lock-only", "--ignore-scripts", "--omit-lockfile-registry-resolved"]
-        for source in (STATIC, BENCH):
+        for source in (STATIC, BENCH, ROOT / "tests/embed"):
             folder = anew(CACHE / "npm-lock")
             shutil.copy(source / "package.json", folder)
             run(node()[1], "install", *options, cwd=folder)

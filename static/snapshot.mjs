@@ -27,11 +27,12 @@ for name in ${JSON.stringify(modules.split(","))}:
 del name
 gc.collect()
 `);
-// Memory is all that a snapshot has: the wheel's files (all of them text) are put back by the worker.
+// Memory is all that a snapshot has: the wheel's files (all of them text) are put back by the worker, but for the
+// JavaScript, which it has imported itself.
 const files = JSON.parse(pyodide.runPython(`
 import json, pathlib
 json.dumps({p.relative_to("${site}").as_posix(): p.read_text() for p in pathlib.Path("${site}").rglob("*")
-            if p.is_file() and "__pycache__" not in p.parts})
+            if p.is_file() and "__pycache__" not in p.parts and p.suffix not in (".js", ".mjs")})
 `));
 const snapshot = pyodide.makeMemorySnapshot();
 const packed = gzipSync(snapshot, { level: 9 });

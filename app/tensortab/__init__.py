@@ -7,11 +7,12 @@ from .dtype import DTYPES, DType
 from .errors import Error
 from .image import Image
 from .jit import jit
+from .site import site
 from .tasks import pipeline
 from .tensor import Tensor
 
 __version__ = "0.1.0"
 __all__ = [
     "DTYPES", "DType", "Error", "Image", "Tensor", "arange", "concat", "debug", "full", "jit", "ones", "pipeline",
-    "storage", "where", "zeros",
+    "site", "storage", "where", "zeros",
 ]  # fmt: skip

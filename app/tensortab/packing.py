@@ -8,11 +8,10 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from .errors import Error
-from .sources import model_name
+from .sources import WEIGHTS, model_name
 from .sources.file import open_folder
 
 SHARD = 16 << 20  # bytes
-WEIGHTS = (".gguf", ".safetensors")
 ABOUT = ("name", "task", "size", "memory", "license", "source")  # what a manifest says of a model
 
 

@@ -33,7 +33,7 @@ from array import array
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from importlib import import_module
-from typing import Any
+from typing import Any, cast
 from urllib.parse import parse_qsl
 
 import js
@@ -41,13 +41,12 @@ from pyodide.code import eval_code_async
 from pyodide.ffi import create_proxy, to_js
 
 import tensortab as tt
+from tensortab import browser, formats, lab, models, tasks
 from tensortab import device as devices
-from tensortab import formats, lab, models, tasks
-from tensortab.device import browser as gpu
+from tensortab.debug import KNOBS
 from tensortab.search import Index
 from tensortab.sources.browser import catalogue, handles, library, storage
 from tensortab.sources.model import find
-from tensortab.tokenizer import browser as text
 
 for _package in (formats, models, tasks):  # imported now, so that they are in the snapshot and loading waits for none
     for _module in pkgutil.iter_modules(_package.__path__, _package.__name__ + "."):
@@ -183,7 +182,7 @@ class Engine:
         model = self._models[name]
         if model is not None:
             model = await find(model, lambda loaded, total: progress("download", loaded, total))
-        pipe = self._pipes[name] = await tt.pipeline(name, model=model, device=device, on_progress=progress)
+        pipe = self._pipes[name] = await tt.pipeline(cast(Any, name), model, device=device, on_progress=progress)
         about = {"model": pipe.name, "stored": getattr(model, "stored", True)}
         if name == CHAT:
             self._globals["pipe"] = pipe
@@ -376,9 +375,9 @@ def start(modules: Any, early: Any, boot: str) -> None:
     random.seed()  # a snapshot's generator would give every visitor the same numbers
     gc.freeze()  # else loading a model takes twice as long: each collection goes through libraries and vocabulary
     gc.set_threshold(100_000)
-    os.environ.update(parse_qsl(js.location.search[1:]))  # debug.py's knobs: worker.js?DEBUG=2
-    gpu.register(modules.executor)
-    text.register(modules.tokenizers, modules.jinja)
+    os.environ.update({name: value for name, value in parse_qsl(js.location.search[1:]) if name in KNOBS})
+    browser.register(executor=modules.executor, tokenizers=modules.tokenizers, jinja=modules.jinja)
+    tt.site(js.URL.new(".", js.location.href).href)
     engine = Engine(lambda text, *arrays: js.self.postMessage(to_js([text, *arrays]) if arrays else text))
     js.self.onmessage = create_proxy(lambda event: engine.receive(event.data))
     for data in early:

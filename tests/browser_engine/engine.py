@@ -13,7 +13,7 @@ from tests.browser import Browser
 from .conftest import SmallSite
 
 START = """
-const worker = globalThis.worker = new Worker("/worker.js", { type: "module" });
+const worker = globalThis.worker = new Worker(`/worker.js${globalThis.query ?? ""}`, { type: "module" });
 const told = globalThis.told = [], waiting = new Map();
 const up = Promise.withResolvers();
 worker.onerror = (error) => up.reject(new Error(error.message));

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from building.steps import CACHE, DIST, ROOT, digest, once
-from building.tools import LOCKS, STATIC
+from building.tools import BENCH, LOCKS, STATIC
 from tests.conftest import Site
 
 SHA256 = re.compile(r"--hash=sha256:[0-9a-f]{64}")
@@ -40,8 +40,9 @@ def test_every_package_is_pinned_by_hash_and_names_no_host(lock: Path) -> None:
     assert "://" not in text
 
 
-def test_npm_lock_has_integrity_and_names_no_host() -> None:
-    text = (STATIC / "package-lock.json").read_text()
+@pytest.mark.parametrize("folder", [STATIC, BENCH, ROOT / "tests/embed"], ids=lambda folder: folder.name)
+def test_npm_lock_has_integrity_and_names_no_host(folder: Path) -> None:
+    text = (folder / "package-lock.json").read_text()
     packages = {name: p for name, p in json.loads(text)["packages"].items() if name}
     assert all(p["integrity"].startswith("sha512-") for p in packages.values())
     assert "://" not in re.sub(r'"url": "[^"]+"', "", text)
@@ -74,15 +75,18 @@ def test_a_second_build_does_nothing(dist: Path) -> None:
     assert {p: p.stat().st_mtime_ns for p in DIST.rglob("*") if p.is_file()} == before
 
 
-def test_the_wheel_is_reproducible_and_carries_kernels_and_executor(dist: Path, tmp_path: Path) -> None:
+def test_the_wheel_is_reproducible_and_carries_kernels_and_javascript(dist: Path, tmp_path: Path) -> None:
     wheel = next((dist / "wheels").glob("tensortab-*.whl"))
     command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", tmp_path]
-    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    subprocess.run(command, cwd=CACHE / "wheel/project", check=True, capture_output=True)
     assert (tmp_path / wheel.name).read_bytes() == wheel.read_bytes()
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)  # as `pip install .` does, which needs no npm
     names = set(zipfile.ZipFile(wheel).namelist())
+    modules = {"tensortab/vendor/jinja.js", "tensortab/vendor/tokenizers.mjs"}
+    assert names - set(zipfile.ZipFile(tmp_path / wheel.name).namelist()) == modules
     kernels = {p.relative_to(ROOT / "kernels").as_posix() for p in (ROOT / "kernels").rglob("*.wgsl")}
     assert {f"tensortab/kernels/{name}" for name in kernels} <= names
-    assert {"tensortab/executor.js", "tensortab/catalogue.json", "tensortab/__main__.py"} <= names
+    assert {"tensortab/executor.js", "tensortab/catalogue.json", "tensortab/__main__.py", "tensortab/py.typed"} <= names
     top = {name.partition("/")[0] for name in names}
     assert {name for name in top if not name.endswith(".dist-info")} == {"tensortab"}
     assert wheel.name.endswith("-py3-none-any.whl")
@@ -216,6 +220,7 @@ def test_the_server_is_like_a_static_host(tmp_path: Path) -> None:
             assert (status, body, ranged["content-range"]) == (206, part, f"bytes {where}")
         assert fetch(site, "/a.wasm", {"Range": "bytes=10-"})[0] == 416
         assert fetch(site, "/missing")[0] == 404
+        assert all(fetch(site, path)[1]["access-control-allow-origin"] == "*" for path in ("/a.wasm", "/missing"))
         assert fetch(site, "/..%2fsecret")[0] == 403
         site.fail("*.wasm", 503)
         assert fetch(site, "/a.wasm")[0] == 503
@@ -240,3 +245,15 @@ def test_no_file_of_the_repository_names_this_machine() -> None:
     assert all((ROOT / name).stat().st_size < 1 << 20 for name in names), "weights, wheels and browsers stay out of git"
     assert not [n for n in names if str(ROOT).encode() in (ROOT / n).read_bytes()]
     assert CACHE.name in (ROOT / ".gitignore").read_text()
+
+
+def test_javascript_is_in_the_wheel_and_beside_the_page_but_not_in_the_snapshot(dist: Path) -> None:
+    """The page's worker imports the site's files; what else the wheel carries for other pages costs it nothing."""
+    from building.site import library_wheel
+
+    wheel = zipfile.ZipFile(library_wheel())
+    carried = {name.removeprefix("tensortab/") for name in wheel.namelist() if name.endswith((".js", ".mjs"))}
+    assert carried == {"executor.js", "vendor/jinja.js", "vendor/tokenizers.mjs"}
+    assert all(wheel.read(f"tensortab/{name}") == (dist / name).read_bytes() for name in carried)
+    files = json.loads((dist / "pyodide/snapshot.json").read_text())["files"]
+    assert files and not [name for name in files if name.endswith((".js", ".mjs"))]

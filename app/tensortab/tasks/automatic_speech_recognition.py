@@ -8,7 +8,7 @@ from array import array
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .. import models
 from ..audio import EDGE, HOP, RATE, Recording
@@ -22,6 +22,9 @@ from ..sources.model import default, find
 from ..tensor import Tensor
 from ..tokenizer import load_tokenizer
 from . import Progress
+
+if TYPE_CHECKING:
+    from ..results import AutomaticSpeechRecognitionOutput
 
 STAMP = 2 * HOP  # samples from one timestamp to the next
 PARTIAL_SECONDS = 0.1  # between partial results of a window
@@ -91,7 +94,7 @@ class SpeechRecognition:
 
     async def __call__(
         self, audio: Any, return_timestamps: bool = False, language: str | None = None, task: str = "transcribe"
-    ) -> dict[str, Any]:
+    ) -> "AutomaticSpeechRecognitionOutput":
         """audio: mono f32 samples at 16 kHz (audio.Recording). language: a code like "fr", by default what is heard;
         task: "transcribe" or "translate" (into English). chunks: [{"timestamp": (start, end), "text"}] in seconds where
         return_timestamps asks for them. Raises Error("bad_request").
@@ -99,7 +102,7 @@ class SpeechRecognition:
         result: dict[str, Any] = {}
         async for partial in self.stream(audio, return_timestamps, language, task):
             result = partial
-        return {key: result[key] for key in ("text", "chunks", "language")}
+        return {"text": result["text"], "chunks": result["chunks"], "language": result["language"]}
 
     def stream(
         self, audio: Any, return_timestamps: bool = False, language: str | None = None, task: str = "transcribe"

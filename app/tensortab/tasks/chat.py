@@ -3,10 +3,13 @@
 import time
 import uuid
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from ..errors import Error
 from ..generate import TOP_LOGPROBS, Sampling, Token
+
+if TYPE_CHECKING:
+    from ..results import ChatCompletion, ChatCompletionChunk
 
 FIELDS = {
     "messages", "model", "stream", "stream_options", "max_tokens", "max_completion_tokens", "temperature", "top_p",
@@ -23,6 +26,10 @@ class Completions:
     def __init__(self, pipe: Any) -> None:
         self.pipe = pipe
 
+    @overload
+    async def create(self, *, stream: Literal[True], **request: Any) -> "AsyncIterator[ChatCompletionChunk]": ...
+    @overload
+    async def create(self, *, stream: Literal[False] | None = None, **request: Any) -> "ChatCompletion": ...
     async def create(self, **request: Any) -> Any:
         """A ChatCompletion, or with stream=True an async iterator of ChatCompletionChunks.
 

@@ -2,7 +2,7 @@
 
 import struct
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..encode import Encoder
 from ..errors import Error
@@ -10,6 +10,9 @@ from ..jit import Jit, jit
 from ..ops.rows import MOST
 from ..tensor import Tensor
 from . import Progress
+
+if TYPE_CHECKING:
+    from ..results import FillMaskOutput
 
 
 async def create(model: Any, device: Any, context: int | None, on_progress: Progress) -> "FillMask":
@@ -28,7 +31,7 @@ class FillMask:
         masked = places.lookup(x.reshape(-1, x.shape[-1]))  # (M, C)
         return self.encoder.model.logits(masked).softmax().topk(k)
 
-    async def __call__(self, text: str, top_k: int = 5) -> list[Any]:
+    async def __call__(self, text: str, top_k: int = 5) -> "list[FillMaskOutput]":
         """The likeliest first; for a text with several masks a list for each, as transformers gives them. Raises
         Error("bad_request") where a text has no mask that is read.
         """
@@ -43,7 +46,7 @@ class FillMask:
         run = self.runs.setdefault(top_k, jit(partial(self._likeliest, top_k), self.encoder.device))
         async with run:
             data = await run.read(batch.ids, batch.types, batch.lengths, Tensor(places, "u32"))
-        results = []
+        results: list[Any] = []
         for number, place in enumerate(places):
             scores, tokens = (
                 struct.unpack_from(f"<{top_k}{code}", data, 4 * top_k * (2 * number + part))

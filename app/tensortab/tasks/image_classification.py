@@ -2,11 +2,14 @@
 
 import heapq
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import Error
 from ..vision import Vision
 from . import Progress
+
+if TYPE_CHECKING:
+    from ..results import ClassificationOutput
 
 
 async def create(model: Any, device: Any, context: int | None, on_progress: Progress) -> "ImageClassification":
@@ -21,7 +24,7 @@ class ImageClassification:
         names = vision.config.get("id2label") or {}
         self.labels = {int(id): str(label) for id, label in names.items() if str(id).isdecimal()}
 
-    async def __call__(self, image: Any, top_k: int = 5) -> list[dict[str, Any]]:
+    async def __call__(self, image: Any, top_k: int = 5) -> "list[ClassificationOutput]":
         """image: what tensortab.Image.of takes. Raises Error("bad_request")."""
         return ranked(await self.vision(image), lambda n: self.labels.get(n, f"LABEL_{n}"), top_k)
 
@@ -30,7 +33,7 @@ class ImageClassification:
         self.vision.free()
 
 
-def ranked(logits: list[float], label: Any, top_k: int) -> list[dict[str, Any]]:
+def ranked(logits: list[float], label: Any, top_k: int) -> "list[ClassificationOutput]":
     """The softmax of logits, the top_k highest first: [{"label": label(number), "score"}]."""
     if top_k < 1:
         raise Error("bad_request", f"top_k is {top_k}: ask for one label or more.")

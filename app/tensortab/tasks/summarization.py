@@ -7,7 +7,7 @@ too, which is summarised again until it is one part.
 import re
 from collections.abc import AsyncGenerator, Callable
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..beam import BeamGenerator, GenerationConfig, task_params
 from ..device import choose
@@ -17,6 +17,9 @@ from ..generate import Sampling
 from ..sources.model import find
 from ..tokenizer import load_tokenizer
 from . import Progress, text_generation
+
+if TYPE_CHECKING:
+    from ..results import SummarizationOutput, SummarizationProgress
 
 LENGTH = 256  # tokens a chat model's summary has at most
 LEAST = 16  # tokens of text that a part must have room for
@@ -115,7 +118,7 @@ class Summarization:
 
     async def __call__(
         self, text: str, max_length: int | None = None, min_length: int | None = None
-    ) -> list[dict[str, str]]:
+    ) -> "list[SummarizationOutput]":
         """A summary of min_length to max_length tokens, by default as the model's configuration says; a chat model is
         asked for the shorter, and cut off at the longer one. Raises Error("context_exceeded") or ("bad_request")."""
         summary = ""
@@ -125,7 +128,7 @@ class Summarization:
 
     async def stream(
         self, text: str, max_length: int | None = None, min_length: int | None = None
-    ) -> AsyncGenerator[dict[str, Any], None]:
+    ) -> "AsyncGenerator[SummarizationProgress, None]":
         """{"text" so far, "done": parts, "total": parts}: first the summaries of parts, one below the other, and in the
         end the summary. After abort() it ends with what there is."""
         if not isinstance(text, str) or not text.strip():

@@ -1,12 +1,15 @@
 """text-classification: labels for texts, or for pairs of texts."""
 
 from array import array
-from typing import Any
+from typing import TYPE_CHECKING, Any, overload
 
 from ..encode import Encoder, Text
 from ..jit import jit
 from ..tensor import Tensor
 from . import Progress
+
+if TYPE_CHECKING:
+    from ..results import ClassificationOutput
 
 
 async def create(model: Any, device: Any, context: int | None, on_progress: Progress) -> "TextClassification":
@@ -35,6 +38,12 @@ class TextClassification:
         first = self.encoder.model.hidden(ids, types, lengths)[:, 0]  # (N, C)
         return self.scores(self.encoder.model.logits(first))
 
+    @overload
+    async def __call__(self, texts: str | dict[str, str], top_k: int | None = 1) -> "list[ClassificationOutput]": ...
+    @overload
+    async def __call__(
+        self, texts: list[str] | list[dict[str, str]], top_k: int | None = 1
+    ) -> "list[list[ClassificationOutput]]": ...
     async def __call__(self, texts: str | dict[str, str] | list[Any], top_k: int | None = 1) -> list[Any]:
         """The best labels of a text, of a pair {"text", "text_pair"}, or a list for each of a list of these; top_k:
         None for all labels. Scores are probabilities: softmax, or sigmoid where several labels may hold (the config's

@@ -1,7 +1,7 @@
 """text-generation: a prompt or a conversation goes on. Called as in transformers, or by `.chat` as OpenAI's client."""
 
 from collections.abc import AsyncGenerator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..device import choose
 from ..errors import Error
@@ -11,6 +11,9 @@ from ..sources.model import default, find
 from ..tokenizer import load_tokenizer
 from . import Progress
 from .chat import Chat
+
+if TYPE_CHECKING:
+    from ..results import TextGenerationOutput
 
 NEW_TOKENS = 256  # transformers' default for this task
 
@@ -48,7 +51,7 @@ class TextGeneration:
         repetition_penalty: float = 1.0,
         seed: int | None = None,
         return_full_text: bool = True,
-    ) -> list[dict[str, Any]]:
+    ) -> "list[TextGenerationOutput]":
         """Continues a text, or answers a conversation [{"role", "content"}, ...]. Names and defaults are transformers'.
 
         Raises Error("context_exceeded") or ("bad_request").

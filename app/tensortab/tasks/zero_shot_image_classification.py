@@ -2,12 +2,15 @@
 
 import math
 from operator import mul
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import Error
 from ..vision import Texts, Vision
 from . import Progress
 from .image_classification import ranked
+
+if TYPE_CHECKING:
+    from ..results import ClassificationOutput
 
 
 async def create(model: Any, device: Any, context: int | None, on_progress: Progress) -> "ZeroShotImageClassification":
@@ -30,7 +33,7 @@ class ZeroShotImageClassification:
 
     async def __call__(
         self, image: Any, candidate_labels: list[str], hypothesis_template: str = "This is a photo of {}."
-    ) -> list[dict[str, Any]]:
+    ) -> "list[ClassificationOutput]":
         """image: what tensortab.Image.of takes. Raises Error("bad_request")."""
         if not candidate_labels or isinstance(candidate_labels, str) or "{}" not in hypothesis_template:
             raise Error("bad_request", "Give a list of labels, and a template with {} in it.")

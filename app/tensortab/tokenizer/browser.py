@@ -1,7 +1,6 @@
 """Encoding and chat templates in the tab: the ES modules of @huggingface/tokenizers and @huggingface/jinja.
 
-The worker imports both and calls `register(tokenizers, jinja)` before the first tokenizer is made. The site serves
-their files dist/tokenizers.min.mjs and dist/index.js; neither imports anything else.
+`await tensortab.browser.load()` comes before the first tokenizer is made.
 
 Known to differ from jinja2 (0.5.11): text.strip(characters) takes all white space whatever the characters, a boolean
 is written true, not True, and text * number is an error. Templates of models rarely do any of it. BERT's tokenizer:
@@ -15,21 +14,14 @@ from typing import Any
 from js import JSON
 from pyodide.ffi import JsException
 
+from ..browser import module
 from ..errors import Error
-
-_modules: dict[str, Any] = {}
-
-
-def register(tokenizers: Any, jinja: Any) -> None:
-    """Takes the two imported modules."""
-    _modules["tokenizers"] = tokenizers
-    _modules["jinja"] = jinja
 
 
 def encoder(tokenizer_json: str) -> Callable[[str, bool], list[int]]:
     """(text, add special tokens) -> ids, for a tokenizer.json."""
     try:
-        tokenizer = _modules["tokenizers"].Tokenizer.new(JSON.parse(tokenizer_json), JSON.parse("{}"))
+        tokenizer = module("tokenizers").Tokenizer.new(JSON.parse(tokenizer_json), JSON.parse("{}"))
     except JsException as error:
         raise Error("bad_file", f"tokenizer.json can't be used ({error}): get it again") from error
     options = {special: JSON.parse(json.dumps({"add_special_tokens": special})) for special in (False, True)}
@@ -39,7 +31,7 @@ def encoder(tokenizer_json: str) -> Callable[[str, bool], list[int]]:
 def template(text: str) -> Callable[[dict[str, Any]], str]:
     """A chat template as a function of its variables."""
     try:
-        compiled = _modules["jinja"].Template.new(text)
+        compiled = module("jinja").Template.new(text)
     except JsException as error:
         raise Error("bad_file", f"the model's chat template is broken ({error}): use plain prompts") from error
 

@@ -2,12 +2,13 @@
 
 from contextlib import suppress
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit, urlunsplit
 
-import js
 from pyodide.ffi import JsException
 
 from ...errors import Error
+from ...site import site
+from .. import WEIGHTS, model_name
 from .keep import Progress
 from .library import ABOUT, open_files
 from .site import open_site
@@ -15,19 +16,30 @@ from .url import UrlSource, fetch
 
 
 async def open_model(model: str, on_progress: Progress = lambda done, total: None) -> Any:
-    """The Source of one of the user's models or of the site's (a name), or of a file elsewhere (a URL)."""
-    if "://" not in model and (found := await open_files(model)) is not None:
-        return found
-    if "://" in model and not model.endswith("/manifest.json"):
+    """The Source of one of the user's models or of the site's (a name), or of a file or a model in shards elsewhere (a
+    URL). A model in shards is named by its manifest.json, or by the folder that has it."""
+    if "://" not in model:
+        if (found := await open_files(model)) is not None:
+            return found
+        return await open_site(f"{site()}models/{quote(model_name(model), safe='')}/manifest.json", on_progress)
+    address = urlsplit(model)
+    if address.path.endswith(WEIGHTS):
         return await UrlSource.open(model)
-    address = model if "://" in model else f"models/{quote(model, safe='')}/manifest.json"
-    return await open_site(js.URL.new(address, js.location.href).href, on_progress)
+    if address.path.endswith("/manifest.json"):
+        return await open_site(model, on_progress)
+    folder = address._replace(path=address.path.rstrip("/") + "/manifest.json")
+    try:
+        return await open_site(urlunsplit(folder), on_progress)
+    except Error as error:
+        if error.code != "bad_file" or address.path.endswith("/"):
+            raise
+    return await UrlSource.open(model)  # there is no manifest below: it is a file, whatever its name
 
 
 async def known() -> list[dict[str, Any]]:
     """Models that this site offers, as library.models() describes them (stored: 0); none while it can't be reached."""
     with suppress(Error, JsException):
-        index = await fetch(js.URL.new("models/index.json", js.location.href).href, {})
+        index = await fetch(f"{site()}models/index.json", {})
         if index.ok:
             return [ABOUT | model | {"stored": 0} for model in (await index.json()).to_py()["models"]]
     return []

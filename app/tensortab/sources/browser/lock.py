@@ -25,6 +25,7 @@ async def locked(name: str, waiting: Callable[[], Any]) -> AsyncIterator[None]:
     callback = create_proxy(on_lock)
     request = js.navigator.locks.request(PREFIX + name, plain({"signal": give_up.signal}), callback)
     watcher = asyncio.ensure_future(waiting())
+    watcher.add_done_callback(lambda done: None)  # without one Pyodide 0.27 prints that the task was cancelled
     try:
         await granted.wait()
         watcher.cancel()
