@@ -11,13 +11,13 @@ from .engine import Engine
 FIRST = """
 import json
 pipe = await tt.pipeline("text-generation")
-from tensortab.generate import Sampling
+from tensortab.sampling import Sampling
 device = pipe.generator.device
-before = device.counters()["created"], len(pipe.generator._programs)
+before = device.counters()["created"], len(pipe.generator.decoder.programs)
 made = []
-for count in (20, pipe.generator.long):
+for count in (20, pipe.generator.decoder.long):
     async for _ in pipe.generator.generate(list(range(100, 100 + count)), Sampling(), 3):
-        made.append((device.counters()["created"] - before[0], len(pipe.generator._programs) - before[1]))
+        made.append((device.counters()["created"] - before[0], len(pipe.generator.decoder.programs) - before[1]))
 pipe.free()
 json.dumps(made)
 """

@@ -7,17 +7,19 @@ import pytest
 
 PACKAGE = Path(__file__).parents[2] / "app" / "tensortab"
 LAYERS = [
-    {"errors", "debug", "dtype", "sampling"},
+    {"errors", "debug", "dtype", "sampling", "stream", "turn"},
     {"blocks", "buffer", "kernels", "memory", "ops", "sources", "waiting"},
     {"device"},
     {"tensor", "formats", "tokenizer"},
     {"array_api", "schedule", "plan"},
     {"jit"},
     {"weights", "kv"},
+    {"loading"},
     {"audio", "image"},
     {"nn"},
     {"models"},
-    {"generate", "beam"},
+    {"decoder", "beam"},
+    {"generate"},
     {"lab", "encode", "search"},
     {"vision"},
     {"tasks"},

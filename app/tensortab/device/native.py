@@ -175,27 +175,31 @@ class NativeDevice:
         uniform = self._create(len(params), usage.UNIFORM | usage.COPY_DST, "params")
         if params:
             self.device.queue.write_buffer(uniform, 0, params)
-        shared = self._pool.take([b["size"] for b in plan["buffers"] if not b["name"]])
-        spare = iter(shared)
-        ids = [buffers[b["name"]] if b["name"] else next(spare) for b in plan["buffers"]]
-        steps = []
-        for step in plan["steps"]:
-            kernel = plan["kernels"][step["kernel"]]
-            pipeline, layout = pipelines[step["kernel"]]
-            bind = iter(step["bind"])
-            entries = []
-            for n, mode in enumerate(kernel["bindings"]):
-                if mode == "uniform":
-                    resource = {"buffer": uniform, "offset": step["params"], "size": 256}
-                else:
-                    index, offset, size = next(bind)
-                    resource = {"buffer": self._buffers[ids[index]], "offset": offset, "size": size}
-                entries.append({"binding": n, "resource": resource})
-            group = self.device.create_bind_group(label=kernel["label"], layout=layout, entries=entries)
-            steps.append((pipeline, group, tuple(step["grid"])))
-        self._counts["created"] += len(steps)
-        self._counts["bindGroups"] += len(steps)
-        self._plans[key := self._id()] = SimpleNamespace(steps=steps, shared=shared, uniform=uniform)
+        loaded = SimpleNamespace(steps=[], shared=[], uniform=uniform)
+        self._plans[key := self._id()] = loaded
+        try:
+            loaded.shared = self._pool.take([b["size"] for b in plan["buffers"] if not b["name"]])
+            spare = iter(loaded.shared)
+            ids = [buffers[b["name"]] if b["name"] else next(spare) for b in plan["buffers"]]
+            for step in plan["steps"]:
+                kernel = plan["kernels"][step["kernel"]]
+                pipeline, layout = pipelines[step["kernel"]]
+                bind = iter(step["bind"])
+                entries = []
+                for n, mode in enumerate(kernel["bindings"]):
+                    if mode == "uniform":
+                        resource = {"buffer": uniform, "offset": step["params"], "size": 256}
+                    else:
+                        index, offset, size = next(bind)
+                        resource = {"buffer": self._buffers[ids[index]], "offset": offset, "size": size}
+                    entries.append({"binding": n, "resource": resource})
+                group = self.device.create_bind_group(label=kernel["label"], layout=layout, entries=entries)
+                loaded.steps.append((pipeline, group, tuple(step["grid"])))
+                self._counts["created"] += 1
+                self._counts["bindGroups"] += 1
+        except BaseException:
+            self.unload(key)
+            raise
         return key
 
     def replay(self, plan: int, steps: int = 1, buffer: int = -1, offset: int = 0, size: int = 0) -> Awaitable[bytes]:

@@ -12,17 +12,18 @@ from typing import Any
 
 from .. import models
 from ..audio import EDGE, HOP, RATE, Recording
-from ..device import choose
+from ..decoder import Decoder
 from ..errors import Error
-from ..formats import open_checkpoint, token_ids
-from ..generate import TOP_LOGPROBS, Generator, Sampling
+from ..formats import token_ids
+from ..generate import Generator
 from ..jit import jit
+from ..loading import Files, Progress
 from ..ops.timestamps import NEVER
-from ..sources.model import default, find
+from ..sampling import TOP_LOGPROBS, Sampling
 from ..tensor import Tensor
 from ..tokenizer import load_tokenizer
-from . import Progress
 
+PROMPT = 4  # tokens of a prompt at most
 STAMP = 2 * HOP  # samples from one timestamp to the next
 PARTIAL_SECONDS = 0.1  # between partial results of a window
 QUIET, UNSURE = 0.6, -1.0  # nobody speaks if <|nospeech|> is likelier and the tokens' mean log probability is lower
@@ -31,38 +32,34 @@ QUIET, UNSURE = 0.6, -1.0  # nobody speaks if <|nospeech|> is likelier and the t
 TEMPERATURES, REPETITIVE = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0), 2.4
 
 
-async def create(model: Any, device: Any, context: int | None, on_progress: Progress) -> "SpeechRecognition":
-    device = device or await choose()
-    model = default("automatic-speech-recognition") if model is None else model
-    source = await find(model, lambda done, total: on_progress("download", done, total))
-    checkpoint = await open_checkpoint(source)
-    if checkpoint.config.get("model_type") != "whisper":
-        raise Error("bad_file", f"{model} does not understand speech: take a Whisper model.")
-    generation = await checkpoint.json("generation_config.json")
-    generator = Generator(checkpoint, device, context)
-    generator.chunks = generator.chunks[:1]  # a prompt has four tokens at most
-    pipe: Any = generator
-    try:
-        tokenizer = await generator.load(on_progress, lambda: load_tokenizer(checkpoint))
-        name = str(getattr(source, "name", model))
-        pipe = SpeechRecognition(name, checkpoint.config | generation, tokenizer, generator)
-        with models.fitting("whisper"):
-            await pipe.encode.program(Tensor.of("samples", (EDGE + pipe.model.samples + EDGE,)))
-        return pipe
-    except BaseException:  # stopped by the user, too
-        generator.model.free()
-        pipe.free()
-        raise
+async def declare(files: Files, context: int | None) -> "SpeechRecognition":
+    if files.checkpoint.config.get("model_type") != "whisper":
+        raise Error("bad_file", f"{files.name} does not understand speech: use a Whisper model.")
+    generation = await files.checkpoint.json("generation_config.json")
+    decoder = Decoder(files.checkpoint, files.device, context, prompt=PROMPT)
+    return SpeechRecognition(files, files.checkpoint.config | generation, Generator(decoder))
 
 
 class SpeechRecognition:
     """await pipe(samples) -> {"text": " Hello.", "chunks": [], "language": "en"}"""
 
-    def __init__(self, name: str, config: dict[str, Any], tokenizer: Any, generator: Generator) -> None:
-        self.name, self.tokenizer, self.generator = name, tokenizer, generator
-        self.model = generator.model
-        self.encode = jit(self.model.encode, generator.device)
+    def __init__(self, files: Files, config: dict[str, Any], generator: Generator) -> None:
+        self.name, self.checkpoint, self.config, self.generator = files.name, files.checkpoint, config, generator
+        self.model = generator.decoder.model
+        self.encode = jit(self.model.encode, files.device)
         self.vocabulary = self.model.masks.shape[-1]
+        self._busy = asyncio.Lock()
+        self._aborts = 0
+
+    async def load(self, on_progress: Progress) -> None:
+        decoder = self.generator.decoder
+        self._use(await decoder.load(on_progress, lambda: load_tokenizer(self.checkpoint)))
+        with models.fitting("whisper"):
+            await self.encode.program(Tensor.of("samples", (EDGE + self.model.samples + EDGE,)))
+
+    def _use(self, tokenizer: Any) -> None:
+        """Finds the ids of what the model writes beside words."""
+        self.tokenizer, config = tokenizer, self.config
         self.end = self._id("endoftext")  # text is below
         self.start = self._id("startoftranscript")
         self.first = self._id("notimestamps") + 1  # <|0.00|>
@@ -80,7 +77,6 @@ class SpeechRecognition:
             "plain": self._mask(at_first, never),
             "stamped": self._mask([*at_first, *no_stamp], [*never, self.first - 1]),
         }
-        self._busy = asyncio.Lock()
 
     def _mask(self, at_first: list[int], later: list[int]) -> bytes:
         mask = array("f", bytes(8 * self.vocabulary))
@@ -112,7 +108,7 @@ class SpeechRecognition:
             raise Error("bad_request", f"{self.name} only transcribes English: take a multilingual Whisper model.")
         if self.languages and language is not None and language not in self.languages:
             raise Error("bad_request", f"The language is {language!r}: give one of {', '.join(self.languages)}.")
-        return self._stream(Recording(audio), return_timestamps, language, task, self.generator.aborts)
+        return self._stream(Recording(audio), return_timestamps, language, task, self._aborts)
 
     async def _stream(
         self, recording: Recording, timed: bool, language: str | None, task: str, aborts: int
@@ -126,7 +122,7 @@ class SpeechRecognition:
             return {"text": text, "chunks": chunks + new if timed else [], "done": done / RATE, "total": total / RATE}
 
         async with self._busy:
-            while total - at >= HOP and self.generator.aborts == aborts:
+            while total - at >= HOP and self._aborts == aborts:
                 await self._hear(recording, at)
                 if language is None:
                     language = await self._language() if self.languages else "en"
@@ -142,10 +138,10 @@ class SpeechRecognition:
                                 yield result(self._chunks(ids, at, length, stamped)[0], at)
                                 shown = time.perf_counter()
                     new, settled = self._chunks(ids, at, length, stamped)
-                    if not repetitive("".join(chunk["text"] for chunk in new)) or self.generator.aborts != aborts:
+                    if not repetitive("".join(chunk["text"] for chunk in new)) or self._aborts != aborts:
                         break
                 chunks += new
-                if self.generator.aborts == aborts:
+                if self._aborts == aborts:
                     at = at + settled if total - at - settled >= HOP else total
                     yield result([], at)
         yield {**result([], at), "language": language or "en"}
@@ -154,7 +150,7 @@ class SpeechRecognition:
         """Encodes the window that begins at a sample."""
         samples = recording.window(at, self.model.samples)
         await self.encode(Tensor.of("samples", (EDGE + self.model.samples + EDGE,), data=samples))
-        self.generator.cached.clear()  # what the decoder has of its text is about other sound
+        self.generator.forget()  # what the decoder has of its text is about other sound
 
     def _chunks(self, ids: list[int], at: int, length: int, stamped: bool) -> tuple[list[dict[str, Any]], int]:
         """Tokens of the window that begins at sample `at` as chunks, and how many of its samples they settle."""
@@ -175,7 +171,7 @@ class SpeechRecognition:
         if not stamped:
             prompt = [*prompt, self.first - 1]
         self._rule("stamped" if stamped else "plain", len(prompt), self.first if stamped else self.vocabulary)
-        if self.generator.aborts != aborts:
+        if self._aborts != aborts:
             return
         sampling = Sampling(temperature, seed=0, stop_ids=frozenset([self.end]))
         ids, sure = [], 0.0
@@ -207,8 +203,8 @@ class SpeechRecognition:
     def _rule(self, mask: str, begin: int, first: int) -> None:
         """Writes which tokens may follow: a mask, and Whisper's rules of timestamps (ops/timestamps.py)."""
         device, model = self.generator.device, self.model
-        device.write(model.masks.buffer.on(device), 0, self.masks[mask])
-        device.write(model.marks.buffer.on(device), 0, array("I", [begin, first, self.end, 0]).tobytes())
+        model.masks.write(device, self.masks[mask])
+        model.marks.write(device, array("I", [begin, first, self.end, 0]).tobytes())
 
     def _id(self, name: str) -> int:
         """The id of a special token."""
@@ -219,6 +215,7 @@ class SpeechRecognition:
 
     def abort(self) -> None:
         """Ends what is being transcribed after the token being read."""
+        self._aborts += 1
         self.generator.abort()
 
     def free(self) -> None:

@@ -2,11 +2,13 @@
 
 import time
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Any
 
+from ..decoder import Token
 from ..errors import Error
-from ..generate import TOP_LOGPROBS, Sampling, Token
+from ..sampling import TOP_LOGPROBS, Sampling
+from ..stream import Stream
 
 FIELDS = {
     "messages", "model", "stream", "stream_options", "max_tokens", "max_completion_tokens", "temperature", "top_p",
@@ -24,14 +26,14 @@ class Completions:
         self.pipe = pipe
 
     async def create(self, **request: Any) -> Any:
-        """A ChatCompletion, or with stream=True an async iterator of ChatCompletionChunks.
+        """A ChatCompletion, or with stream=True a Stream of ChatCompletionChunks.
 
         messages, stream, max_tokens (or max_completion_tokens), temperature (default 1), top_p, seed, stop (one or up
         to 4 texts), logprobs, top_logprobs (up to 20); beyond OpenAI's: top_k, min_p, repetition_penalty. The last
         chunk has `usage` and `timings` (ttft_ms, tokens_per_second). Raises Error("bad_request", "context_exceeded").
         """
         answer = _Answer(self.pipe, request)
-        chunks = answer.chunks()
+        chunks = Stream(answer.chunks())
         if request.get("stream"):
             return chunks
         text, logprobs, last = "", [], {}
@@ -81,6 +83,7 @@ class _Answer:
             stop_ids=frozenset(pipe.tokenizer.eos),
         )
         self.prompt = pipe.prompt(_messages(request.get("messages")))
+        self.tokens = pipe.tokens(self.prompt, self.sampling, self.limit, self.top if self.logprobs else -1)
         self.head = {
             "id": f"chatcmpl-{uuid.uuid4().hex[:24]}", "object": "chat.completion.chunk",
             "created": int(time.time()), "model": pipe.name,
@@ -90,19 +93,17 @@ class _Answer:
         choice = {"index": 0, "delta": delta, "logprobs": {"content": logprobs} if logprobs else None}
         return {**self.head, "choices": [{**choice, "finish_reason": reason}]}
 
-    async def chunks(self) -> AsyncIterator[dict[str, Any]]:
+    async def chunks(self) -> AsyncGenerator[dict[str, Any], None]:
         started = time.perf_counter()
         first, count, reason, held = 0.0, 0, "length", ""
         pending: list[dict] = []  # log probabilities of tokens whose text is held back
-        generator = self.pipe.generator
-        aborts, cached = generator.aborts, 0
-        stream = self.pipe.stream(self.prompt, self.sampling, self.limit, self.top if self.logprobs else -1)
+        pieces = self.pipe.text(self.tokens)
         try:
             yield self._chunk({"role": "assistant", "content": ""})
-            async for token, piece in stream:
+            async for token, piece in pieces:
                 if token is not None:
                     if not count:
-                        first, cached = time.perf_counter(), generator.reused
+                        first = time.perf_counter()
                     count += 1
                     if token.id in self.sampling.stop_ids:
                         reason = "stop"
@@ -117,10 +118,10 @@ class _Answer:
                     reason, held = "stop", ""
                     break
             else:
-                if generator.aborts != aborts:
+                if self.tokens.aborted:
                     reason = "abort"
         finally:
-            await stream.aclose()
+            await pieces.aclose()
         if held or pending:
             yield self._chunk({"content": held}, pending)
         seconds = time.perf_counter() - first
@@ -129,7 +130,7 @@ class _Answer:
             "completion_tokens": count,
             "total_tokens": len(self.prompt) + count,
         }
-        usage["prompt_tokens_details"] = {"cached_tokens": cached}  # type: ignore[assignment]
+        usage["prompt_tokens_details"] = {"cached_tokens": self.tokens.reused}  # type: ignore[assignment]
         timings = {"ttft_ms": 1000 * (first - started) if count else 0.0}
         timings["tokens_per_second"] = (count - 1) / seconds if count > 1 and seconds > 0 else 0.0
         yield {**self._chunk({}, None, reason), "usage": usage, "timings": timings}

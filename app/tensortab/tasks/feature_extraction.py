@@ -11,8 +11,8 @@ from ..encode import Batch, Encoder, padded
 from ..errors import Error
 from ..formats import Checkpoint
 from ..jit import jit
+from ..loading import Files, Progress
 from ..tensor import Tensor
-from . import Progress
 
 ABREAST = 2  # batches on the GPU while the next one is made
 # the share of each of a text's n tokens in its vector, by sentence-transformers' names
@@ -26,13 +26,9 @@ POOLINGS: dict[str, Callable[[int], list[float]]] = {
 OLD = {"cls_token": "cls", "mean_tokens": "mean", "weightedmean_tokens": "weightedmean"}  # names before version 5
 
 
-async def create(model: Any, device: Any, context: int | None, on_progress: Progress) -> "FeatureExtraction":
-    encoder = await Encoder.open("feature-extraction", model, device, context, on_progress)
-    try:
-        return FeatureExtraction(encoder, *await sentence_model(encoder.checkpoint))
-    except BaseException:
-        encoder.free()
-        raise
+async def declare(files: Files, context: int | None) -> "FeatureExtraction":
+    encoder = await Encoder.declare(files, context, "feature-extraction")
+    return FeatureExtraction(encoder, *await sentence_model(files.checkpoint))
 
 
 async def sentence_model(checkpoint: Checkpoint) -> tuple[str, bool]:
@@ -80,6 +76,9 @@ class FeatureExtraction:
             x = shares[0].reshape(x.shape[0], 1, -1).matmul(x)  # (N, 1, C)
         return x.rms_norm(self._unit, 1e-24) if unit else x  # x / |x|, as C^-0.5 of its root mean square is |x|
 
+    async def load(self, on_progress: Progress) -> None:
+        await self.encoder.load(on_progress)
+
     async def __call__(
         self, texts: str | list[str], pooling: str | None = None, normalize: bool | None = None
     ) -> list[list[Any]]:
@@ -126,6 +125,5 @@ class FeatureExtraction:
         """Gives the GPU's memory back."""
         for run in self.runs.values():
             run.free()
-        if self._unit.buffer is not None:
-            self._unit.buffer.free()
+        self._unit.free()
         self.encoder.free()

@@ -7,13 +7,13 @@ from typing import Any
 from ..encode import Encoder
 from ..errors import Error
 from ..jit import Jit, jit
+from ..loading import Files, Progress
 from ..ops.rows import MOST
 from ..tensor import Tensor
-from . import Progress
 
 
-async def create(model: Any, device: Any, context: int | None, on_progress: Progress) -> "FillMask":
-    return FillMask(await Encoder.open("fill-mask", model, device, context, on_progress))
+async def declare(files: Files, context: int | None) -> "FillMask":
+    return FillMask(await Encoder.declare(files, context, "fill-mask"))
 
 
 class FillMask:
@@ -27,6 +27,9 @@ class FillMask:
         x = self.encoder.model.hidden(ids, types, lengths)
         masked = places.lookup(x.reshape(-1, x.shape[-1]))  # (M, C)
         return self.encoder.model.logits(masked).softmax().topk(k)
+
+    async def load(self, on_progress: Progress) -> None:
+        await self.encoder.load(on_progress)
 
     async def __call__(self, text: str, top_k: int = 5) -> list[Any]:
         """The likeliest first; for a text with several masks a list for each, as transformers gives them. Raises

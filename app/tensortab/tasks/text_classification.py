@@ -5,12 +5,12 @@ from typing import Any
 
 from ..encode import Encoder, Text
 from ..jit import jit
+from ..loading import Files, Progress
 from ..tensor import Tensor
-from . import Progress
 
 
-async def create(model: Any, device: Any, context: int | None, on_progress: Progress) -> "TextClassification":
-    return TextClassification(await Encoder.open("text-classification", model, device, context, on_progress))
+async def declare(files: Files, context: int | None) -> "TextClassification":
+    return TextClassification(await Encoder.declare(files, context, "text-classification"))
 
 
 class TextClassification:
@@ -34,6 +34,9 @@ class TextClassification:
     def _scores(self, ids: Tensor, types: Tensor, lengths: Tensor) -> Tensor:
         first = self.encoder.model.hidden(ids, types, lengths)[:, 0]  # (N, C)
         return self.scores(self.encoder.model.logits(first))
+
+    async def load(self, on_progress: Progress) -> None:
+        await self.encoder.load(on_progress)
 
     async def __call__(self, texts: str | dict[str, str] | list[Any], top_k: int | None = 1) -> list[Any]:
         """The best labels of a text, of a pair {"text", "text_pair"}, or a list for each of a list of these; top_k:

@@ -3,38 +3,42 @@
 from collections.abc import AsyncGenerator
 from typing import Any
 
-from ..device import choose
+from ..decoder import Decoder, Token
 from ..errors import Error
-from ..formats import open_checkpoint
-from ..generate import Generator, Sampling, Token
-from ..sources.model import default, find
+from ..generate import Generator, Tokens
+from ..loading import Files, Progress
+from ..sampling import Sampling
 from ..tokenizer import load_tokenizer
-from . import Progress
 from .chat import Chat
 
 NEW_TOKENS = 256  # transformers' default for this task
 
 
-async def create(model: Any, device: Any, context: int | None, on_progress: Progress) -> "TextGeneration":
-    device = device or await choose()
-    model = default("text-generation") if model is None else model
-    source = await find(model, lambda done, total: on_progress("download", done, total))
-    checkpoint = await open_checkpoint(source)
-    generator = Generator(checkpoint, device, context)
-    try:
-        tokenizer = await generator.load(on_progress, lambda: load_tokenizer(checkpoint))
-    except BaseException:  # stopped by the user, too
-        generator.free()
-        raise
-    return TextGeneration(str(getattr(source, "name", model)), tokenizer, generator)
+async def declare(files: Files, context: int | None) -> "TextGeneration":
+    return TextGeneration(files, context)
 
 
 class TextGeneration:
-    """await pipe("Once", max_new_tokens=32) -> [{"generated_text": "Once upon ..."}]"""
+    """await pipe("Once", max_new_tokens=32) -> [{"generated_text": "Once upon ..."}]
 
-    def __init__(self, name: str, tokenizer: Any, generator: Generator) -> None:
-        self.name, self.tokenizer, self.generator = name, tokenizer, generator
+    context: tokens of a text at most, the prompt included.
+    """
+
+    def __init__(self, files: Files, context: int | None) -> None:
+        self.name, self.checkpoint = files.name, files.checkpoint
+        self.generator = Generator(Decoder(files.checkpoint, files.device, context))
+        self.context = self.generator.context
+        self.tokenizer: Any = None  # from load() on
         self.chat = Chat(self)
+
+    async def load(self, on_progress: Progress) -> None:
+        decoder = self.generator.decoder
+        self.tokenizer = await decoder.load(on_progress, lambda: load_tokenizer(self.checkpoint))
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the model and its cache on the GPU."""
+        return self.generator.decoder.nbytes
 
     async def __call__(
         self,
@@ -59,7 +63,8 @@ class TextGeneration:
             frozenset(self.tokenizer.eos),
         )  # fmt: skip
         prompt = self.prompt(text_inputs)
-        text = "".join([piece async for _, piece in self.stream(prompt, sampling, max_new_tokens)])
+        tokens = self.tokens(prompt, sampling, max_new_tokens)
+        text = "".join([piece async for _, piece in self.text(tokens)])
         if chat and return_full_text:
             return [{"generated_text": [*text_inputs, {"role": "assistant", "content": text}]}]
         return [{"generated_text": text_inputs + text if return_full_text and isinstance(text_inputs, str) else text}]
@@ -76,20 +81,20 @@ class TextGeneration:
             raise Error("bad_request", "The prompt is empty: write something.")
         return ids
 
-    def stream(
-        self, prompt: list[int], sampling: Sampling, max_tokens: int | None, top_logprobs: int = -1
-    ) -> AsyncGenerator[tuple[Token | None, str], None]:
-        """(token, the text that it completes), until a stop id, `max_tokens` or the end of the context; then
-        (None, the rest of the text) if it ends within a character."""
-        return self._stream(self.generator.generate(prompt, sampling, max_tokens, top_logprobs))
+    def tokens(
+        self, prompt: list[int], sampling: Sampling, max_tokens: int | None = None, top_logprobs: int = -1
+    ) -> Tokens:
+        """What follows a prompt, until a stop id, `max_tokens` or the end of the context (generate.py)."""
+        return self.generator.generate(prompt, sampling, max_tokens, top_logprobs)
 
-    async def _stream(self, tokens: AsyncGenerator[Token, None]) -> AsyncGenerator[tuple[Token | None, str], None]:
+    async def text(self, tokens: Tokens) -> AsyncGenerator[tuple[Token | None, str], None]:
+        """(token, the text that it completes); then (None, the rest of the text) if it ends within a character."""
         text = self.tokenizer.stream()
         try:
             async for token in tokens:
                 yield token, text.feed(token.id)
         finally:
-            await tokens.aclose()
+            await tokens.close()
         if rest := text.end():
             yield None, rest
 
