@@ -3,6 +3,7 @@
 The twin of static/executor.js: the same operations on the same Plan.
 """
 
+import asyncio
 import base64
 import importlib
 from collections.abc import Awaitable
@@ -131,7 +132,7 @@ class NativeDevice:
         encoder = self.device.create_command_encoder()
         encoder.copy_buffer_to_buffer(self._buffers[buffer], offset, staging, 0, (size + 3) // 4 * 4)
         self.device.queue.submit([encoder.finish()])
-        return self._unstage(staging, size)
+        return await self._landed(staging, size)
 
     def _new_staging(self, size: int) -> Any:
         return self._create(size, self.api.BufferUsage.MAP_READ | self.api.BufferUsage.COPY_DST, "staging")
@@ -139,6 +140,14 @@ class NativeDevice:
     def _stage(self, size: int) -> Any:
         fit = next((n for n, buffer in enumerate(self._staging) if buffer.size >= size), None)
         return self._new_staging(max(POOL_BYTES, size)) if fit is None else self._staging.pop(fit)
+
+    async def _landed(self, staging: Any, size: int) -> bytes:
+        """What was copied to a staging buffer, if any, after a turn of the event loop: waiting for the GPU blocks."""
+        try:
+            await asyncio.sleep(0)
+        finally:  # if it was stopped there, the buffer must come back all the same
+            data = self._unstage(staging, size) if staging else b""
+        return data
 
     def _unstage(self, staging: Any, size: int) -> bytes:
         staging.map_sync(self.api.MapMode.READ)
@@ -218,10 +227,7 @@ class NativeDevice:
         self.device.queue.submit([encoder.finish()])
         self._counts["submits"] += 1
 
-        async def result() -> bytes:
-            return self._unstage(staging, size) if staging else b""
-
-        return result()
+        return self._landed(staging, size)
 
     async def profile(self, plan: int) -> list[int]:
         steps = self._plans[plan].steps
