@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass
+from typing import Any
 
 from .decoder import Decoder, Token
 from .errors import Error
@@ -21,6 +22,7 @@ class _Text:
     sampling: Sampling
     top_logprobs: int
     prepare: Callable[[], Awaitable[None]] | None
+    owner: Any  # whose turn it takes
     aborted: Callable[[], bool]
     steps: AsyncGenerator[Token, None] | None = None  # the decoder's, while the text has the cache
     last_chunk: Awaitable[bytes] | None = None  # of its prompt, until the first token came
@@ -77,10 +79,12 @@ class Generator:
         max_tokens: int | None = None,
         top_logprobs: int = -1,
         prepare: Callable[[], Awaitable[None]] | None = None,
+        owner: Any = None,
     ) -> Tokens:
         """The tokens that follow `prompt`; closing them stops the GPU. top_logprobs: log probabilities with each token,
         of it and of so many of the likeliest, -1: none. prepare: awaited each time before the text is written or goes
-        on after another one; it writes what the model needs beside the tokens.
+        on after another one; it writes what the model needs beside the tokens. owner: texts of one owner may follow one
+        another without letting others in between.
 
         Raises Error("context_exceeded") if the prompt leaves no room in the context, or ("bad_request").
         """
@@ -99,15 +103,16 @@ class Generator:
             )
         limit, aborts = room if max_tokens is None else min(room, max_tokens), self._aborts
         text = _Text(
-            list(prompt), len(prompt) + limit, sampling.seeded(), top_logprobs, prepare, lambda: self._aborts != aborts
-        )
+            list(prompt), len(prompt) + limit, sampling.seeded(), top_logprobs, prepare,
+            object() if owner is None else owner, lambda: self._aborts != aborts,
+        )  # fmt: skip
         return Tokens(self._tokens(text), text)
 
     async def _tokens(self, text: _Text) -> AsyncGenerator[Token, None]:
         turn = self._turn
         try:
             while not text.aborted():
-                if text.steps is None or not turn.retake(text):
+                if text.steps is None or not turn.retake(text.owner):
                     await self._begin(text)
                     continue
                 token = await anext(text.steps, None)
@@ -118,16 +123,17 @@ class Generator:
                 turn.leave()
                 yield token
         finally:
-            if turn.retake(text):
+            if self._text is text and turn.retake(text.owner):
                 await text.stop()
                 turn.leave()
 
     async def _begin(self, text: _Text) -> None:
         """Takes the turn, and brings the text into the cache but for what it has in common with what is there."""
-        await self._turn.take(text)
-        if self._text is not None:
-            await self._text.stop()
-        self._text = text
+        if not self._turn.retake(text.owner):
+            await self._turn.take(text.owner)
+        before, self._text = self._text, text
+        if before is not None:
+            await before.stop()
         if text.prepare is not None:
             await text.prepare()
         common = 0
