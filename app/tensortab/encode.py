@@ -6,14 +6,15 @@ hidden(ids, types, lengths) -> Tensor [N, T, C]; other tasks' classes (HEADS) ar
 
 import math
 from array import array
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from . import models
 from .dtype import f32, u32
 from .errors import Error
-from .jit import hardware
+from .jit import Jit, hardware
 from .loading import Files, Progress, load
 from .tensor import Tensor
 from .tokenizer import load_tokenizer
@@ -21,6 +22,7 @@ from .weights import Weights
 
 LENGTHS = (16, 32, 48, 64, 96, 128, 192, 256, 320, 384, 448, 512)  # tokens a row; longer ones in steps of the last
 BATCH = 2048  # tokens in a batch at most, with the padding: encoding the next one takes about as long as a fast GPU
+ABREAST = 2  # batches on the GPU while the next one is made
 # the class in a model's file that does a task
 HEADS = {
     "feature-extraction": "Model", "fill-mask": "ForMaskedLM", "text-classification": "ForSequenceClassification",
@@ -37,6 +39,11 @@ class Batch:
     ids: Tensor  # u32 [N, T], padded on the right
     types: Tensor
     lengths: Tensor  # u32 [N]
+
+    @property
+    def inputs(self) -> list[Tensor]:
+        """What a model's hidden() reads."""
+        return [self.ids, self.types, self.lengths]
 
 
 class Encoder:
@@ -91,6 +98,27 @@ class Encoder:
             inputs.append(new)
         if numbers:
             yield self._batch(numbers, inputs)
+
+    async def computed(
+        self, run: Jit, texts: Sequence[Text], more: Callable[[Batch], list[Tensor]] = lambda batch: []
+    ) -> AsyncGenerator[tuple[Batch, bytes], None]:
+        """Each batch of the texts, and the values of the only result of `run`(its inputs, and `more` of it). The next
+        batch is made while the GPU works. Raises Error("bad_request")."""
+        flying: deque[tuple[Batch, Awaitable[bytes]]] = deque()
+        try:
+            for batch in self.batches(texts):
+                inputs = [*batch.inputs, *more(batch)]
+                async with run:
+                    flying.append((batch, await run.submit(*inputs)))
+                if len(flying) > ABREAST:
+                    batch, values = flying.popleft()
+                    yield batch, await values
+            while flying:
+                batch, values = flying.popleft()
+                yield batch, await values
+        finally:  # their staging buffers must come back
+            for _, values in flying:
+                await values
 
     def _shape(self, count: int, longest: int) -> tuple[int, int]:
         """Rows and columns for texts, of few kinds, so that there are few plans."""

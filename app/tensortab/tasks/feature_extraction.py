@@ -2,8 +2,7 @@
 
 import struct
 from array import array
-from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -14,7 +13,6 @@ from ..jit import jit
 from ..loading import Files, Progress
 from ..tensor import Tensor
 
-ABREAST = 2  # batches on the GPU while the next one is made
 # the share of each of a text's n tokens in its vector, by sentence-transformers' names
 POOLINGS: dict[str, Callable[[int], list[float]]] = {
     "mean": lambda n: [1 / n] * n,
@@ -93,26 +91,17 @@ class FeatureExtraction:
         texts = [texts] if isinstance(texts, str) else texts
         run = self.runs[pooling != "none", bool(unit)]
         result: list[list[Any]] = [[]] * len(texts)
-        flying: deque[tuple[Batch, Awaitable[bytes]]] = deque()
 
-        async def land() -> None:
-            batch, done = flying.popleft()
-            values = array("f", await done)
+        def shares(batch: Batch) -> list[Tensor]:
+            if pooling == "none":
+                return []
+            return [padded("f", [POOLINGS[pooling](len(tokens)) for tokens in batch.tokens], *batch.ids.shape)]
+
+        async for batch, data in self.encoder.computed(run, texts, shares):
+            values = array("f", data)
             each = len(values) // batch.ids.shape[0]
             for row, (number, tokens) in enumerate(zip(batch.numbers, batch.tokens, strict=True)):
                 result[number] = self._nested(values[row * each : (row + 1) * each], pooling, len(tokens))
-
-        for batch in self.encoder.batches(texts):
-            inputs = [batch.ids, batch.types, batch.lengths]
-            rows, columns = batch.ids.shape
-            if pooling != "none":
-                inputs.append(padded("f", [POOLINGS[pooling](len(tokens)) for tokens in batch.tokens], rows, columns))
-            async with run:
-                flying.append((batch, await run.submit(*inputs)))
-            if len(flying) > ABREAST:
-                await land()
-        while flying:
-            await land()
         return result
 
     def _nested(self, values: array, pooling: str, tokens: int) -> list[Any]:

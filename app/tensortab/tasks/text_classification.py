@@ -46,9 +46,8 @@ class TextClassification:
         several = isinstance(texts, list)
         given: list[Text] = [_text(text) for text in (texts if isinstance(texts, list) else [texts])]
         results: list[Any] = [None] * len(given)
-        for batch in self.encoder.batches(given):
-            async with self.run as run:
-                values = array("f", await run.read(batch.ids, batch.types, batch.lengths))
+        async for batch, data in self.encoder.computed(self.run, given):
+            values = array("f", data)
             for row, number in enumerate(batch.numbers):
                 scores = values[row * len(self.labels) : (row + 1) * len(self.labels)]
                 ranked = sorted(zip(self.labels, scores, strict=True), key=lambda pair: -pair[1])
