@@ -72,7 +72,7 @@ def relative(got: np.ndarray, want: np.ndarray) -> float:
 
 def tolerance(generator: Generator, rows: int, layers: int | None = None) -> float:
     """Of logits, or of what the first `layers` write: q/k/v, output, gate and up, down of each, and the head."""
-    layers = generator.model.cache.layers if layers is None else layers
+    layers = generator.decoder.model.cache.layers if layers is None else layers
     return of_model(generator.device, 4 * layers + 1, rows, cached=layers)
 
 

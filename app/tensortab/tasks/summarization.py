@@ -118,14 +118,19 @@ class Summarization:
         await self.writer.load(on_progress)
 
     async def __call__(
-        self, text: str, max_length: int | None = None, min_length: int | None = None
+        self, texts: str | list[str], max_length: int | None = None, min_length: int | None = None
     ) -> list[dict[str, str]]:
-        """A summary of min_length to max_length tokens, by default as the model's configuration says; a chat model is
-        asked for the shorter, and cut off at the longer one. Raises Error("context_exceeded") or ("bad_request")."""
-        summary = ""
-        async for state in self.stream(text, max_length, min_length):
-            summary = state["text"]
-        return [{"summary_text": summary}]
+        """A summary of each text, of min_length to max_length tokens, by default as the model's configuration says; a
+        chat model is asked for the shorter, and cut off at the longer one. Raises Error("context_exceeded") or
+        ("bad_request")."""
+        listed = texts if isinstance(texts, list | tuple) else [texts]
+        summaries = []
+        for stream in [self.stream(text, max_length, min_length) for text in listed]:
+            summary = ""
+            async for state in stream:
+                summary = state["text"]
+            summaries.append({"summary_text": summary})
+        return summaries
 
     def stream(
         self, text: str, max_length: int | None = None, min_length: int | None = None

@@ -1,6 +1,6 @@
 """text-generation: a prompt or a conversation goes on. Called as in transformers, or by `.chat` as OpenAI's client."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from typing import Any
 
 from ..decoder import Decoder, Token
@@ -9,7 +9,7 @@ from ..generate import Generator, Tokens
 from ..loading import Files, Progress
 from ..sampling import Sampling
 from ..tokenizer import load_tokenizer
-from .chat import Chat
+from .chat import Chat, conversation
 
 NEW_TOKENS = 256  # transformers' default for this task
 
@@ -42,7 +42,7 @@ class TextGeneration:
 
     async def __call__(
         self,
-        text_inputs: str | list[dict[str, str]],
+        text_inputs: str | list[Any],
         max_new_tokens: int = NEW_TOKENS,
         do_sample: bool = False,
         temperature: float = 1.0,
@@ -52,31 +52,58 @@ class TextGeneration:
         repetition_penalty: float = 1.0,
         seed: int | None = None,
         return_full_text: bool = True,
-    ) -> list[dict[str, Any]]:
-        """Continues a text, or answers a conversation [{"role", "content"}, ...]. Names and defaults are transformers'.
+        continue_final_message: bool | None = None,
+    ) -> list[Any]:
+        """Continues a text, or answers a conversation [{"role", "content"}, ...]: [{"generated_text"}]. For a list of
+        texts or of conversations it returns a list of these. Names and defaults are transformers'.
 
-        Raises Error("context_exceeded") or ("bad_request").
+        continue_final_message: the last message goes on, instead of being answered; by default if it is the
+        assistant's. Raises Error("context_exceeded") or ("bad_request").
         """
-        chat = not isinstance(text_inputs, str)
         sampling = Sampling(
             temperature if do_sample else 0.0, top_p, top_k if do_sample else 0, min_p, repetition_penalty, seed,
             frozenset(self.tokenizer.eos),
         )  # fmt: skip
-        prompt = self.prompt(text_inputs)
-        tokens = self.tokens(prompt, sampling, max_new_tokens)
-        text = "".join([piece async for _, piece in self.text(tokens)])
-        if chat and return_full_text:
-            return [{"generated_text": [*text_inputs, {"role": "assistant", "content": text}]}]
-        return [{"generated_text": text_inputs + text if return_full_text and isinstance(text_inputs, str) else text}]
+        several = isinstance(text_inputs, list | tuple) and not isinstance(next(iter(text_inputs), None), dict)
+        requests = [
+            self._request(given, sampling, max_new_tokens, continue_final_message)
+            for given in (text_inputs if several else [text_inputs])
+        ]
+        if not requests:
+            raise Error("bad_request", "There is nothing to continue: give a text, a conversation, or a list of these.")
+        results = []
+        for tokens, whole in requests:
+            text = "".join([piece async for _, piece in self.text(tokens)])
+            results.append([{"generated_text": whole(text) if return_full_text else text}])
+        return results if several else results[0]
 
-    def prompt(self, text: str | list[dict[str, Any]]) -> list[int]:
+    def _request(
+        self, given: Any, sampling: Sampling, max_new_tokens: int, goes_on: bool | None
+    ) -> tuple[Tokens, Callable[[str], Any]]:
+        """The tokens that follow a text or a conversation, and what makes one whole of it and their text."""
+        if isinstance(given, str):
+            return self.tokens(self.prompt(given), sampling, max_new_tokens), lambda text: given + text
+        chat = conversation(given)
+        if goes_on is None:
+            goes_on = chat[-1]["role"] == "assistant"
+        *before, last = given
+
+        def whole(text: str) -> list[dict[str, Any]]:
+            if goes_on:
+                return [*before, {**last, "content": chat[-1]["content"] + text}]
+            return [*given, {"role": "assistant", "content": text}]
+
+        return self.tokens(self.prompt(chat, goes_on), sampling, max_new_tokens), whole
+
+    def prompt(self, text: str | list[dict[str, Any]], continue_final_message: bool = False) -> list[int]:
         """Token ids of a text, or of a conversation in the model's chat template."""
         if isinstance(text, str):
             ids = self.tokenizer.encode(text)
             if not ids and self.tokenizer.bos is not None:
                 ids = [self.tokenizer.bos]
         else:
-            ids = self.tokenizer.encode(self.tokenizer.apply_chat_template(text), add_special_tokens=False)
+            text = self.tokenizer.apply_chat_template(text, continue_final_message=continue_final_message)
+            ids = self.tokenizer.encode(text, add_special_tokens=False)
         if not ids:
             raise Error("bad_request", "The prompt is empty: write something.")
         return ids
