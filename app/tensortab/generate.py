@@ -115,13 +115,15 @@ class Generator:
                 if text.steps is None or not turn.retake(text.owner):
                     await self._begin(text)
                     continue
-                token = await anext(text.steps, None)
-                if token is None:
+                async for token in text.steps:
+                    self._cached.append(text.ids[-1])
+                    text.ids.append(token.id)
+                    turn.leave()
+                    yield token
+                    if text.aborted() or text.steps is None or not turn.retake(text.owner):
+                        break
+                else:
                     return
-                self._cached.append(text.ids[-1])
-                text.ids.append(token.id)
-                turn.leave()
-                yield token
         finally:
             if self._text is text and turn.retake(text.owner):
                 await text.stop()
