@@ -68,8 +68,8 @@ def hidden(generator: Generator, ids: list[int]) -> np.ndarray:
 
     async def run() -> bytes:
         program = await Program(g.device, [out]).load()
-        g._write(g.tokens, 0, struct.pack(f"<{len(ids)}I", *ids))
-        g._write(g.state, 0, struct.pack("<4I", 0, 0, 0, 0))
+        g.tokens.write(g.device, struct.pack(f"<{len(ids)}I", *ids))
+        g.state.write(g.device, struct.pack("<4I", 0, 0, 0, 0))
         return await program.replay(1, out, 0, 4 * out.shape[0] * out.shape[1])
 
     return np.frombuffer(asyncio.run(run()), np.float32).reshape(out.shape)
