@@ -50,7 +50,7 @@ class Decoder:
         kind = str(checkpoint.config.get("model_type"))
         architecture = models.find(kind)
         if architecture is None:
-            raise Error("bad_file", f"Models of type {kind!r} are not supported yet: take another one.")
+            raise Error("bad_file", f"Models of type {kind!r} are not supported yet: use another model.")
         self.device, self.kind = device, kind
         self.hw = hardware(device.info)
         self.weights = Weights(checkpoint, self.hw.max_binding)
@@ -185,10 +185,9 @@ class Decoder:
             self.penalties.write(self.device, struct.pack(f"<{len(penalties)}f", *penalties))
             self._penalised = penalty != 1.0
 
-    async def decode(
-        self, position: int, end: int, stops: frozenset[int] = frozenset(), top_logprobs: int = -1
-    ) -> AsyncGenerator[Token, None]:
-        """Keeps steps in flight and yields their tokens as they arrive, those of the positions from `position` on."""
+    async def decode(self, position: int, end: int, top_logprobs: int = -1) -> AsyncGenerator[Token, None]:
+        """Keeps steps in flight and yields their tokens as they arrive, those of the positions from `position` on,
+        until it is closed. After a stop id of the sampling the GPU makes no more: what comes then is not to be read."""
         flying: deque[tuple[int, float, Any]] = deque()  # steps, when they were submitted, their tokens
         submitted, at, landed = position, position, 0.0
         kind = "logprobs" if top_logprobs >= 0 else "decode"
@@ -209,8 +208,6 @@ class Decoder:
                 for token in ids:
                     yield Token(token, await self._logprobs(at, top_logprobs))
                     at += 1
-                    if token in stops:
-                        return
         finally:
             for _, _, replay in flying:  # their staging buffers must come back; what they wrote is overwritten later
                 await replay

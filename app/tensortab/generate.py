@@ -120,6 +120,8 @@ class Generator:
                     text.ids.append(token.id)
                     turn.leave()
                     yield token
+                    if token.id in text.sampling.stop_ids:
+                        return
                     if text.aborted() or text.steps is None or not turn.retake(text.owner):
                         break
                 else:
@@ -148,7 +150,7 @@ class Generator:
         decoder, sampling = self.decoder, text.sampling
         text.last_chunk = await decoder.prefill(text.ids, self._cached, text.aborted)
         decoder.set_sampling(sampling, text.ids, text.end)
-        text.steps = decoder.decode(len(text.ids), text.end, sampling.stop_ids, text.top_logprobs)
+        text.steps = decoder.decode(len(text.ids), text.end, text.top_logprobs)
 
     def forget(self) -> None:
         """Empties the cache of the common prefix: what the model reads beside the tokens has changed."""

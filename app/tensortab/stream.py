@@ -4,6 +4,8 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
 from types import TracebackType
 from typing import Generic, TypeVar
 
+from .errors import Error
+
 T = TypeVar("T")
 
 
@@ -25,7 +27,10 @@ class Stream(Generic[T]):
         return self._parts.__anext__()
 
     async def close(self) -> None:
-        """Ends the stream; it may be closed twice."""
+        """Ends the stream; it may be closed twice. Raises Error("bad_request") while another task awaits a part."""
+        if self._parts.ag_running:
+            message = "Another task is reading this stream: call abort(), which ends it after the token being read."
+            raise Error("bad_request", message)
         await self._parts.aclose()
 
     aclose = close  # as of an async generator, for contextlib.aclosing

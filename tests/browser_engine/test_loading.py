@@ -46,6 +46,47 @@ await stop()
 """
 
 
+FAILED = """
+import asyncio, gc, json
+from pyodide.code import run_js
+from tensortab import device as devices
+device = await devices.choose()
+told, asked = [], []
+asyncio.get_running_loop().set_exception_handler(lambda loop, context: told.append(str(context)))
+later = run_js("(ms) => new Promise((_, no) => setTimeout(() => no(new Error('broken')), ms))")
+
+class Broken:
+    def __init__(self, real): self.real = real
+    def __getattr__(self, name): return getattr(self.real, name)
+    def load(self, plan, buffers):
+        asked.append(plan)
+        return later(20 * len(asked))
+
+before = {key: device.counters()[key] for key in ("buffers", "bytes", "bindGroups")}
+device._js = Broken(device._js)
+try:
+    await tt.pipeline("text-generation")
+except tt.Error as error:
+    message = error.message
+device._js = device._js.real
+await asyncio.sleep(1)  # until the last of them has failed, too
+gc.collect()
+await asyncio.sleep(0.1)
+after = {key: device.counters()[key] for key in before}
+json.dumps([message, len(asked), told, after == before])
+"""
+
+
+def test_plans_that_fail_are_told_once(chromium: Chromium, site: Site) -> None:
+    """The first one's error is raised; those that were under way fail later, when nobody waits for them any more."""
+    chromium.open(site.url)
+    message, asked, told, same = json.loads(chromium.evaluate(f"tensortab.run({json.dumps(FAILED)})", 600))
+    assert message == "broken"
+    assert asked > 1
+    assert told == []
+    assert same
+
+
 def test_the_heap_does_not_grow_with_the_model(engine: Engine) -> None:
     engine.python(SOURCE)
     measured = json.loads(engine.python("await measure(1)", 600))

@@ -4,6 +4,7 @@ import asyncio
 from typing import Any
 
 import pytest
+from tensortab.errors import Error
 from tensortab.sampling import Sampling
 
 HELLO = [{"role": "user", "content": "hello there"}]
@@ -65,6 +66,22 @@ def test_two_streams_read_in_turn(pipe, settings):
         assert got == want
 
     run(both())
+
+
+def test_a_text_that_has_ended_does_not_go_on(pipe):
+    """Its last token is read, another text is written, and only then is it asked for more."""
+
+    async def leave() -> None:
+        generator = pipe.generator
+        alone = [token.id async for token in generator.generate([5, 9, 31], Sampling(), 12)]
+        for stops, limit in ((frozenset(alone[3:4]), 12), (frozenset(), 4)):
+            expected = alone[: min(limit, alone.index(alone[3]) + 1)]
+            tokens = generator.generate([5, 9, 31], Sampling(stop_ids=stops), limit)
+            assert [(await anext(tokens)).id for _ in expected] == expected
+            assert [token.id async for token in generator.generate([1, 2], Sampling(), 3)]
+            assert [token async for token in tokens] == []
+
+    run(leave())
 
 
 def test_readers_that_do_something_else_in_between(pipe):
@@ -131,6 +148,25 @@ def test_close_ends_a_stream(pipe):
         assert await anext(stream, None) is None
         unread = await ask(pipe, HELLO, stream=True)
         await unread.close()
+
+    run(close())
+
+
+def test_a_stream_that_another_task_reads_is_ended_by_abort(pipe):
+    async def close() -> None:
+        stream = await ask(pipe, HELLO, stream=True, max_tokens=60)
+
+        async def read() -> list[dict]:
+            return [chunk async for chunk in stream]
+
+        reading = asyncio.ensure_future(read())
+        before = pipe.generator.device.counters()["submits"]
+        while pipe.generator.device.counters()["submits"] == before:
+            await asyncio.sleep(0)
+        with pytest.raises(Error, match="abort"):
+            await stream.close()
+        pipe.abort()
+        assert (await reading)[-1]["choices"][0]["finish_reason"] == "abort"
 
     run(close())
 
