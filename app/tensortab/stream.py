@@ -28,7 +28,7 @@ class Stream(Generic[T]):
 
     async def close(self) -> None:
         """Ends the stream; it may be closed twice. Raises Error("bad_request") while another task awaits a part."""
-        if self._parts.ag_running:
+        if self._parts.ag_running:  # type: ignore[attr-defined]  # an async generator's, which typeshed leaves out
             message = "Another task is reading this stream: call abort(), which ends it after the token being read."
             raise Error("bad_request", message)
         await self._parts.aclose()
