@@ -48,19 +48,18 @@ await stop()
 
 FAILED = """
 import asyncio, gc, json
-from pyodide.code import run_js
 from tensortab import device as devices
 device = await devices.choose()
 told, asked = [], []
 asyncio.get_running_loop().set_exception_handler(lambda loop, context: told.append(str(context)))
-later = run_js("(ms) => new Promise((_, no) => setTimeout(() => no(new Error('broken')), ms))")
 
 class Broken:
     def __init__(self, real): self.real = real
     def __getattr__(self, name): return getattr(self.real, name)
-    def load(self, plan, buffers):
+    async def load(self, plan, buffers):
         asked.append(plan)
-        return later(20 * len(asked))
+        await asyncio.sleep(0.02 * len(asked))
+        raise tt.Error("bad_request", "broken")
 
 before = {key: device.counters()[key] for key in ("buffers", "bytes", "bindGroups")}
 device._js = Broken(device._js)
