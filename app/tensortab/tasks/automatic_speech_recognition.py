@@ -1,6 +1,5 @@
 """automatic-speech-recognition: what is said in a recording, and when, by Whisper. Long ones go window by window."""
 
-import asyncio
 import math
 import time
 import zlib
@@ -8,24 +7,26 @@ from array import array
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .. import models
 from ..audio import EDGE, HOP, RATE, Recording
-from ..device import choose
+from ..decoder import Decoder
 from ..errors import Error
-from ..formats import open_checkpoint, token_ids
-from ..generate import TOP_LOGPROBS, Generator, Sampling
+from ..formats import token_ids
+from ..generate import Generator, Tokens
 from ..jit import jit
+from ..loading import Files, Progress
 from ..ops.timestamps import NEVER
-from ..sources.model import default, find
+from ..sampling import TOP_LOGPROBS, Sampling
+from ..stream import Stream
 from ..tensor import Tensor
 from ..tokenizer import load_tokenizer
-from . import Progress
 
 if TYPE_CHECKING:
     from ..results import AutomaticSpeechRecognitionOutput
 
+PROMPT = 4  # tokens of a prompt at most
 STAMP = 2 * HOP  # samples from one timestamp to the next
 PARTIAL_SECONDS = 0.1  # between partial results of a window
 QUIET, UNSURE = 0.6, -1.0  # nobody speaks if <|nospeech|> is likelier and the tokens' mean log probability is lower
@@ -34,38 +35,42 @@ QUIET, UNSURE = 0.6, -1.0  # nobody speaks if <|nospeech|> is likelier and the t
 TEMPERATURES, REPETITIVE = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0), 2.4
 
 
-async def create(model: Any, device: Any, context: int | None, on_progress: Progress) -> "SpeechRecognition":
-    device = device or await choose()
-    model = default("automatic-speech-recognition") if model is None else model
-    source = await find(model, lambda done, total: on_progress("download", done, total))
-    checkpoint = await open_checkpoint(source)
-    if checkpoint.config.get("model_type") != "whisper":
-        raise Error("bad_file", f"{model} does not understand speech: take a Whisper model.")
-    generation = await checkpoint.json("generation_config.json")
-    generator = Generator(checkpoint, device, context)
-    generator.chunks = generator.chunks[:1]  # a prompt has four tokens at most
-    pipe: Any = generator
-    try:
-        tokenizer = await generator.load(on_progress, lambda: load_tokenizer(checkpoint))
-        name = str(getattr(source, "name", model))
-        pipe = SpeechRecognition(name, checkpoint.config | generation, tokenizer, generator)
-        with models.fitting("whisper"):
-            await pipe.encode.program(Tensor.of("samples", (EDGE + pipe.model.samples + EDGE,)))
-        return pipe
-    except BaseException:  # stopped by the user, too
-        generator.model.free()
-        pipe.free()
-        raise
+class Window(NamedTuple):
+    """The part of a recording that begins at sample `at`; `request` stands for who asked for it."""
+
+    request: object
+    recording: Recording
+    at: int
+
+
+async def declare(files: Files, context: int | None) -> "SpeechRecognition":
+    if files.checkpoint.config.get("model_type") != "whisper":
+        raise Error("bad_file", f"{files.name} does not understand speech: use a Whisper model.")
+    generation = await files.checkpoint.json("generation_config.json")
+    decoder = Decoder(files.checkpoint, files.device, context, prompt=PROMPT)
+    return SpeechRecognition(files, files.checkpoint.config | generation, Generator(decoder))
 
 
 class SpeechRecognition:
     """await pipe(samples) -> {"text": " Hello.", "chunks": [], "language": "en"}"""
 
-    def __init__(self, name: str, config: dict[str, Any], tokenizer: Any, generator: Generator) -> None:
-        self.name, self.tokenizer, self.generator = name, tokenizer, generator
-        self.model = generator.model
-        self.encode = jit(self.model.encode, generator.device)
+    def __init__(self, files: Files, config: dict[str, Any], generator: Generator) -> None:
+        self.name, self.checkpoint, self.config, self.generator = files.name, files.checkpoint, config, generator
+        self.model = generator.decoder.model
+        self.encode = jit(self.model.encode, files.device)
         self.vocabulary = self.model.masks.shape[-1]
+        self._heard: tuple[object, int] | None = None  # the request and the beginning of the window encoded last
+        self._aborts = 0
+
+    async def load(self, on_progress: Progress) -> None:
+        decoder = self.generator.decoder
+        self._use(await decoder.load(on_progress, lambda: load_tokenizer(self.checkpoint)))
+        with models.fitting("whisper"):
+            await self.encode.program(Tensor.of("samples", (EDGE + self.model.samples + EDGE,)))
+
+    def _use(self, tokenizer: Any) -> None:
+        """Finds the ids of what the model writes beside words."""
+        self.tokenizer, config = tokenizer, self.config
         self.end = self._id("endoftext")  # text is below
         self.start = self._id("startoftranscript")
         self.first = self._id("notimestamps") + 1  # <|0.00|>
@@ -83,7 +88,6 @@ class SpeechRecognition:
             "plain": self._mask(at_first, never),
             "stamped": self._mask([*at_first, *no_stamp], [*never, self.first - 1]),
         }
-        self._busy = asyncio.Lock()
 
     def _mask(self, at_first: list[int], later: list[int]) -> bytes:
         mask = array("f", bytes(8 * self.vocabulary))
@@ -106,58 +110,76 @@ class SpeechRecognition:
 
     def stream(
         self, audio: Any, return_timestamps: bool = False, language: str | None = None, task: str = "transcribe"
-    ) -> AsyncGenerator[dict[str, Any], None]:
+    ) -> Stream[dict[str, Any]]:
         """The result so far, again and again, with the seconds that are "done" of the "total"; the last one has the
-        "language", too. Closing the iterator stops the GPU."""
+        "language", too."""
         if task not in ("transcribe", "translate"):
             raise Error("bad_request", f"The task is {task!r}: give transcribe or translate.")
         if not self.languages and (task == "translate" or language not in (None, "en")):
             raise Error("bad_request", f"{self.name} only transcribes English: take a multilingual Whisper model.")
         if self.languages and language is not None and language not in self.languages:
             raise Error("bad_request", f"The language is {language!r}: give one of {', '.join(self.languages)}.")
-        return self._stream(Recording(audio), return_timestamps, language, task, self.generator.aborts)
+        return Stream(self._stream(Recording(audio), return_timestamps, language, task, self._aborts))
 
     async def _stream(
         self, recording: Recording, timed: bool, language: str | None, task: str, aborts: int
     ) -> AsyncGenerator[dict[str, Any], None]:
         """`aborts` is the count when the request was made: abort() ends all that were made before it."""
-        at, total, shown = 0, len(recording), time.perf_counter()
+        at, total, shown, request = 0, len(recording), time.perf_counter(), object()
         chunks: list[dict[str, Any]] = []
 
         def result(new: list[dict[str, Any]], done: int) -> dict[str, Any]:
             text = "".join(chunk["text"] for chunk in (*chunks, *new))
             return {"text": text, "chunks": chunks + new if timed else [], "done": done / RATE, "total": total / RATE}
 
-        async with self._busy:
-            while total - at >= HOP and self.generator.aborts == aborts:
-                await self._hear(recording, at)
-                if language is None:
-                    language = await self._language() if self.languages else "en"
-                prompt = [self.start, *([self.languages[language], self._id(task)] if self.languages else [])]
-                length = min(self.model.samples, total - at)
-                stamped = timed or total > self.model.samples
-                for temperature in TEMPERATURES:
-                    ids: list[int] = []
-                    async with aclosing(self._tokens(prompt, stamped, temperature, aborts)) as tokens:
-                        async for id in tokens:
-                            ids.append(id)
-                            if time.perf_counter() - shown > PARTIAL_SECONDS:
-                                yield result(self._chunks(ids, at, length, stamped)[0], at)
-                                shown = time.perf_counter()
-                    new, settled = self._chunks(ids, at, length, stamped)
-                    if not repetitive("".join(chunk["text"] for chunk in new)) or self.generator.aborts != aborts:
-                        break
-                chunks += new
-                if self.generator.aborts == aborts:
-                    at = at + settled if total - at - settled >= HOP else total
-                    yield result([], at)
+        while total - at >= HOP and self._aborts == aborts:
+            window = Window(request, recording, at)
+            if language is None:
+                language = await self._language(window) if self.languages else "en"
+            prompt = [self.start, *([self.languages[language], self._id(task)] if self.languages else [])]
+            length = min(self.model.samples, total - at)
+            stamped = timed or total > self.model.samples
+            for temperature in TEMPERATURES:
+                ids: list[int] = []
+                async with aclosing(self._tokens(window, prompt, stamped, temperature, aborts)) as tokens:
+                    async for id in tokens:
+                        ids.append(id)
+                        if time.perf_counter() - shown > PARTIAL_SECONDS:
+                            yield result(self._chunks(ids, at, length, stamped)[0], at)
+                            shown = time.perf_counter()
+                new, settled = self._chunks(ids, at, length, stamped)
+                if not repetitive("".join(chunk["text"] for chunk in new)) or self._aborts != aborts:
+                    break
+            chunks += new
+            if self._aborts == aborts:
+                at = at + settled if total - at - settled >= HOP else total
+                yield result([], at)
         yield {**result([], at), "language": language or "en"}
 
-    async def _hear(self, recording: Recording, at: int) -> None:
-        """Encodes the window that begins at a sample."""
-        samples = recording.window(at, self.model.samples)
+    async def _hear(self, window: Window) -> None:
+        """Encodes a window, unless it was encoded last."""
+        heard = window.request, window.at
+        if self._heard == heard:
+            return
+        self._heard = None
+        samples = window.recording.window(window.at, self.model.samples)
         await self.encode(Tensor.of("samples", (EDGE + self.model.samples + EDGE,), data=samples))
-        self.generator.cached.clear()  # what the decoder has of its text is about other sound
+        self.generator.forget()  # what the decoder has of its text is about other sound
+        self._heard = heard
+
+    def _write(
+        self, window: Window, prompt: list[int], mask: str, begin: int, first: int, sampling: Sampling,
+        limit: int | None = None, top_logprobs: int = -1,
+    ) -> Tokens:  # fmt: skip
+        """What the decoder writes about a window after a prompt. Which tokens may follow say a mask and, from position
+        `begin` on, Whisper's rules of timestamps (ops/timestamps.py), of which `first` is the first."""
+
+        async def prepare() -> None:
+            await self._hear(window)
+            self.model.masks.write(self.generator.device, self.masks[mask])
+            self.model.marks.write(self.generator.device, array("I", [begin, first, self.end, 0]).tobytes())
+
+        return self.generator.generate(prompt, sampling, limit, top_logprobs, prepare, window.request)
 
     def _chunks(self, ids: list[int], at: int, length: int, stamped: bool) -> tuple[list[dict[str, Any]], int]:
         """Tokens of the window that begins at sample `at` as chunks, and how many of its samples they settle."""
@@ -170,19 +192,19 @@ class SpeechRecognition:
         return chunks, settled
 
     async def _tokens(
-        self, prompt: list[int], stamped: bool, temperature: float, aborts: int
+        self, window: Window, prompt: list[int], stamped: bool, temperature: float, aborts: int
     ) -> AsyncGenerator[int, None]:
-        """What is said in the window that was encoded; nothing where nobody speaks."""
-        likely = await self._likely("all")
+        """What is said in a window; nothing where nobody speaks."""
+        likely = await self._likely(window, "all")
         quiet = likely.get(self.first - 2, -math.inf) > math.log(QUIET)  # <|nospeech|>
         if not stamped:
             prompt = [*prompt, self.first - 1]
-        self._rule("stamped" if stamped else "plain", len(prompt), self.first if stamped else self.vocabulary)
-        if self.generator.aborts != aborts:
+        mask, first = ("stamped", self.first) if stamped else ("plain", self.vocabulary)
+        if self._aborts != aborts:
             return
         sampling = Sampling(temperature, seed=0, stop_ids=frozenset([self.end]))
         ids, sure = [], 0.0
-        async with aclosing(self.generator.generate(prompt, sampling, None, 0 if quiet else -1)) as tokens:
+        async with self._write(window, prompt, mask, len(prompt), first, sampling, None, 0 if quiet else -1) as tokens:
             async for token in tokens:
                 ids.append(token.id)
                 if quiet:
@@ -194,24 +216,17 @@ class SpeechRecognition:
                 if id != self.end:
                     yield id
 
-    async def _language(self) -> str:
-        """What is spoken in the window that was encoded."""
-        likely = await self._likely("languages")
+    async def _language(self, window: Window) -> str:
+        """What is spoken in a window."""
+        likely = await self._likely(window, "languages")
         return max(self.languages, key=lambda language: likely.get(self.languages[language], -math.inf))
 
-    async def _likely(self, mask: str) -> dict[int, float]:
-        """The likeliest tokens at the beginning, and their log probabilities."""
-        self._rule(mask, 1, self.vocabulary)
+    async def _likely(self, window: Window, mask: str) -> dict[int, float]:
+        """The likeliest tokens at the beginning of a window's text, and their log probabilities."""
         likely: dict[int, float] = {}
-        async for token in self.generator.generate([self.start], Sampling(), 1, TOP_LOGPROBS):
+        async for token in self._write(window, [self.start], mask, 1, self.vocabulary, Sampling(), 1, TOP_LOGPROBS):
             likely = dict(token.logprobs)
         return likely
-
-    def _rule(self, mask: str, begin: int, first: int) -> None:
-        """Writes which tokens may follow: a mask, and Whisper's rules of timestamps (ops/timestamps.py)."""
-        device, model = self.generator.device, self.model
-        device.write(model.masks.buffer.on(device), 0, self.masks[mask])
-        device.write(model.marks.buffer.on(device), 0, array("I", [begin, first, self.end, 0]).tobytes())
 
     def _id(self, name: str) -> int:
         """The id of a special token."""
@@ -222,6 +237,7 @@ class SpeechRecognition:
 
     def abort(self) -> None:
         """Ends what is being transcribed after the token being read."""
+        self._aborts += 1
         self.generator.abort()
 
     def free(self) -> None:

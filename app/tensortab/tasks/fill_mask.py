@@ -2,21 +2,21 @@
 
 import struct
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
-from ..encode import Encoder
+from ..encode import Batch, Encoder
 from ..errors import Error
 from ..jit import Jit, jit
+from ..loading import Files, Progress
 from ..ops.rows import MOST
 from ..tensor import Tensor
-from . import Progress
 
 if TYPE_CHECKING:
     from ..results import FillMaskOutput
 
 
-async def create(model: Any, device: Any, context: int | None, on_progress: Progress) -> "FillMask":
-    return FillMask(await Encoder.open("fill-mask", model, device, context, on_progress))
+async def declare(files: Files, context: int | None) -> "FillMask":
+    return FillMask(await Encoder.declare(files, context, "fill-mask"))
 
 
 class FillMask:
@@ -31,33 +31,51 @@ class FillMask:
         masked = places.lookup(x.reshape(-1, x.shape[-1]))  # (M, C)
         return self.encoder.model.logits(masked).softmax().topk(k)
 
-    async def __call__(self, text: str, top_k: int = 5) -> "list[FillMaskOutput]":
-        """The likeliest first; for a text with several masks a list for each, as transformers gives them. Raises
-        Error("bad_request") where a text has no mask that is read.
+    async def load(self, on_progress: Progress) -> None:
+        await self.encoder.load(on_progress)
+
+    @overload
+    async def __call__(self, texts: str, top_k: int = 5) -> "list[FillMaskOutput]": ...
+    @overload
+    async def __call__(self, texts: list[str], top_k: int = 5) -> "list[list[FillMaskOutput]]": ...
+    async def __call__(self, texts: str | list[str], top_k: int = 5) -> list[Any]:
+        """The likeliest words first; for a text with several masks a list for each mask, and for a list of texts a list
+        of these, as transformers gives them. Raises Error("bad_request") where a text has no mask that is read.
         """
         tokenizer = self.encoder.tokenizer
-        if not 1 <= top_k <= min(MOST, tokenizer.size):
-            raise Error("bad_request", f"top_k is {top_k}: give 1 to {min(MOST, tokenizer.size)}.")
-        (batch,) = self.encoder.batches([text])
-        (ids,) = batch.tokens
-        places = [place for place, id in enumerate(ids) if id == tokenizer.mask]
-        if not places:
-            raise Error("bad_request", f"The text has no {tokenizer.token(tokenizer.mask or 0)}: put one for a word.")
+        if not isinstance(top_k, int) or not 1 <= top_k <= min(MOST, tokenizer.size):
+            raise Error("bad_request", f"top_k is {top_k!r}: give 1 to {min(MOST, tokenizer.size)}.")
+        given = texts if isinstance(texts, list) else [texts]
+        results: list[list[Any]] = [[]] * len(given)
         run = self.runs.setdefault(top_k, jit(partial(self._likeliest, top_k), self.encoder.device))
-        async with run:
-            data = await run.read(batch.ids, batch.types, batch.lengths, Tensor(places, "u32"))
-        results: list[Any] = []
-        for number, place in enumerate(places):
-            scores, tokens = (
-                struct.unpack_from(f"<{top_k}{code}", data, 4 * top_k * (2 * number + part))
-                for part, code in enumerate("fI")
-            )
-            results.append([
-                {"score": score, "token": token, "token_str": tokenizer.decode([token], False)}
-                | {"sequence": tokenizer.decode([*ids[:place], token, *ids[place + 1 :]], len(places) == 1)}
-                for score, token in zip(scores, tokens, strict=True)
-            ])  # fmt: skip
-        return results if len(results) > 1 else results[0]
+        async for batch, data in self.encoder.computed(run, given, self._places):
+            at = 0  # bytes: for each mask top_k scores and top_k tokens
+            for number, ids in zip(batch.numbers, batch.tokens, strict=True):
+                masks = [place for place, id in enumerate(ids) if id == tokenizer.mask]
+                words = []
+                for place in masks:
+                    scores, tokens = (struct.unpack_from(f"<{top_k}{code}", data, at + 4 * top_k * part)
+                                      for part, code in enumerate("fI"))  # fmt: skip
+                    at += 8 * top_k
+                    words.append([
+                        {"score": score, "token": token, "token_str": tokenizer.decode([token], False)}
+                        | {"sequence": tokenizer.decode([*ids[:place], token, *ids[place + 1 :]], len(masks) == 1)}
+                        for score, token in zip(scores, tokens, strict=True)
+                    ])  # fmt: skip
+                results[number] = words if len(words) > 1 else words[0]
+        return results if isinstance(texts, list) else results[0]
+
+    def _places(self, batch: Batch) -> list[Tensor]:
+        """Where the masks are among all tokens of a batch, in one of few lengths."""
+        tokenizer, columns = self.encoder.tokenizer, batch.ids.shape[1]
+        places = []
+        for row, ids in enumerate(batch.tokens):
+            found = [row * columns + place for place, id in enumerate(ids) if id == tokenizer.mask]
+            if not found:
+                word = tokenizer.token(tokenizer.mask or 0)
+                raise Error("bad_request", f"A text has no {word} where it is read: put one in the place of a word.")
+            places += found
+        return [Tensor(places + [0] * ((1 << (len(places) - 1).bit_length()) - len(places)), "u32")]
 
     def free(self) -> None:
         """Gives the GPU's memory back."""

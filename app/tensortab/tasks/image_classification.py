@@ -5,15 +5,15 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from ..errors import Error
+from ..loading import Files, Progress
 from ..vision import Vision
-from . import Progress
 
 if TYPE_CHECKING:
     from ..results import ClassificationOutput
 
 
-async def create(model: Any, device: Any, context: int | None, on_progress: Progress) -> "ImageClassification":
-    return ImageClassification(await Vision.open("image-classification", model, device, on_progress))
+async def declare(files: Files, context: int | None) -> "ImageClassification":
+    return ImageClassification(await Vision.declare(files, "image-classification"))
 
 
 class ImageClassification:
@@ -23,6 +23,9 @@ class ImageClassification:
         self.name, self.vision = vision.name, vision
         names = vision.config.get("id2label") or {}
         self.labels = {int(id): str(label) for id, label in names.items() if str(id).isdecimal()}
+
+    async def load(self, on_progress: Progress) -> None:
+        await self.vision.load(on_progress)
 
     async def __call__(self, image: Any, top_k: int = 5) -> "list[ClassificationOutput]":
         """image: what tensortab.Image.of takes. Raises Error("bad_request")."""
