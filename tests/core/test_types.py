@@ -27,7 +27,7 @@ TASKS = {  # the pipeline's class, a call, what it gives
 COMPLETIONS = {  # the fields of a request: what it gives
     "messages=[]": "ChatCompletion",
     "messages=[], stream=False": "ChatCompletion",
-    "messages=[], stream=True": "AsyncIterator[ChatCompletionChunk]",
+    "messages=[], stream=True": "Stream[ChatCompletionChunk]",
 }
 RIGHT = """
 import tensortab as tt

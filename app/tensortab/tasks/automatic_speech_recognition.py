@@ -63,6 +63,7 @@ class SpeechRecognition:
         self._aborts = 0
 
     async def load(self, on_progress: Progress) -> None:
+        """Puts the model on the device. pipeline() calls it, and frees what there is if it fails."""
         decoder = self.generator.decoder
         self._use(await decoder.load(on_progress, lambda: load_tokenizer(self.checkpoint)))
         with models.fitting("whisper"):

@@ -75,6 +75,7 @@ class FeatureExtraction:
         return x.rms_norm(self._unit, 1e-24) if unit else x  # x / |x|, as C^-0.5 of its root mean square is |x|
 
     async def load(self, on_progress: Progress) -> None:
+        """Puts the model on the device. pipeline() calls it, and frees what there is if it fails."""
         await self.encoder.load(on_progress)
 
     async def __call__(

@@ -32,6 +32,7 @@ class FillMask:
         return self.encoder.model.logits(masked).softmax().topk(k)
 
     async def load(self, on_progress: Progress) -> None:
+        """Puts the model on the device. pipeline() calls it, and frees what there is if it fails."""
         await self.encoder.load(on_progress)
 
     @overload

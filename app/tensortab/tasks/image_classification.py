@@ -25,6 +25,7 @@ class ImageClassification:
         self.labels = {int(id): str(label) for id, label in names.items() if str(id).isdecimal()}
 
     async def load(self, on_progress: Progress) -> None:
+        """Puts the model on the device. pipeline() calls it, and frees what there is if it fails."""
         await self.vision.load(on_progress)
 
     async def __call__(self, image: Any, top_k: int = 5) -> "list[ClassificationOutput]":

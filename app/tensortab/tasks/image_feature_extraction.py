@@ -22,6 +22,7 @@ class ImageFeatureExtraction:
         self.texts = Texts(vision) if hasattr(vision.model, "embed_text") else None
 
     async def load(self, on_progress: Progress) -> None:
+        """Puts the model on the device. pipeline() calls it, and frees what there is if it fails."""
         await self.vision.load(on_progress)
 
     async def __call__(self, images: Any) -> list[list[float]]:

@@ -55,6 +55,7 @@ class EncoderDecoder:
         self.prefix = str(task_params(files.checkpoint.config, "summarization").get("prefix") or "")
 
     async def load(self, on_progress: Progress) -> None:
+        """Puts the model on the device. pipeline() calls it, and frees what there is if it fails."""
         await self.generator.load(on_progress)
 
     def room(self, most: int | None) -> int:
@@ -81,6 +82,7 @@ class Chat:
         self.name, self.pipe = pipe.name, pipe
 
     async def load(self, on_progress: Progress) -> None:
+        """Puts the model on the device. pipeline() calls it, and frees what there is if it fails."""
         await self.pipe.load(on_progress)
 
     def room(self, most: int | None) -> int:
@@ -118,6 +120,7 @@ class Summarization:
         self._aborts = 0
 
     async def load(self, on_progress: Progress) -> None:
+        """Puts the model on the device. pipeline() calls it, and frees what there is if it fails."""
         await self.writer.load(on_progress)
 
     async def __call__(

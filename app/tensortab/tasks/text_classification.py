@@ -39,6 +39,7 @@ class TextClassification:
         return self.scores(self.encoder.model.logits(first))
 
     async def load(self, on_progress: Progress) -> None:
+        """Puts the model on the device. pipeline() calls it, and frees what there is if it fails."""
         await self.encoder.load(on_progress)
 
     @overload

@@ -37,6 +37,7 @@ class TextGeneration:
         self.chat = Chat(self)
 
     async def load(self, on_progress: Progress) -> None:
+        """Puts the model on the device. pipeline() calls it, and frees what there is if it fails."""
         decoder = self.generator.decoder
         self.tokenizer = await decoder.load(on_progress, lambda: load_tokenizer(self.checkpoint))
 

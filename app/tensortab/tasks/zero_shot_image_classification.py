@@ -26,6 +26,7 @@ class ZeroShotImageClassification:
         self._read: tuple[list[str], list[list[float]]] = ([], [])  # the last texts, which are often the next ones, too
 
     async def load(self, on_progress: Progress) -> None:
+        """Puts the model on the device. pipeline() calls it, and frees what there is if it fails."""
         await self.vision.load(on_progress)
         (scale,) = await self.vision.model.logit_scale.tolist()
         self.scale = math.exp(scale)
