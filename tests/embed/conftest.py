@@ -83,8 +83,9 @@ def lite(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "site"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def tab() -> Iterator[Chromium]:
+    """A browser for each test: a tab that crashes takes no other test with it."""
     browser = Chromium()
     yield browser
     browser.close()
