@@ -110,6 +110,16 @@ class BrowserDevice:
         self._js.destroy()
 
 
+def is_js(source: Any) -> bool:
+    """Whether it is an object of JavaScript."""
+    return isinstance(source, JsProxy)
+
+
+def blob(data: Any) -> Any:
+    """A Blob of bytes."""
+    return js.Blob.new(to_js([to_js(memoryview(data))]))
+
+
 async def pixels(source: Any) -> tuple[int, int, Any]:
     """(width, height, RGBA as a JavaScript array) of an image: a Blob, which the browser decodes, or an ImageBitmap."""
     try:
