@@ -133,3 +133,28 @@ async def pixels(source: Any) -> tuple[int, int, Any]:
     context.drawImage(bitmap, 0, 0)
     bitmap.close()
     return width, height, context.getImageData(0, 0, width, height).data
+
+
+async def decoded(data: Any, rate: int) -> Any:
+    """A Float32Array: the sound in the bytes of a file, mono, at `rate`, by WebAudio."""
+    if not hasattr(js, "OfflineAudioContext"):
+        raise Error(
+            "bad_request",
+            "A worker can decode WAV files only: decode others on the page (OfflineAudioContext.decodeAudioData) "
+            "and give the samples.",
+        )
+    try:
+        buffer = await js.OfflineAudioContext.new(1, 1, rate).decodeAudioData(to_js(memoryview(data)).buffer)
+    except JsException as error:
+        raise Error("bad_request", f"The browser can't read this as sound ({error}): give a WAV file.") from None
+    return await mixed(buffer, rate)
+
+
+async def mixed(buffer: Any, rate: int) -> Any:
+    """A Float32Array: an AudioBuffer through the browser's mixer and resampler."""
+    context = js.OfflineAudioContext.new(1, max(1, round(buffer.duration * rate)), rate)
+    source = context.createBufferSource()
+    source.buffer = buffer
+    source.connect(context.destination)
+    source.start()
+    return (await context.startRendering()).getChannelData(0)

@@ -7,15 +7,17 @@ import zlib
 from array import array
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 from .. import models
-from ..audio import EDGE, HOP, RATE, Recording
+from ..audio import EDGE, HOP, RATE, Recording, audible
 from ..device import choose
 from ..errors import Error
 from ..formats import open_checkpoint, token_ids
 from ..generate import TOP_LOGPROBS, Generator, Sampling
+from ..inputs import each
 from ..jit import jit
 from ..ops.timestamps import NEVER
 from ..sources.model import default, find
@@ -92,66 +94,98 @@ class SpeechRecognition:
                 mask[row * self.vocabulary + id] = NEVER
         return mask.tobytes()
 
+    @overload
+    async def __call__(
+        self,
+        audio: list[dict[str, Any]] | list[str] | list[bytes],
+        return_timestamps: bool = ...,
+        language: str | None = ...,
+        task: str = ...,
+    ) -> "list[AutomaticSpeechRecognitionOutput]": ...
+    @overload
+    async def __call__(
+        self, audio: Any, return_timestamps: bool = ..., language: str | None = ..., task: str = ...
+    ) -> "AutomaticSpeechRecognitionOutput": ...
     async def __call__(
         self, audio: Any, return_timestamps: bool = False, language: str | None = None, task: str = "transcribe"
-    ) -> "AutomaticSpeechRecognitionOutput":
-        """audio: mono f32 samples at 16 kHz (audio.Recording). language: a code like "fr", by default what is heard;
-        task: "transcribe" or "translate" (into English). chunks: [{"timestamp": (start, end), "text"}] in seconds where
-        return_timestamps asks for them. Raises Error("bad_request").
+    ) -> Any:
+        """audio: a recording (audio.Recording.of says of what kinds), or a list of these, for which there is a list of
+        results. language: a code like "fr", by default what is heard; task: "transcribe" or "translate" (into English).
+        chunks: [{"timestamp": (start, end), "text"}] in seconds where return_timestamps asks for them. Raises
+        Error("bad_request").
         """
-        result: dict[str, Any] = {}
-        async for partial in self.stream(audio, return_timestamps, language, task):
-            result = partial
-        return {"text": result["text"], "chunks": result["chunks"], "language": result["language"]}
+        request = self._request(return_timestamps, language, task)
+
+        async def write(one: Any) -> "AutomaticSpeechRecognitionOutput":
+            result: dict[str, Any] = {}
+            async with aclosing(self._stream(one, replace(request))) as partials:
+                async for partial in partials:
+                    result = partial
+            return {"text": result["text"], "chunks": result["chunks"], "language": result["language"]}
+
+        return await each(audio, write, 1)
 
     def stream(
         self, audio: Any, return_timestamps: bool = False, language: str | None = None, task: str = "transcribe"
     ) -> AsyncGenerator[dict[str, Any], None]:
-        """The result so far, again and again, with the seconds that are "done" of the "total"; the last one has the
-        "language", too. Closing the iterator stops the GPU."""
+        """The result so far of one recording, again and again, with the seconds that are "done" of the "total"; the
+        last one has the "language", too. Closing the iterator stops the GPU."""
+        return self._stream(audio, self._request(return_timestamps, language, task))
+
+    def _request(self, timed: bool, language: str | None, task: str) -> "Request":
         if task not in ("transcribe", "translate"):
             raise Error("bad_request", f"The task is {task!r}: give transcribe or translate.")
         if not self.languages and (task == "translate" or language not in (None, "en")):
-            raise Error("bad_request", f"{self.name} only transcribes English: take a multilingual Whisper model.")
-        if self.languages and language is not None and language not in self.languages:
+            raise Error("bad_request", f"{self.name} only transcribes English: load a multilingual Whisper model.")
+        if self.languages and language is not None and language not in list(self.languages):
             raise Error("bad_request", f"The language is {language!r}: give one of {', '.join(self.languages)}.")
-        return self._stream(Recording(audio), return_timestamps, language, task, self.generator.aborts)
+        return Request(bool(timed), language if self.languages else "en", task, self.generator.aborts)
 
-    async def _stream(
-        self, recording: Recording, timed: bool, language: str | None, task: str, aborts: int
-    ) -> AsyncGenerator[dict[str, Any], None]:
-        """`aborts` is the count when the request was made: abort() ends all that were made before it."""
-        at, total, shown = 0, len(recording), time.perf_counter()
+    async def _stream(self, audio: Any, request: "Request") -> AsyncGenerator[dict[str, Any], None]:
         chunks: list[dict[str, Any]] = []
-
-        def result(new: list[dict[str, Any]], done: int) -> dict[str, Any]:
-            text = "".join(chunk["text"] for chunk in (*chunks, *new))
-            return {"text": text, "chunks": chunks + new if timed else [], "done": done / RATE, "total": total / RATE}
-
         async with self._busy:
-            while total - at >= HOP and self.generator.aborts == aborts:
-                await self._hear(recording, at)
-                if language is None:
-                    language = await self._language() if self.languages else "en"
-                prompt = [self.start, *([self.languages[language], self._id(task)] if self.languages else [])]
-                length = min(self.model.samples, total - at)
-                stamped = timed or total > self.model.samples
-                for temperature in TEMPERATURES:
-                    ids: list[int] = []
-                    async with aclosing(self._tokens(prompt, stamped, temperature, aborts)) as tokens:
-                        async for id in tokens:
-                            ids.append(id)
-                            if time.perf_counter() - shown > PARTIAL_SECONDS:
-                                yield result(self._chunks(ids, at, length, stamped)[0], at)
-                                shown = time.perf_counter()
-                    new, settled = self._chunks(ids, at, length, stamped)
-                    if not repetitive("".join(chunk["text"] for chunk in new)) or self.generator.aborts != aborts:
-                        break
+            recording = await Recording.of(audio, self.generator.device)
+            at, total = 0, len(recording)
+
+            def result(new: list[dict[str, Any]]) -> dict[str, Any]:
+                text = "".join(chunk["text"] for chunk in (*chunks, *new))
+                timed = chunks + new if request.timed else []
+                return {"text": text, "chunks": timed, "done": at / RATE, "total": total / RATE}
+
+            while total - at >= HOP and self.generator.aborts == request.aborts:
+                new: list[dict[str, Any]] = []
+                settled = 0
+                async with aclosing(self._window(recording, at, request)) as written:
+                    async for part in written:
+                        new, settled = part
+                        yield result(new)
                 chunks += new
-                if self.generator.aborts == aborts:
+                if self.generator.aborts == request.aborts:
                     at = at + settled if total - at - settled >= HOP else total
-                    yield result([], at)
-        yield {**result([], at), "language": language or "en"}
+                    yield result([])
+        yield {**result([]), "language": request.language or "en"}
+
+    async def _window(
+        self, recording: Recording, at: int, request: "Request"
+    ) -> AsyncGenerator[tuple[list[dict[str, Any]], int], None]:
+        """What is said from sample `at` on, now and then while it is written and at the end: chunks, and how many
+        samples they settle."""
+        length = min(self.model.samples, len(recording) - at)
+        if not audible(recording.part(at, length)):
+            yield [], length
+            return
+        stamped = request.timed or len(recording) > self.model.samples
+        await self._hear(recording, at)
+        request.language = request.language or await self._language()
+        prompt = [self.start]
+        if self.languages:
+            prompt += [self.languages[request.language], self._id(request.task)]
+        shown = time.perf_counter()
+        async with aclosing(self._attempts(prompt, stamped, request.aborts)) as attempts:
+            async for ids, done in attempts:
+                if done or time.perf_counter() - shown > PARTIAL_SECONDS:
+                    yield self._chunks(ids, at, length, stamped)
+                    shown = time.perf_counter()
 
     async def _hear(self, recording: Recording, at: int) -> None:
         """Encodes the window that begins at a sample."""
@@ -159,15 +193,35 @@ class SpeechRecognition:
         await self.encode(Tensor.of("samples", (EDGE + self.model.samples + EDGE,), data=samples))
         self.generator.cached.clear()  # what the decoder has of its text is about other sound
 
+    async def _attempts(
+        self, prompt: list[int], stamped: bool, aborts: int
+    ) -> AsyncGenerator[tuple[list[int], bool], None]:
+        """The tokens so far, and whether these are all. A text that repeats itself begins anew, at the next
+        temperature."""
+        for temperature in TEMPERATURES:
+            ids: list[int] = []
+            async with aclosing(self._tokens(prompt, stamped, temperature, aborts)) as tokens:
+                async for id in tokens:
+                    ids.append(id)
+                    yield ids, False
+            if self.generator.aborts != aborts or not repetitive(self._text(ids)):
+                break
+        yield ids, True
+
     def _chunks(self, ids: list[int], at: int, length: int, stamped: bool) -> tuple[list[dict[str, Any]], int]:
-        """Tokens of the window that begins at sample `at` as chunks, and how many of its samples they settle."""
+        """Tokens of the window that begins at sample `at` as chunks, and how many of its samples they settle. The model
+        sees silence behind the end of the sound, and may say times in it: they become that end."""
         parts, settled = cut(ids, self.first, length) if stamped else ([(0, length, ids)], length)
         chunks = []
         for start, stop, part in parts:
-            text = self.tokenizer.decode([id for id in part if id < self.end])
+            text = self._text(part)
             if text.strip():
-                chunks.append({"timestamp": ((at + start) / RATE, (at + stop) / RATE), "text": text})
-        return chunks, settled
+                span = tuple((at + min(sample, length)) / RATE for sample in (start, stop))
+                chunks.append({"timestamp": span, "text": text})
+        return chunks, min(settled, length)
+
+    def _text(self, ids: list[int]) -> str:
+        return self.tokenizer.decode([id for id in ids if id < self.end])
 
     async def _tokens(
         self, prompt: list[int], stamped: bool, temperature: float, aborts: int
@@ -229,6 +283,16 @@ class SpeechRecognition:
         self.encode.free()
         self.model.free()
         self.generator.free()
+
+
+@dataclass
+class Request:
+    """What is asked of a recording. abort() ends all requests that have an older count of `aborts`."""
+
+    timed: bool
+    language: str | None  # None until it was heard
+    task: str
+    aborts: int
 
 
 def repetitive(text: str) -> bool:
