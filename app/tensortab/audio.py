@@ -28,8 +28,10 @@ CROSSINGS, ROLLOFF = 16, 0.95  # the sinc's zeros on a side; its corner as a sha
 SMALLEST, LARGEST = 64, 640  # samples that a row of the resampling product makes
 BLOCK = 30 * RATE  # samples that are resampled at once
 
-QUIET = 2e-4  # RMS of 25 ms, where 1 is full scale
-LOUD = 4  # frames of 25 ms
+LOUD = 4  # frames of 25 ms that the shortest words last
+# Levels (RMS, where 1 is full scale). Speech usually has 0.1. Below SILENT, which is 54 dB less and seven steps of 16
+# bits, there is none; below FAINT, as loud as a microphone's own noise, it needs the model to hear speech.
+SILENT, FAINT = 2e-4, 2e-3
 
 
 class Recording:
@@ -216,22 +218,19 @@ def resampling_filters(step: int, made: int) -> tuple[int, array]:
     return width, filters
 
 
-def audible(samples: array) -> bool:
-    """Whether there may be speech in it: frames of 25 ms in a row for 100 ms, each louder than QUIET.
-
-    Speech at a usual level has -20 dBFS, and QUIET is 54 dB below: seven steps of 16 bits. A click is shorter, and an
-    offset is no sound. Raises Error("bad_request") if there are samples that are NaN or infinite.
-    """
+def loudness(samples: array) -> float:
+    """The level of the loudest 100 ms, up to FAINT: what 4 frames of 25 ms in a row have at least, where full scale is
+    1. A click is shorter, and an offset is no sound. Raises Error("bad_request") if samples are NaN or infinite."""
     if not math.isfinite(sum(samples)):
         raise Error("bad_request", "The recording has samples that are NaN or infinite: give finite ones.")
-    loud = 0
+    powers, loudest = [0.0] * LOUD, 0.0
     for start in range(0, len(samples) - WINDOW + 1, WINDOW):
         frame = samples[start : start + WINDOW]
-        power = sum(map(mul, frame, frame)) / WINDOW - (sum(frame) / WINDOW) ** 2
-        loud = loud + 1 if power > QUIET * QUIET else 0
-        if loud == LOUD:
-            return True
-    return False
+        powers = [*powers[1:], sum(map(mul, frame, frame)) / WINDOW - (sum(frame) / WINDOW) ** 2]
+        loudest = max(loudest, min(powers))
+        if loudest >= FAINT * FAINT:
+            return FAINT
+    return math.sqrt(loudest)
 
 
 class LogMel:

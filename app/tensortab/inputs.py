@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from numbers import Real
 from typing import Any
 
@@ -48,6 +48,13 @@ async def each(inputs: Any, one: Callable[[Any], Awaitable[Any]], deepest: int =
         if isinstance(result, BaseException):
             raise result
     return results
+
+
+def one_of(name: str, value: Any, names: Iterable[str]) -> None:
+    """Raises Error("bad_request") where the option `name` has a value that is none of `names`."""
+    known = list(names)
+    if not isinstance(value, str) or value not in known:
+        raise Error("bad_request", f"{name} is {value!r:.60}: give one of {', '.join(known)}.")
 
 
 def best_of(top_k: Any, count: int) -> int:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tensortab.audio import LOUD, QUIET, RATE, WINDOW, Recording, audible
+from tensortab.audio import FAINT, LOUD, RATE, SILENT, WINDOW, Recording, loudness
 from tensortab.device import Device
 from tensortab.device.cpu import CPUDevice
 from tensortab.errors import Error
@@ -136,27 +136,36 @@ def test_nothing_is_left_on_the_device(device: Device) -> None:
 
 
 @pytest.mark.parametrize("name", ["ship", "garden"])
-def test_quiet_speech_is_audible(name: str) -> None:
+def test_quiet_speech_is_not_silent(name: str) -> None:
     speech = clip(name)
     for decibels in (0, -20, -50):
-        assert audible(array("f", speech * 10 ** (decibels / 20)))
-    assert audible(array("f", speech * 10**-2.5 + 0.5)), "beside an offset"
-    assert audible(array("f", np.rint(speech * 10**-2.5 * 32768) / 32768)), "in 16 bits"
-    assert not audible(array("f", speech * 1e-5))
+        assert loudness(array("f", speech * 10 ** (decibels / 20))) > 2 * SILENT
+    assert loudness(array("f", speech * 0.1)) == FAINT
+    assert loudness(array("f", speech * 10**-2.5 + 0.5)) > 2 * SILENT, "beside an offset"
+    assert loudness(array("f", np.rint(speech * 10**-2.5 * 32768) / 32768)) > 2 * SILENT, "in 16 bits"
+    assert loudness(array("f", speech * 1e-5)) < SILENT
 
 
-def test_the_gate_is_at_its_level_and_length(rng: np.random.Generator) -> None:
+def test_loudness(rng: np.random.Generator) -> None:
     alternating = np.tile([1, -1], LOUD * WINDOW // 2)
-    frames = lambda level, count: array("f", alternating[: count * WINDOW] * level)  # noqa: E731
-    assert audible(frames(1.01 * QUIET, LOUD)) and not audible(frames(0.99 * QUIET, LOUD))
-    assert not audible(frames(1, LOUD - 1))
+    for level in (0, 1e-6, SILENT, 0.9 * FAINT):
+        assert loudness(array("f", alternating * level)) == pytest.approx(level, rel=1e-6)
+    assert loudness(array("f", alternating)) == FAINT, "what is above that is not told apart"
     for count in (0, 1, WINDOW - 1, LOUD * WINDOW - 1):
-        assert not audible(array("f", alternating[:count]))
+        assert loudness(array("f", alternating[:count])) == 0
+    frames = np.repeat(rng.random(9) * FAINT, WINDOW) * np.tile([1, -1], 9 * WINDOW // 2)
+    powers = np.square(frames).reshape(9, WINDOW).mean(1)
+    want = math.sqrt(max(powers[n : n + LOUD].min() for n in range(9 - LOUD + 1)))
+    assert loudness(array("f", frames)) == pytest.approx(want, rel=1e-6)
+
+
+def test_clicks_offsets_and_noise_of_1e_4_are_silent(rng: np.random.Generator) -> None:
     for place in rng.integers(0, RATE, 9):  # a click lies in one frame
         samples = np.zeros(RATE, np.float32)
         samples[place] = 1
-        assert not audible(array("f", samples))
-    assert not audible(array("f", np.full(RATE, 0.9))) and not audible(array("f", np.linspace(0, 1, 60 * RATE)))
+        assert loudness(array("f", samples)) == 0
+    for quiet in (np.full(RATE, 0.9), np.linspace(0, 1, 60 * RATE), 1e-4 * rng.standard_normal(30 * RATE)):
+        assert loudness(array("f", quiet)) < 0.7 * SILENT
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
@@ -165,4 +174,4 @@ def test_samples_that_are_no_numbers_are_told(value: float) -> None:
         samples = array("f", clip("ship")[:RATE])
         samples[place] = value
         with pytest.raises(Error, match="NaN or infinite"):
-            audible(samples)
+            loudness(samples)

@@ -199,6 +199,20 @@ def test_nobody_speaks(pipe, monkeypatch):
         assert asyncio.run(pipe(tiny.noise(1.7, 2), language="en"))["text"] == expected
 
 
+@pytest.mark.parametrize(("likely", "spoken"), [(-0.1, False), (-2.0, True)])
+def test_faint_sound_needs_speech(pipe, monkeypatch, likely, spoken):
+    """As loud as a microphone's own noise: if <|nospeech|> is likely there is no text, however sure its tokens are."""
+
+    async def of_no_speech(mask: str) -> dict[int, float]:
+        return {FIRST - 2: likely}
+
+    monkeypatch.setattr(pipe, "_likely", of_no_speech)
+    monkeypatch.setattr(automatic_speech_recognition, "UNSURE", -1e9)
+    audio = tiny.noise(1.7, 2)
+    assert (asyncio.run(pipe(audio / 100, language="en"))["text"] != "") == spoken
+    assert asyncio.run(pipe(audio, language="en"))["text"] == text(GOLDEN["greedy.plain"])
+
+
 @pytest.mark.parametrize(("hot", "tried"), [(0.4, [0.0, 0.2, 0.4]), (2.0, [0.0, 0.2, 0.4])])
 def test_what_repeats_itself_is_written_anew(pipe, monkeypatch, hot, tried):
     """At the next temperature, and as it is where that was the last one."""
@@ -244,7 +258,7 @@ def test_abort_and_close(pipe):
         (b"123", {}, "not WAV"),
         (np.full(16000, np.nan, np.float32), {}, "NaN or infinite"),
         (np.zeros(400, np.float32), {"language": "xx"}, "give one of en, zh, de, fr"),
-        (np.zeros(400, np.float32), {"task": "sing"}, "give transcribe or translate"),
+        (np.zeros(400, np.float32), {"task": "sing"}, "give one of transcribe, translate"),
     ],
 )
 def test_bad_requests(pipe, audio, options, problem):

@@ -12,12 +12,12 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any, overload
 
 from .. import models
-from ..audio import EDGE, HOP, RATE, Recording, audible
+from ..audio import EDGE, FAINT, HOP, RATE, SILENT, Recording, loudness
 from ..device import choose
 from ..errors import Error
 from ..formats import open_checkpoint, token_ids
 from ..generate import TOP_LOGPROBS, Generator, Sampling
-from ..inputs import each
+from ..inputs import each, one_of
 from ..jit import jit
 from ..ops.timestamps import NEVER
 from ..sources.model import default, find
@@ -132,13 +132,14 @@ class SpeechRecognition:
         last one has the "language", too. Closing the iterator stops the GPU."""
         return self._stream(audio, self._request(return_timestamps, language, task))
 
-    def _request(self, timed: bool, language: str | None, task: str) -> "Request":
-        if task not in ("transcribe", "translate"):
-            raise Error("bad_request", f"The task is {task!r}: give transcribe or translate.")
-        if not self.languages and (task == "translate" or language not in (None, "en")):
+    def _request(self, timed: bool | None, language: str | None, task: str) -> "Request":
+        if not isinstance(timed, bool | None):
+            raise Error("bad_request", f"return_timestamps is {timed!r:.60}: give True or False.")
+        one_of("task", task, ("transcribe", "translate"))
+        if language is not None:
+            one_of("language", language, self.languages or ["en"])
+        if task == "translate" and not self.languages:
             raise Error("bad_request", f"{self.name} only transcribes English: load a multilingual Whisper model.")
-        if self.languages and language is not None and language not in list(self.languages):
-            raise Error("bad_request", f"The language is {language!r}: give one of {', '.join(self.languages)}.")
         return Request(bool(timed), language if self.languages else "en", task, self.generator.aborts)
 
     async def _stream(self, audio: Any, request: "Request") -> AsyncGenerator[dict[str, Any], None]:
@@ -171,11 +172,13 @@ class SpeechRecognition:
         """What is said from sample `at` on, now and then while it is written and at the end: chunks, and how many
         samples they settle."""
         length = min(self.model.samples, len(recording) - at)
-        if not audible(recording.part(at, length)):
+        level = loudness(recording.part(at, length))
+        if level >= SILENT:
+            await self._hear(recording, at)
+        if level < SILENT or (level < FAINT and await self._unspoken()):
             yield [], length
             return
         stamped = request.timed or len(recording) > self.model.samples
-        await self._hear(recording, at)
         request.language = request.language or await self._language()
         prompt = [self.start]
         if self.languages:
@@ -227,8 +230,7 @@ class SpeechRecognition:
         self, prompt: list[int], stamped: bool, temperature: float, aborts: int
     ) -> AsyncGenerator[int, None]:
         """What is said in the window that was encoded; nothing where nobody speaks."""
-        likely = await self._likely("all")
-        quiet = likely.get(self.first - 2, -math.inf) > math.log(QUIET)  # <|nospeech|>
+        quiet = await self._unspoken()
         if not stamped:
             prompt = [*prompt, self.first - 1]
         self._rule("stamped" if stamped else "plain", len(prompt), self.first if stamped else self.vocabulary)
@@ -247,6 +249,11 @@ class SpeechRecognition:
             for id in ids:
                 if id != self.end:
                     yield id
+
+    async def _unspoken(self) -> bool:
+        """Whether the model thinks that nobody speaks in the window that was encoded."""
+        likely = await self._likely("all")
+        return likely.get(self.first - 2, -math.inf) > math.log(QUIET)  # <|nospeech|>
 
     async def _language(self) -> str:
         """What is spoken in the window that was encoded."""

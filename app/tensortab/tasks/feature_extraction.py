@@ -10,6 +10,7 @@ from typing import Any
 from ..encode import Batch, Encoder, padded
 from ..errors import Error
 from ..formats import Checkpoint
+from ..inputs import one_of
 from ..jit import jit
 from ..tensor import Tensor
 from . import Progress
@@ -89,11 +90,12 @@ class FeatureExtraction:
         """
         pooling = self.pooling if pooling is None else pooling
         unit = self.normalize if normalize is None else normalize
-        if pooling != "none" and pooling not in POOLINGS:
-            raise Error("bad_request", f"pooling is {pooling!r}: take none or {', '.join(POOLINGS)}.")
+        one_of("pooling", pooling, ("none", *POOLINGS))
+        if not isinstance(unit, bool):
+            raise Error("bad_request", f"normalize is {unit!r:.60}: give True or False.")
         texts = [texts] if isinstance(texts, str) else texts
-        run = self.runs[pooling != "none", bool(unit)]
-        result: list[list[Any]] = [[]] * len(texts)
+        run = self.runs[pooling != "none", unit]
+        result: dict[int, list[Any]] = {}
         flying: deque[tuple[Batch, Awaitable[bytes]]] = deque()
 
         async def land() -> None:
@@ -114,7 +116,7 @@ class FeatureExtraction:
                 await land()
         while flying:
             await land()
-        return result
+        return [result[number] for number in range(len(result))]
 
     def _nested(self, values: array, pooling: str, tokens: int) -> list[Any]:
         if pooling != "none":

@@ -1,11 +1,13 @@
 """fill-mask: the words that a text has most likely where it has a mask."""
 
 import struct
+from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 from ..encode import Encoder
 from ..errors import Error
+from ..inputs import best_of, each
 from ..jit import Jit, jit
 from ..ops.rows import MOST
 from ..tensor import Tensor
@@ -31,13 +33,27 @@ class FillMask:
         masked = places.lookup(x.reshape(-1, x.shape[-1]))  # (M, C)
         return self.encoder.model.logits(masked).softmax().topk(k)
 
-    async def __call__(self, text: str, top_k: int = 5) -> "list[FillMaskOutput]":
-        """The likeliest first; for a text with several masks a list for each, as transformers gives them. Raises
-        Error("bad_request") where a text has no mask that is read.
+    @overload
+    async def __call__(self, texts: str, top_k: int | None = 5) -> "list[FillMaskOutput]": ...
+    @overload
+    async def __call__(self, texts: Sequence[str], top_k: int | None = 5) -> "list[list[FillMaskOutput]]": ...
+    async def __call__(self, texts: str | Sequence[str], top_k: int | None = 5) -> list[Any]:
+        """The likeliest first; for a text with several masks a list for each, for a list of texts a list of results, as
+        transformers gives them. top_k: None stands for 5. Raises Error("bad_request"), also where a text has no mask
+        that is read.
         """
+        most = min(MOST, self.encoder.tokenizer.size)
+        top_k = 5 if top_k is None else top_k
+        if best_of(top_k, most) < top_k:
+            raise Error("bad_request", f"top_k is {top_k}: give at most {most}.")
+
+        async def fill(text: str) -> list[Any]:
+            return await self._fill(text, top_k)
+
+        return await each(texts, fill)
+
+    async def _fill(self, text: str, top_k: int) -> list[Any]:
         tokenizer = self.encoder.tokenizer
-        if not 1 <= top_k <= min(MOST, tokenizer.size):
-            raise Error("bad_request", f"top_k is {top_k}: give 1 to {min(MOST, tokenizer.size)}.")
         (batch,) = self.encoder.batches([text])
         (ids,) = batch.tokens
         places = [place for place, id in enumerate(ids) if id == tokenizer.mask]
