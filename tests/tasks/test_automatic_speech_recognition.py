@@ -22,7 +22,7 @@ from building.steps import alone
 from tests import tiny_whisper as tiny
 from tests.formats.test_wav import wav
 from tests.kernels.conftest import device as native
-from tests.speech import recording
+from tests.speech import clip, recording
 
 GOLDEN_FOLDER = Path(__file__).parents[1] / "golden"
 GOLDEN = np.load(GOLDEN_FOLDER / "whisper.npz")
@@ -303,3 +303,19 @@ def test_speech():
     )
     assert times[:-1] == pytest.approx(wanted[:-1])
     assert times[-1] == pytest.approx(wanted[-1], abs=0.2)
+
+
+def test_quiet_and_short_speech_and_faint_noise(rng):
+    """By tiny.en: speech at -50 dB is heard, times end with 1.3 s of sound, and noise of 3e-4 and hum of 1e-3 have no
+    text, of which tiny.en without a gate makes " you"."""
+    with alone():
+        folder = model("whisper-tiny.en")
+    pipe = asyncio.run(tt.pipeline("automatic-speech-recognition", model=folder, device=native("wgpu")))
+    ship = clip("ship")
+    quiet = asyncio.run(pipe(ship * np.float32(10**-2.5)))
+    assert "The ship left the harbor" in quiet["text"] and "asked for more sail" in quiet["text"]
+    (chunk,) = asyncio.run(pipe(ship[: int(1.3 * 16000)], return_timestamps=True))["chunks"]
+    assert chunk == {"timestamp": (0.0, 1.3), "text": " The ship left the harbor."}
+    for faint in (3e-4 * rng.standard_normal(48000), 1e-3 * np.sin(np.arange(48000) * 2 * np.pi * 50 / 16000)):
+        assert asyncio.run(pipe(faint))["text"] == ""
+    pipe.free()
