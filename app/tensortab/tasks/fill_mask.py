@@ -1,7 +1,6 @@
 """fill-mask: the words that a text has most likely where it has a mask."""
 
 import struct
-from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, overload
 
@@ -36,8 +35,8 @@ class FillMask:
     @overload
     async def __call__(self, texts: str, top_k: int | None = 5) -> "list[FillMaskOutput]": ...
     @overload
-    async def __call__(self, texts: Sequence[str], top_k: int | None = 5) -> "list[list[FillMaskOutput]]": ...
-    async def __call__(self, texts: str | Sequence[str], top_k: int | None = 5) -> list[Any]:
+    async def __call__(self, texts: list[str], top_k: int | None = 5) -> "list[list[FillMaskOutput]]": ...
+    async def __call__(self, texts: str | list[str], top_k: int | None = 5) -> list[Any]:
         """The likeliest first; for a text with several masks a list for each, for a list of texts a list of results, as
         transformers gives them. top_k: None stands for 5. Raises Error("bad_request"), also where a text has no mask
         that is read.
