@@ -9,7 +9,7 @@ import time
 
 import tensortab as tt
 from tensortab import device as devices
-from tensortab.generate import Sampling
+from tensortab.sampling import Sampling
 
 
 async def load():
@@ -28,7 +28,7 @@ async def load():
 
 async def generate(prompt, count):
     generator = pipe.generator
-    generator.cached.clear()
+    generator.forget()
     started = time.perf_counter()
     ids, first = [], 0.0
     async for token in generator.generate(prompt, Sampling(), count):
@@ -39,12 +39,12 @@ async def generate(prompt, count):
 
 async def profile(prompt):
     """After generate(prompt, ...). A timestamped kernel runs in a pass of its own, so the sum is more than a token."""
-    generator = pipe.generator
-    device = generator.device
-    programs = {name: program for name, program in generator._programs.items() if name.startswith("decode")}
+    decoder = pipe.generator.decoder
+    device = decoder.device
+    programs = {name: program for name, program in decoder.programs.items() if name.startswith("decode")}
     result = {
         "dispatches_a_token": {name: len(program.plan["steps"]) for name, program in programs.items()},
-        "weight_bytes_a_token": generator.weights.nbytes,
+        "weight_bytes_a_token": decoder.weights.nbytes,
         "counters": device.counters(),
     }
     if "timestamp-query" in device.info["features"]:

@@ -19,6 +19,7 @@ import js, pyodide_js
 from pyodide.ffi import to_js
 from tensortab import device as devices
 from tensortab.formats import open_checkpoint
+from tensortab.decoder import Decoder
 from tensortab.generate import Generator, Sampling
 from tensortab.sources.browser.blob import BlobSource
 
@@ -55,11 +56,11 @@ def model(layers, piece=4 << 20):
 async def measure(layers):
     files, device = model(layers), await devices.choose()
     before, started = heap(), time.perf_counter()
-    generator = Generator(await open_checkpoint(files), device, 64)
-    await generator.load()
-    result = {"file": files["model.safetensors"].size, "gpu": generator.nbytes, "heap before": before,
+    decoder = Decoder(await open_checkpoint(files), device, 64)
+    await decoder.load(lambda stage, done, total: None)
+    result = {"file": files["model.safetensors"].size, "gpu": decoder.nbytes, "heap before": before,
               "heap after": heap(), "seconds": round(time.perf_counter() - started, 1)}
-    generator.free()
+    decoder.free()
     return json.dumps(result)
 """
 

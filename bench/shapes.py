@@ -11,9 +11,10 @@ import statistics
 import time
 
 from tensortab import device as devices
+from tensortab.decoder import Decoder
 from tensortab.dtype import DTYPES
 from tensortab.formats import Checkpoint, TensorInfo
-from tensortab.generate import Generator, Sampling
+from tensortab.sampling import Sampling
 
 SHAPES = {  # hidden, intermediate, layers, heads, key/value heads, vocabulary, formats of the matrices and of the head
     "SmolLM2-135M": (576, 1536, 30, 9, 3, 49152, "q4_1", "q8_0"),
@@ -64,44 +65,51 @@ def fill(device, weights, piece=8 << 20):
                 device.write(buffer, at, data[: end - at])
 
 
-async def decode(generator, cached, count):
-    """Tokens/s of `count` tokens after so many."""
-    generator.cached = [1] * cached
+async def decode(decoder, cached, count):
+    """(tokens/s of `count` tokens after so many that the cache has, seconds until the first)."""
     started, first, last = time.perf_counter(), 0.0, 0.0
-    async for _ in generator.generate([1] * (cached + 1), Sampling(), count):
+    ids = [1] * (cached + 1)
+    await decoder.prefill(ids, ids[:-1])
+    decoder.set_sampling(Sampling().seeded(), ids, len(ids) + count)
+    async for _ in decoder.decode(len(ids), len(ids) + count):
         last = time.perf_counter()
         first = first or last
     return (count - 1) / (last - first), first - started
 
 
+async def prefill(decoder, count):
+    """Seconds of so many tokens, and of the one after them."""
+    started, ids = time.perf_counter(), [1] * (count + 1)
+    replay = await decoder.prefill(ids, [])
+    decoder.set_sampling(Sampling().seeded(), ids, len(ids) + 1)
+    async for _ in decoder.decode(len(ids), len(ids) + 1):
+        pass
+    seconds = time.perf_counter() - started
+    await replay
+    return seconds
+
+
 async def measure(name, runs=3, count=128):
     device = await devices.choose()
-    generator = Generator(checkpoint(*SHAPES[name]), device, CONTEXT)
+    decoder = Decoder(checkpoint(*SHAPES[name]), device, CONTEXT)
     started = time.perf_counter()
-    fill(device, generator.weights)
-    await generator.declare()
-    for plan in ("decode", "decode_long", *map(str, generator.chunks)):
-        await generator._program(plan)
+    fill(device, decoder.weights)
+    await decoder.declare()
+    for plan in ("decode", "decode_long", *map(str, decoder.chunks)):
+        await decoder.program(plan)
     made = time.perf_counter() - started
     for _ in range(3):  # also brings the clock up
-        await decode(generator, 15, 200)
+        await decode(decoder, 15, 200)
     speeds = {
-        f"decode_{cached + 1}": [(await decode(generator, cached, count))[0] for _ in range(runs)]
+        f"decode_{cached + 1}": [(await decode(decoder, cached, count))[0] for _ in range(runs)]
         for cached in (15, CONTEXT - 200)
     }
     prompts = []
     for _ in range(runs):
-        generator.cached.clear()
-        seconds = 0.0
-        begun = time.perf_counter()
-        async for _ in generator.generate([1] * (PROMPT + 1), Sampling(), 1):
-            seconds = time.perf_counter() - begun
-        prompts.append(PROMPT / seconds)
+        prompts.append(PROMPT / await prefill(decoder, PROMPT))
     before = device.counters()["bytes"]
-    await decode(generator, 15, count)
-    table = sum(w.buffer.nbytes for w in generator.model.embed_tokens.weights)
-    tied = generator.model.embed_tokens.weights is generator.model.lm_head.weights
-    shape = generator.model.cache
+    await decode(decoder, 15, count)
+    shape = decoder.model.cache
     each = 4 * shape.layers * shape.kv_heads * shape.head_dim
     result = {
         "model": name,
@@ -112,18 +120,18 @@ async def measure(name, runs=3, count=128):
         "median": {key: round(statistics.median(values), 1) for key, values in speeds.items()},
         "prompt_tokens_per_second": [round(p) for p in prompts],
         "prompt_median": round(statistics.median(prompts)),
-        "weight_bytes_a_token": generator.weights.nbytes - (0 if tied else table),
+        "weight_bytes_a_token": decoder.step_bytes,
         "cache_bytes_a_position": each,
-        "dispatches": {key: len(p.plan["steps"]) for key, p in generator._programs.items()},
+        "dispatches": {key: len(p.plan["steps"]) for key, p in decoder.programs.items()},
         "bytes": device.counters()["bytes"],
         "bytes_grown_while_decoding": device.counters()["bytes"] - before,
         "made_s": round(made, 2),
     }
     if "timestamp-query" in device.info["features"]:
-        for plan, position in (("decode", 16), ("decode_long", CONTEXT - 100), (str(generator.chunks[-1]), 0)):
-            generator._write(generator.state, 0, position.to_bytes(4, "little") + bytes(12))
+        for plan, position in (("decode", 16), ("decode_long", CONTEXT - 100), (str(decoder.chunks[-1]), 0)):
+            decoder.state.write(device, position.to_bytes(4, "little") + bytes(12))
             kernels = {}
-            for row in await generator._programs[plan].measure(4, position):
+            for row in await decoder.programs[plan].measure(4, position):
                 label = row["kernel"].split("+")[0]
                 us, times, nbytes, flops = kernels.get(label, (0, 0, 0, 0))
                 kernels[label] = (us + row["ns"] / 1000, times + 1, nbytes + row["bytes"], flops + row["flops"])
@@ -131,5 +139,5 @@ async def measure(name, runs=3, count=128):
                 key: {"us": round(us, 1), "count": n, "gb_s": round(b / us / 1000), "tflops": round(f / us / 1e6, 1)}
                 for key, (us, n, b, f) in kernels.items()
             }
-    generator.free()
+    decoder.free()
     return json.dumps(result)

@@ -6,7 +6,7 @@ token, and which beams wrote what it goes on from (kv.py BeamCache).
 
 import asyncio
 import struct
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine, Iterator
 from dataclasses import dataclass, fields, replace
 from typing import Any, NamedTuple
 
@@ -17,6 +17,7 @@ from .errors import Error
 from .formats import Checkpoint, token_ids
 from .jit import Program, hardware, jit
 from .kv import BeamCache
+from .loading import Progress, load
 from .tensor import Tensor
 from .weights import Weights
 
@@ -166,7 +167,7 @@ class BeamGenerator:
         self.encode = jit(self.model.encode, device)
         with models.fitting(kind):
             self.step = Program(device, [self._trace()])
-        self.aborts = 0
+        self._aborts = 0
         self._banned: set[tuple[int, int]] = set()
         self._busy = asyncio.Lock()
 
@@ -176,16 +177,18 @@ class BeamGenerator:
         scores = probabilities.maximum(1e-37).log() + self.scores + self.bans
         return scores.reshape(1, -1).topk(self.candidates)
 
-    async def load(self, on_progress: Callable[[str, int, int], None] = lambda stage, done, total: None) -> None:
-        """Streams the weights to the GPU and compiles the plans. Stages: "load" (bytes), "compile" (plans)."""
-        sizes = self._sizes()
-        await self.weights.load(self.device, lambda done, total: on_progress("load", done, total))
-        for n, size in enumerate(sizes):
-            on_progress("compile", n, len(sizes) + 1)
-            with models.fitting(str(self.weights.checkpoint.config["model_type"])):
-                await self.encode.program(Tensor.of("ids", (1, size), u32), Tensor.of("length", (1,), u32))
-        await self.step.load()
-        on_progress("compile", len(sizes) + 1, len(sizes) + 1)
+    async def load(self, on_progress: Progress) -> None:
+        """Weights and plans, as loading.load does it."""
+        await load(self.weights, self.device, self._compiling(), on_progress)
+
+    def _compiling(self) -> Iterator[Any]:
+        yield self.step.load()
+        for size in self._sizes():
+            yield self._encoder(size)
+
+    async def _encoder(self, size: int) -> None:
+        with models.fitting(str(self.weights.checkpoint.config["model_type"])):
+            await self.encode.program(Tensor.of("ids", (1, size), u32), Tensor.of("length", (1,), u32))
 
     def _sizes(self) -> list[int]:
         return [*(size for size in SOURCES if size < self.source), self.source]
@@ -208,7 +211,7 @@ class BeamGenerator:
             raise Error("context_exceeded", f"The text has {len(ids):,} tokens, the model reads {self.source:,}.")
         if not ids or any(not 0 <= token < self.vocabulary for token in ids):
             raise Error("bad_request", "The text is empty, or has tokens that are not in the model's vocabulary.")
-        return self._generate(ids, replace(c, min_length=least, max_length=most), self.aborts)
+        return self._generate(ids, replace(c, min_length=least, max_length=most), self._aborts)
 
     async def _generate(self, ids: list[int], config: GenerationConfig, aborts: int) -> list[int]:
         """`aborts` is the count when the request was made: abort() ends all that were made before it."""
@@ -216,7 +219,7 @@ class BeamGenerator:
             size = next(size for size in self._sizes() if size >= len(ids))
             await self.encode(Tensor([ids + [0] * (size - len(ids))], "u32"), Tensor([len(ids)], "u32"))
             search = BeamSearch(config)
-            while not search.done and self.aborts == aborts:
+            while not search.done and self._aborts == aborts:
                 search.advance(await self._candidates(search, len(ids)))
         return search.best
 
@@ -225,10 +228,11 @@ class BeamGenerator:
         beams, before = search.running, self._banned
         self._banned = search.banned()
         for b, token in before ^ self._banned:
-            self._write(self.bans, 4 * (b * self.vocabulary + token), bytes(4) if (b, token) in before else BANNED)
-        self._write(self.scores, 0, struct.pack(f"<{len(beams)}f", *(beam.score for beam in beams)))
+            place = 4 * (b * self.vocabulary + token)
+            self.bans.write(self.device, bytes(4) if (b, token) in before else BANNED, place)
+        self.scores.write(self.device, struct.pack(f"<{len(beams)}f", *(beam.score for beam in beams)))
         state = self.beams.step([beam.ids[-1] for beam in beams], [beam.wrote for beam in beams], source)
-        self._write(self.beams.state, 0, state)
+        self.beams.state.write(self.device, state)
         count = self.candidates
         data = bytes(await self.step.replay(1, self.step.outputs[0], 0, 8 * count))
         if (forced := search.forced()) is not None:
@@ -236,19 +240,14 @@ class BeamGenerator:
         scores, places = struct.unpack(f"<{count}f", data[: 4 * count]), struct.unpack(f"<{count}I", data[4 * count :])
         return [(score, *divmod(place, self.vocabulary)) for score, place in zip(scores, places, strict=True)]
 
-    def _write(self, tensor: Tensor, offset: int, data: bytes) -> None:
-        assert tensor.buffer is not None
-        self.device.write(tensor.buffer.on(self.device), offset, data)
-
     def abort(self) -> None:
         """Ends every text asked for so far after the step that the GPU is at."""
-        self.aborts += 1
+        self._aborts += 1
 
     def free(self) -> None:
         """Gives everything back; the object is of no use afterwards."""
         self.encode.free()
-        if self.step.handle:
-            self.step.unload()
+        self.step.unload()
         self.weights.free()
         for buffer in self.step.named.values():
             buffer.free()

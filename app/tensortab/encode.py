@@ -6,23 +6,23 @@ hidden(ids, types, lengths) -> Tensor [N, T, C]; other tasks' classes (HEADS) ar
 
 import math
 from array import array
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from . import models
-from .device import Device, choose
 from .dtype import f32, u32
 from .errors import Error
-from .formats import Checkpoint, open_checkpoint
-from .jit import hardware
-from .sources.model import default, find
+from .jit import Jit, hardware
+from .loading import Files, Progress, load
 from .tensor import Tensor
 from .tokenizer import load_tokenizer
 from .weights import Weights
 
 LENGTHS = (16, 32, 48, 64, 96, 128, 192, 256, 320, 384, 448, 512)  # tokens a row; longer ones in steps of the last
 BATCH = 2048  # tokens in a batch at most, with the padding: encoding the next one takes about as long as a fast GPU
+ABREAST = 2  # batches on the GPU while the next one is made
 # the class in a model's file that does a task
 HEADS = {
     "feature-extraction": "Model", "fill-mask": "ForMaskedLM", "text-classification": "ForSequenceClassification",
@@ -40,6 +40,11 @@ class Batch:
     types: Tensor
     lengths: Tensor  # u32 [N]
 
+    @property
+    def inputs(self) -> list[Tensor]:
+        """What a model's hidden() reads."""
+        return [self.ids, self.types, self.lengths]
+
 
 class Encoder:
     """A model that reads texts, with its weights and its tokenizer, on a device.
@@ -48,13 +53,14 @@ class Encoder:
     (model_max_length), a sentence model (sentence_bert_config.json's max_seq_length) or the caller says so.
     """
 
-    def __init__(self, name: str, checkpoint: Checkpoint, device: Device, head: str) -> None:
-        self.name, self.checkpoint, self.device = name, checkpoint, device
-        self.config = checkpoint.config
-        self.tokenizer = load_tokenizer(checkpoint)
-        self.weights = Weights(checkpoint, hardware(device.info).max_binding)
+    def __init__(self, files: Files, task: str) -> None:
+        """task: one of HEADS."""
+        self.name, self.checkpoint, self.device = files.name, files.checkpoint, files.device
+        self.config = self.checkpoint.config
+        self.tokenizer = load_tokenizer(self.checkpoint)
+        self.weights = Weights(self.checkpoint, hardware(self.device.info).max_binding)
         kind = str(self.config.get("model_type"))
-        architecture = getattr(models.find(kind), head, None)
+        architecture = getattr(models.find(kind), HEADS[task], None)
         self.model: Any
         self.model = models.declare(architecture, self.weights) if architecture else None
         if not hasattr(self.model, "length"):
@@ -62,26 +68,17 @@ class Encoder:
         self.max_length: int = self.model.length
 
     @classmethod
-    async def open(
-        cls, task: str, model: Any, device: Device | None, context: int | None, on_progress: Callable
-    ) -> "Encoder":
-        """A model for one of HEADS, with its weights; the arguments are pipeline's."""
-        device = device or await choose()
-        model = default(task) if model is None else model
-        source = await find(model, lambda done, total: on_progress("download", done, total))
-        checkpoint = await open_checkpoint(source)
-        sentence = await checkpoint.json("sentence_bert_config.json")
-        encoder = cls(str(getattr(source, "name", model)), checkpoint, device, HEADS[task])
-        limits = checkpoint.tokenizer_config.get("model_max_length"), sentence.get("max_seq_length"), context
+    async def declare(cls, files: Files, context: int | None, task: str) -> "Encoder":
+        sentence = await files.checkpoint.json("sentence_bert_config.json")
+        encoder = cls(files, task)
+        limits = files.checkpoint.tokenizer_config.get("model_max_length"), sentence.get("max_seq_length"), context
         for limit in limits:
             if isinstance(limit, int | float) and 2 < limit < encoder.max_length:
                 encoder.max_length = int(limit)
-        try:
-            await encoder.weights.load(device, lambda done, total: on_progress("load", done, total))
-        except BaseException:  # stopped by the user, too
-            encoder.weights.free()
-            raise
         return encoder
+
+    async def load(self, on_progress: Progress) -> None:
+        await load(self.weights, self.device, [], on_progress)
 
     def batches(self, texts: Sequence[Text]) -> Iterator[Batch]:
         """All texts, the longest first; a batch's are encoded when it is asked for. Raises Error("bad_request")."""
@@ -106,6 +103,27 @@ class Encoder:
             inputs.append(new)
         if numbers:
             yield self._batch(numbers, inputs)
+
+    async def computed(
+        self, run: Jit, texts: Sequence[Text], more: Callable[[Batch], list[Tensor]] = lambda batch: []
+    ) -> AsyncGenerator[tuple[Batch, bytes], None]:
+        """Each batch of the texts, and the values of the only result of `run`(its inputs, and `more` of it). The next
+        batch is made while the GPU works. Raises Error("bad_request")."""
+        flying: deque[tuple[Batch, Awaitable[bytes]]] = deque()
+        try:
+            for batch in self.batches(texts):
+                inputs = [*batch.inputs, *more(batch)]
+                async with run:
+                    flying.append((batch, await run.submit(*inputs)))
+                if len(flying) > ABREAST:
+                    batch, values = flying.popleft()
+                    yield batch, await values
+            while flying:
+                batch, values = flying.popleft()
+                yield batch, await values
+        finally:  # their staging buffers must come back
+            for _, values in flying:
+                await values
 
     def _shape(self, count: int, longest: int) -> tuple[int, int]:
         """Rows and columns for texts, of few kinds, so that there are few plans."""

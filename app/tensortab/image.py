@@ -216,8 +216,7 @@ class ImageProcessor:
     async def prepare(self, image: Image) -> Program:
         """The plan whose replay writes `image`; what is submitted after it reads that."""
         (place, *_), program = await self._plan(image.height, image.width)
-        assert place.buffer is not None
-        self.device.write(place.buffer.on(self.device), 0, image.data)
+        place.write(self.device, image.data)
         return program
 
     async def _plan(self, height: int, width: int) -> tuple[list[Tensor], Program]:
@@ -228,7 +227,10 @@ class ImageProcessor:
             while len(self._plans) >= SIZES:
                 self._drop(next(iter(self._plans)))
             stored = [Tensor.of("image", key, u32)]
-            self._plans[key] = (stored, await Program(self.device, [self._graph(stored)]).load())
+            self._plans[key] = (stored, Program(self.device, [self._graph(stored)]))
+        program = self._plans[key][1]
+        if not program.handle:  # it is kept before it is loaded, so that free() finds its buffers if that fails
+            await program.load()
         return self._plans[key]
 
     def _graph(self, stored: list[Tensor]) -> Tensor:
@@ -259,15 +261,13 @@ class ImageProcessor:
         stored, program = self._plans.pop(key)
         program.unload()
         for tensor in stored:
-            assert tensor.buffer is not None
-            tensor.buffer.free()
+            tensor.free()
 
     def free(self) -> None:
         """Gives the GPU's memory back."""
         for key in list(self._plans):
             self._drop(key)
-        if self.pixel_values.buffer is not None:
-            self.pixel_values.buffer.free()
+        self.pixel_values.free()
 
 
 @lru_cache(4 * SIZES)

@@ -104,7 +104,8 @@ class Program:
         self.replays += 1
 
     def unload(self) -> None:
-        """Gives the plan back, if it was loaded. What is dropped is unloaded as well."""
+        """Takes the plan off the device; one that was not loaded, or is unloaded already, has nothing there. What is
+        dropped is unloaded as well."""
         handles, self.handle, self._steps = [self.handle, *self._steps], 0, []
         for handle in filter(None, handles):
             self.device.unload(handle)
@@ -218,7 +219,10 @@ class Jit:
             if not all(isinstance(output, Tensor) and output.op != "buffer" for output in outputs):
                 raise TypeError("a jit function returns a Tensor that it computes, or a list of them")
             outputs = [_whole(output) for output in outputs]
-            self.traced[key] = (inputs, results, await Program(self.device, outputs).load())
+            self.traced[key] = (inputs, results, Program(self.device, outputs))
+        program = self.traced[key][2]
+        if not program.handle:  # it is kept before it is loaded, so that free() finds its buffers if that fails
+            await program.load()
         return self.traced[key]
 
     async def __call__(self, *args: Tensor) -> Any:
@@ -249,8 +253,7 @@ class Jit:
         for inputs, _, program in self.traced.values():
             program.unload()
             for tensor in (*inputs, *program.outputs):
-                if tensor.buffer is not None:
-                    tensor.buffer.free()
+                tensor.free()
         self.traced.clear()
 
 

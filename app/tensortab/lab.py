@@ -17,9 +17,10 @@ from typing import Any
 from .debug import debug
 from .device import Device, f16, tier
 from .errors import Error
-from .generate import Generator, Sampling
+from .generate import Generator
 from .jit import Program, hardware
 from .ops import HALVES, Hardware
+from .sampling import Sampling
 from .tensor import Tensor
 
 SUBMIT_SECONDS = 0.03  # of work in a submission that is timed: browsers' clocks count in up to 1 ms
@@ -201,16 +202,11 @@ async def _tokens(generator: Generator, report: Callable[[float], Awaitable[None
     slow = await decode(4, 0, 0.2)  # compiles and warms
     count = min(TOKENS, generator.context // 2, max(8, int(TOKEN_SECONDS / slow)))
     seconds = await decode(count, 0.2, 0.8)
-    table, head = generator.model.embed_tokens.weights, generator.model.lm_head.weights
-    unread = 0 if table is head else sum(w.buffer.nbytes for w in table if w.buffer)  # one row of it is read
-    return {
-        "tokens_per_second": 1 / seconds,
-        "weight_bytes_a_token": generator.weights.nbytes - unread,
-    }
+    return {"tokens_per_second": 1 / seconds, "weight_bytes_a_token": generator.decoder.step_bytes}
 
 
 def _prompt(generator: Generator) -> list[int]:
-    length = SOFTWARE_PROMPT if generator.hw.tier == "software" else PROMPT
+    length = SOFTWARE_PROMPT if tier(generator.device.info) == "software" else PROMPT
     return [n % generator.vocabulary for n in range(1, 1 + min(length, generator.context // 4))]
 
 
@@ -219,10 +215,8 @@ async def _kernels(generator: Generator, result: dict[str, Any]) -> dict[str, An
     tokens = generator.generate(_prompt(generator), Sampling())
     await anext(tokens)
     await tokens.aclose()
-    assert generator.state.buffer is not None
-    state = await generator.device.read(generator.state.buffer.id, 0, 4)
-    position = int.from_bytes(state, "little")
-    program = await generator.decoding(position)
+    position = await generator.decoder.position()
+    program = await generator.decoder.step(position)
     quick = int(TOKEN_SECONDS / 2 * result["tokens_per_second"])
     replays = max(1, min(REPLAYS, quick, generator.context - position))
     rows = await program.measure(replays, position + replays // 2)

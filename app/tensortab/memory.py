@@ -49,11 +49,15 @@ class Pool:
         self._late: list[int] = []  # given back meanwhile, by the finalizers of the garbage collector
 
     def take(self, sizes: list[int]) -> list[int]:
-        """A buffer for each size, no two the same: of those there are the smallest that fits, or else a new one."""
+        """A buffer for each size, no two the same: of those there are the smallest that fits, or else a new one. All
+        or none of them are taken."""
         taken: dict[int, int] = {}
         self._taking = True
         try:
             self._take(sizes, taken)
+        except BaseException:
+            self._late += taken.values()
+            raise
         finally:
             self._taking = False
             late, self._late = self._late, []

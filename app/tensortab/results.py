@@ -10,6 +10,21 @@ class TextGenerationOutput(TypedDict):
     generated_text: Any
 
 
+class TextGenerationOptions(TypedDict, total=False):
+    """What a text-generation pipeline is called with beside the text."""
+
+    max_new_tokens: int
+    do_sample: bool
+    temperature: float
+    top_k: int
+    top_p: float
+    min_p: float
+    repetition_penalty: float
+    seed: int | None
+    return_full_text: bool
+    continue_final_message: bool | None
+
+
 class SummarizationOutput(TypedDict):
     summary_text: str
 

@@ -1,9 +1,55 @@
-"""What the sampling kernels (kernels/sample*.wgsl) mean, in numpy: Hugging Face's rules in their order, and a draw."""
+"""How the next token is chosen: the settings, their layout on the GPU, and what the sampling kernels
+(kernels/sample*.wgsl) mean, in numpy: Hugging Face's rules in their order, and a draw."""
 
+import random
+import struct
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from .errors import Error
+
 SETTINGS = ("temperature", "top_p", "min_p", "top_k", "seed", "repetition_penalty", "end", "stop_count")
+STOPS = 16  # ids that end a text on the GPU
+WORDS = len(SETTINGS) + STOPS  # of the settings on the GPU
 TOP_LOGPROBS = 20
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How the next token is chosen, in Hugging Face's order: repetition penalty, temperature, top-k, top-p, min-p."""
+
+    temperature: float = 0.0  # 0: the likeliest token
+    top_p: float = 1.0
+    top_k: int = 0  # 0: all
+    min_p: float = 0.0
+    repetition_penalty: float = 1.0
+    seed: int | None = None  # None: another one each time
+    stop_ids: frozenset[int] = field(default_factory=frozenset)
+
+    def __post_init__(self) -> None:
+        limits: dict[str, tuple[float, float]] = {
+            "temperature": (0, 100), "top_p": (0, 1), "top_k": (0, 1 << 30), "min_p": (0, 1),
+            "repetition_penalty": (0.01, 100),
+        }  # fmt: skip
+        for name, (low, high) in limits.items():
+            value = getattr(self, name)
+            if type(value) not in ((int,) if name == "top_k" else (int, float)) or not low <= value <= high:
+                whole = "whole number" if name == "top_k" else "number"
+                raise Error("bad_request", f"{name} is {value!r}: give a {whole} from {low} to {high}")
+        if self.seed is not None and type(self.seed) is not int:
+            raise Error("bad_request", f"seed is {self.seed!r}: give a whole number")
+
+    def seeded(self) -> "Sampling":
+        """The same with a seed, drawn if there is none: what is drawn at a position depends on the seed only."""
+        return self if self.seed is not None else replace(self, seed=random.getrandbits(32))
+
+    def settings(self, end: int) -> bytes:
+        """What the kernels read, WORDS words; the text ends before position `end`."""
+        assert self.seed is not None
+        stops = sorted(self.stop_ids)[:STOPS]
+        values = (self.temperature, self.top_p, self.min_p, self.top_k, self.seed & 0xFFFFFFFF)
+        packed = struct.pack("<3fIIfII", *values, self.repetition_penalty, end - 1, len(stops))
+        return packed + struct.pack(f"<{STOPS}I", *stops, *[0] * (STOPS - len(stops)))
 
 
 def pcg(np: Any, v: Any) -> Any:

@@ -51,7 +51,7 @@ class Index:
         async with self._turn:
             k = min(k, self.count)
             program = await self._program(k)
-            self.device.write(self._on(self._query), 0, query)
+            self._query.write(self.device, query)
             data = memoryview(await program.replay(1, program.outputs[0], 0, 8 * k))
         return list(zip(data[4 * k :].cast("I"), data[: 4 * k].cast("f"), strict=True))
 
@@ -76,8 +76,7 @@ class Index:
         """Gives the GPU's memory back; the index is empty then."""
         self._unload()
         for tensor in (self._query, *self._chunks):
-            if tensor.buffer is not None:
-                tensor.buffer.free()
+            tensor.free()
         self._chunks.clear()
         self.count = 0
 
@@ -96,7 +95,7 @@ class Index:
                 self._chunks.append(Tensor.of("vectors", (self._room, self.dimensions)))
             place = self.count % self._room
             part = view[: (self._room - place) * each]
-            self.device.write(self._on(self._chunks[-1]), place * each, part)
+            self._chunks[-1].write(self.device, part, place * each)
             self.count += len(part) // each
             view = view[len(part) :]
 

@@ -76,6 +76,16 @@ class Tensor:
         tensor.buffer = Buffer(name, dtype.gpu_size(math.prod(shape)), data)
         return tensor
 
+    def write(self, device: Any, data: Any, offset: int = 0) -> None:
+        """Puts bytes in the GPU's layout into the storage of this tensor, from byte `offset` on."""
+        assert self.buffer is not None
+        device.write(self.buffer.on(device), offset, data)
+
+    def free(self) -> None:
+        """Gives the storage of this tensor back, if it has any on a device."""
+        if self.buffer is not None:
+            self.buffer.free()
+
     def __repr__(self) -> str:
         return f"<Tensor {self.dtype}{list(self.shape)}, {self._place()}>"
 

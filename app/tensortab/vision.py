@@ -7,17 +7,15 @@ embed_text(ids, ends) -> Tensor [N, C], logit_scale, length (positions of a text
 
 import asyncio
 import struct
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Sequence
 from typing import Any
 
 from . import models
-from .device import Device, choose
 from .encode import padded
 from .errors import Error
-from .formats import Checkpoint, open_checkpoint
 from .image import Image, ImageProcessor
 from .jit import Program, hardware, jit
-from .sources.model import default, find
+from .loading import Files, Progress, load
 from .tensor import Tensor
 from .tokenizer import load_tokenizer
 from .weights import Weights
@@ -36,11 +34,12 @@ HEADS = {
 class Vision:
     """A model that reads images, with its weights, on a device. `await vision(image)` gives its head's numbers."""
 
-    def __init__(self, name: str, checkpoint: Checkpoint, processor: dict, device: Device, task: str) -> None:
-        self.name, self.checkpoint, self.device = name, checkpoint, device
-        self.config = checkpoint.config
-        self.weights = Weights(checkpoint, hardware(device.info).max_binding)
-        self.processor = ImageProcessor(processor, device)
+    def __init__(self, files: Files, processor: dict, task: str) -> None:
+        """processor: the folder's preprocessor_config.json; task: one of HEADS."""
+        self.name, self.checkpoint, self.device = files.name, files.checkpoint, files.device
+        self.config = self.checkpoint.config
+        self.weights = Weights(self.checkpoint, hardware(self.device.info).max_binding)
+        self.processor = ImageProcessor(processor, self.device)
         self._places, self._turn = asyncio.Semaphore(ABREAST), asyncio.Lock()
         kind = str(self.config.get("model_type"))
         head, method = HEADS[task]
@@ -52,35 +51,15 @@ class Vision:
         self.model: Any = models.declare(architecture, self.weights)
         self.program: Program | None
         with models.fitting(kind):
-            self.program = Program(device, [getattr(self.model, method)(self.processor.pixel_values)])
+            self.program = Program(self.device, [getattr(self.model, method)(self.processor.pixel_values)])
 
     @classmethod
-    async def open(cls, task: str, model: Any, device: Device | None, on_progress: Callable) -> "Vision":
-        """A model for one of HEADS, with its weights; the arguments are pipeline's."""
-        device = device or await choose()
-        model = default(task) if model is None else model
-        source = await find(model, lambda done, total: on_progress("download", done, total))
-        checkpoint = await open_checkpoint(source)
-        processor = await checkpoint.json("preprocessor_config.json")
-        vision = cls(str(getattr(source, "name", model)), checkpoint, processor, device, task)
-        try:
-            await vision._load(lambda done, total: on_progress("load", done, total))
-        except BaseException:  # stopped by the user, too
-            vision.free()
-            raise
-        return vision
+    async def declare(cls, files: Files, task: str) -> "Vision":
+        return cls(files, await files.checkpoint.json("preprocessor_config.json"), task)
 
-    async def _load(self, on_progress: Callable[[int, int], None]) -> None:
-        """The weights, while the plan compiles."""
+    async def load(self, on_progress: Progress) -> None:
         assert self.program is not None
-        parts = (self.program.load(), self.weights.load(self.device, on_progress))
-        tasks = [asyncio.ensure_future(part) for part in parts]
-        try:
-            await asyncio.gather(*tasks)
-        finally:  # the first that fails, or a stop, ends the other before anything is freed
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+        await load(self.weights, self.device, [self.program.load()], on_progress)
 
     async def __call__(self, image: Any) -> list[float]:
         """image: what Image.of takes. Several may be asked for at once."""
@@ -104,8 +83,7 @@ class Vision:
         if self.program is not None:
             self.program.unload()
             for output in self.program.outputs:
-                if output.buffer is not None:
-                    output.buffer.free()
+                output.free()
             self.program = None  # and with it the constants of its graph
         self.processor.free()
         self.weights.free()

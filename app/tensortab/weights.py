@@ -43,6 +43,11 @@ class _Piece:
     element: int  # in the weight
 
     @property
+    def narrow(self) -> bool:
+        """Whether the file has in 16 bits what is a vector of f32 on the GPU."""
+        return self.weight.dtype is not self.info.dtype
+
+    @property
     def offset(self) -> int:
         """In the file."""
         return self.info.offset + self.first
@@ -62,7 +67,6 @@ class Weights:
         self._unused = list(UNUSED)
         self._pieces: list[_Piece] = []
         self._vectors: list[Tensor] = []
-        self._narrow: list[tuple[Tensor, list[TensorInfo | int]]] = []  # vectors that a file has in 16 bits
         self._made: dict[tuple[str, ...], list[Tensor]] = {}
         self._once: list[tuple[Tensor, list[Tensor]]] = []  # expressions, and what only they are computed of
 
@@ -135,7 +139,7 @@ class Weights:
         return weights
 
     def vector(self, *names: str | int) -> Tensor:
-        """Small tensors (a norm's gain, biases), one after the other, as f32; a number is so many zeros."""
+        """Small tensors (a norm's gain, biases), one after the other, as f32; an int stands for that many zeros."""
         parts = [self._tensor(name) if isinstance(name, str) else name for name in names]
         infos = [part for part in parts if isinstance(part, TensorInfo)]
         for info in infos:
@@ -144,9 +148,6 @@ class Weights:
         sizes = [part.size if isinstance(part, TensorInfo) else part for part in parts]
         vector = Tensor.of(infos[0].name, (sum(sizes),), f32)
         self._vectors.append(vector)
-        if any(info.dtype is not f32 for info in infos):
-            self._narrow.append((vector, parts))
-            return vector
         for n, part in enumerate(parts):
             if isinstance(part, TensorInfo):
                 self._pieces.append(_Piece(vector, part, 0, part.nbytes, sum(sizes[:n])))
@@ -191,25 +192,18 @@ class Weights:
 
     async def load(self, device: Device, on_progress: Callable[[int, int], None] = lambda done, total: None) -> None:
         """Streams everything to `device`, in the order of the file. Raises Error("bad_file") where it is cut short."""
-        narrow = sum(part.nbytes for _, parts in self._narrow for part in parts if isinstance(part, TensorInfo))
-        total, done = sum(p.nbytes for p in self._pieces) + narrow, narrow
-        for vector, parts in self._narrow:
-            assert vector.buffer is not None
-            device.write(vector.buffer.on(device), 0, b"".join([await _vector(part) for part in parts]))
+        total, done = sum(piece.nbytes for piece in self._pieces), 0
         staging = Tensor.of("staging", (CHUNK // 4,), u32)
-        assert staging.buffer is not None
-        place = staging.buffer.on(device)
         spans = deque(_spans(self._pieces))
         reads: deque[tuple[list[_Piece], asyncio.Future]] = deque()
+        programs: deque[Program] = deque(maxlen=2)  # the ones that may be loaded
         repacked: asyncio.Future = asyncio.ensure_future(asyncio.sleep(0))
 
         async def repack(before: asyncio.Future, program: Program, data: Any) -> None:
-            try:
-                await before  # staging is free again
-                device.write(place, 0, data)
-                await program.replay()
-            finally:
-                program.unload()
+            await before  # the staging buffer is free again
+            staging.write(device, data)
+            await program.replay()
+            program.unload()
 
         try:
             while spans or reads:
@@ -218,10 +212,17 @@ class Weights:
                 span, read = reads[0]
                 data = await read
                 reads.popleft()
-                program = Program(device, [node for piece in span for node in _repack(staging, piece, span[0].offset)])
-                await program.load()
-                before, repacked = repacked, asyncio.ensure_future(repack(repacked, program, data))
-                await before
+                start, wide = span[0].offset, [piece for piece in span if not piece.narrow]
+                for piece in span:
+                    if piece.narrow:
+                        values = as_f32(_part(data, piece.offset - start, piece.nbytes), piece.info.dtype.name)
+                        piece.weight.write(device, values, 4 * piece.element)
+                if wide:
+                    program = Program(device, [node for piece in wide for node in _repack(staging, piece, start)])
+                    programs.append(program)
+                    await program.load()
+                    before, repacked = repacked, asyncio.ensure_future(repack(repacked, program, data))
+                    await before
                 on_progress(done, total)
                 done += sum(piece.nbytes for piece in span)
             await repacked
@@ -230,8 +231,12 @@ class Weights:
         finally:
             for _, read in reads:
                 read.cancel()
-            await asyncio.gather(repacked, *(read for _, read in reads), return_exceptions=True)
-            staging.buffer.free()
+            try:
+                await asyncio.gather(repacked, *(read for _, read in reads), return_exceptions=True)
+            finally:  # whatever was stopped
+                for program in programs:
+                    program.unload()
+                staging.free()
 
     async def _compute(self, device: Device) -> None:
         if self._once:
@@ -254,8 +259,7 @@ class Weights:
 
 def _free(tensors: list[Tensor]) -> None:
     for tensor in tensors:
-        if tensor.buffer is not None:
-            tensor.buffer.free()
+        tensor.free()
 
 
 def _spans(pieces: list[_Piece]) -> Iterator[list[_Piece]]:
@@ -277,15 +281,15 @@ def _spans(pieces: list[_Piece]) -> Iterator[list[_Piece]]:
         yield span
 
 
-async def _vector(part: TensorInfo | int) -> bytes:
-    """A part of a vector as f32."""
-    if isinstance(part, int):
-        return bytes(4 * part)
-    return as_f32(await part.source.bytes(part.offset, part.nbytes), part.dtype.name)
-
-
 async def _read(span: list[_Piece]) -> Any:
     return await span[0].info.source.chunk(span[0].offset, span[-1].end - span[0].offset)
+
+
+def _part(data: Any, start: int, size: int) -> Any:
+    """Bytes of a chunk, which in the tab is a JavaScript array."""
+    if hasattr(data, "subarray"):
+        return data.subarray(start, start + size).to_bytes()
+    return memoryview(data)[start : start + size]
 
 
 def _repack(staging: Tensor, piece: _Piece, offset: int) -> list[Tensor]:
@@ -306,7 +310,7 @@ def _repack(staging: Tensor, piece: _Piece, offset: int) -> list[Tensor]:
 
 async def read_vector(info: TensorInfo) -> list[float]:
     """The numbers of a small tensor, for Python."""
-    raw = await _vector(info)
+    raw = as_f32(await info.source.bytes(info.offset, info.nbytes), info.dtype.name)
     return list(struct.unpack(f"<{len(raw) // 4}f", raw))
 
 

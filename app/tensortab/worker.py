@@ -186,7 +186,7 @@ class Engine:
         about = {"model": pipe.name, "stored": getattr(model, "stored", True)}
         if name == CHAT:
             self._globals["pipe"] = pipe
-            about |= {"context": pipe.generator.context, "bytes": pipe.generator.nbytes}
+            about |= {"context": pipe.context, "bytes": pipe.nbytes}
         if languages := list(getattr(pipe, "languages", ())):
             about["languages"] = languages
         return about

@@ -11,13 +11,13 @@ from .engine import Engine
 FIRST = """
 import json
 pipe = await tt.pipeline("text-generation")
-from tensortab.generate import Sampling
+from tensortab.sampling import Sampling
 device = pipe.generator.device
-before = device.counters()["created"], len(pipe.generator._programs)
+before = device.counters()["created"], len(pipe.generator.decoder.programs)
 made = []
-for count in (20, pipe.generator.long):
+for count in (20, pipe.generator.decoder.long):
     async for _ in pipe.generator.generate(list(range(100, 100 + count)), Sampling(), 3):
-        made.append((device.counters()["created"] - before[0], len(pipe.generator._programs) - before[1]))
+        made.append((device.counters()["created"] - before[0], len(pipe.generator.decoder.programs) - before[1]))
 pipe.free()
 json.dumps(made)
 """
@@ -44,6 +44,46 @@ async def stop():
 
 await stop()
 """
+
+
+FAILED = """
+import asyncio, gc, json
+from tensortab import device as devices
+device = await devices.choose()
+told, asked = [], []
+asyncio.get_running_loop().set_exception_handler(lambda loop, context: told.append(str(context)))
+
+class Broken:
+    def __init__(self, real): self.real = real
+    def __getattr__(self, name): return getattr(self.real, name)
+    async def load(self, plan, buffers):
+        asked.append(plan)
+        await asyncio.sleep(0.02 * len(asked))
+        raise tt.Error("bad_request", "broken")
+
+before = {key: device.counters()[key] for key in ("buffers", "bytes", "bindGroups")}
+device._js = Broken(device._js)
+try:
+    await tt.pipeline("text-generation")
+except tt.Error as error:
+    message = error.message
+device._js = device._js.real
+await asyncio.sleep(1)  # until the last of them has failed, too
+gc.collect()
+await asyncio.sleep(0.1)
+after = {key: device.counters()[key] for key in before}
+json.dumps([message, len(asked), told, after == before])
+"""
+
+
+def test_plans_that_fail_are_told_once(chromium: Chromium, site: Site) -> None:
+    """The first one's error is raised; those that were under way fail later, when nobody waits for them any more."""
+    chromium.open(site.url)
+    message, asked, told, same = json.loads(chromium.evaluate(f"tensortab.run({json.dumps(FAILED)})", 600))
+    assert message == "broken"
+    assert asked > 1
+    assert told == []
+    assert same
 
 
 def test_the_heap_does_not_grow_with_the_model(engine: Engine) -> None:

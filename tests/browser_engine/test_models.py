@@ -22,7 +22,7 @@ TINY = np.load(GOLDEN / "tiny.npz")
 GREEDY = (
     f"IDS = {TINY['ids'].tolist()}\n"
     + """
-from tensortab.generate import Sampling
+from tensortab.sampling import Sampling
 from tensortab.sources.model import find
 async def greedy(model, count=16):
     found = await find(model, lambda done, total: None)

@@ -7,17 +7,19 @@ import pytest
 
 PACKAGE = Path(__file__).parents[2] / "app" / "tensortab"
 LAYERS = [
-    {"errors", "debug", "dtype", "inputs", "sampling", "site", "browser", "results"},
+    {"errors", "debug", "dtype", "inputs", "sampling", "site", "stream", "turn", "browser", "results"},
     {"blocks", "buffer", "kernels", "memory", "ops", "sources", "waiting"},
     {"device"},
     {"tensor", "formats", "tokenizer", "storage"},
     {"array_api", "schedule", "plan"},
     {"jit"},
     {"weights", "kv"},
+    {"loading"},
     {"audio", "image"},
     {"nn"},
     {"models"},
-    {"generate", "beam"},
+    {"decoder", "beam"},
+    {"generate"},
     {"lab", "encode", "search"},
     {"vision"},
     {"tasks"},

@@ -126,9 +126,9 @@ class Slow:
         return await self.source.chunk(offset, size)
 
 
-def slow(fails=0):
-    checkpoint = asyncio.run(open_checkpoint(GOLDEN / "tiny_llama"))
-    source = Slow(checkpoint.tensor("lm_head.weight").source, fails)
+def slow(fails=0, file="tiny_llama"):
+    checkpoint = asyncio.run(open_checkpoint(GOLDEN / file))
+    source = Slow(checkpoint.tensor("model.norm.weight").source, fails)
     for name, info in checkpoint.tensors.items():
         checkpoint.tensors[name] = replace(info, source=source)
     made = Weights(checkpoint, 1 << 27)
@@ -150,6 +150,18 @@ def test_few_chunks_are_read_ahead_and_no_plan_stays(device, monkeypatch):
     assert after.get("bindGroups", 0) == before.get("bindGroups", 0)
     made.free()
     assert device.counters().get("buffers", 0) == before.get("buffers", 0)
+
+
+@pytest.mark.parametrize("file", ["tiny_llama", "tiny_llama3"])  # f32, bf16
+def test_vectors_are_read_with_what_lies_beside_them(device, file):
+    """In the file the norms lie between matrices, and all of it is less than a chunk."""
+    made, source = slow(file=file)
+    asyncio.run(made.load(device))
+    assert source.reads == 1
+    name = "model.layers.0.input_layernorm.weight"
+    (vector,) = (t for t in made._vectors if t.buffer.name == name)
+    assert np.array_equal(vector.numpy(), expected(asyncio.run(open_checkpoint(GOLDEN / file)), name))
+    made.free()
 
 
 def test_a_read_that_fails_ends_the_load_and_leaves_nothing(device, monkeypatch):

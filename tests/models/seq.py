@@ -95,7 +95,7 @@ def logits(generator: BeamGenerator, ids: list[int], texts: list[list[int]]) -> 
         program, parts = await Program(g.device, [out]).load(), []
         for position in range(len(texts[0])):
             wrote = [[b] * position for b in range(len(texts))]
-            g._write(beams.state, 0, beams.step([text[position] for text in texts], wrote, len(ids)))
+            beams.state.write(g.device, beams.step([text[position] for text in texts], wrote, len(ids)))
             parts.append(await program.replay(1, out, 0, 4 * len(texts) * g.vocabulary))
         program.unload()
         return parts

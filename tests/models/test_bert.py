@@ -12,6 +12,7 @@ from tensortab.device import Device
 from tensortab.encode import Encoder
 from tensortab.errors import Error
 from tensortab.jit import Jit, Program, jit
+from tensortab.tasks import pipeline
 from tensortab.tensor import Tensor
 
 from tests.kernels.tolerances import of_model
@@ -31,8 +32,11 @@ def adapter(adapter: Device) -> Device:
 def opened(
     folder: Path, device: Device | None = None, task: str = "feature-extraction", kind: str = "bert", **more: Any
 ) -> Encoder:
-    folder = write(folder, kind, **more)
-    return asyncio.run(Encoder.open(task, folder, device, None, lambda *_: None))
+    return loaded(task, write(folder, kind, **more), device)
+
+
+def loaded(task: str, folder: Path, device: Device | None = None) -> Encoder:
+    return asyncio.run(pipeline(task, folder, device)).encoder
 
 
 def values(run: Jit, *args: Tensor) -> np.ndarray:
@@ -119,7 +123,7 @@ def test_old_names_of_norms(software, tmp_path):
     for new, old in ((b"LayerNorm.weight", b"LayerNorm.gamma"), (b"LayerNorm.bias", b"LayerNorm.beta")):
         header = header.replace(new, old)
     file.write_bytes(len(header).to_bytes(8, "little") + header + raw[8 + size :])
-    encoder = asyncio.run(Encoder.open("feature-extraction", tmp_path, None, None, lambda *_: None))
+    encoder = loaded("feature-extraction", tmp_path)
     assert np.array_equal(values(jit(encoder.model.hidden), batch.ids, batch.types, batch.lengths), want)
     encoder.free()
 
@@ -184,6 +188,6 @@ def test_what_is_no_bert_is_refused(software, tmp_path, change, message):
     (tmp_path / "config.json").write_text(json.dumps(config))
     before = software.counters()["bytes"]
     with pytest.raises(Error, match=message) as caught:
-        asyncio.run(Encoder.open("fill-mask", tmp_path, None, None, lambda *_: None))
+        loaded("fill-mask", tmp_path)
     assert caught.value.code == "bad_file"
     assert software.counters()["bytes"] == before

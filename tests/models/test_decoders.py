@@ -62,14 +62,14 @@ def test_gguf(software: Device, tmp_path: Path, name: str) -> None:
 
 
 def hidden(generator: Generator, ids: list[int]) -> np.ndarray:
-    g = generator
+    g = generator.decoder
     out = g.model.hidden(g.tokens, g.state, g.rope, g.kv, len(ids))
     g.kv.traced()
 
     async def run() -> bytes:
         program = await Program(g.device, [out]).load()
-        g._write(g.tokens, 0, struct.pack(f"<{len(ids)}I", *ids))
-        g._write(g.state, 0, struct.pack("<4I", 0, 0, 0, 0))
+        g.tokens.write(g.device, struct.pack(f"<{len(ids)}I", *ids))
+        g.state.write(g.device, struct.pack("<4I", 0, 0, 0, 0))
         return await program.replay(1, out, 0, 4 * out.shape[0] * out.shape[1])
 
     return np.frombuffer(asyncio.run(run()), np.float32).reshape(out.shape)
@@ -79,7 +79,7 @@ def hidden(generator: Generator, ids: list[int]) -> np.ndarray:
 def test_hidden_states(software: Device, tmp_path: Path, name: str) -> None:
     """After each block but the last, and after the embedding: of the model without the blocks behind."""
     generator = opened(written(name, tmp_path), software, CONTEXT.get(name, 128))
-    blocks = generator.model.h if name == "gpt2" else generator.model.layers
+    blocks = generator.decoder.model.h if name == "gpt2" else generator.decoder.model.layers
     ids = OUTPUTS[f"{name}.ids"].tolist()
     for count, want in reversed(list(enumerate(OUTPUTS[f"{name}.hidden"]))):
         del blocks[count:]

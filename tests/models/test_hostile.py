@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 import pytest
 from tensortab.beam import BeamGenerator, GenerationConfig
+from tensortab.decoder import Decoder
 from tensortab.device.cpu import CPUDevice
 from tensortab.encode import Encoder
 from tensortab.errors import Error
 from tensortab.formats import Checkpoint, open_checkpoint
-from tensortab.generate import Generator
+from tensortab.loading import Files
 from tensortab.vision import Vision
 
 from tests import recipe_text, tiny_whisper
@@ -28,7 +29,7 @@ VALUES: tuple[Any, ...] = (None, 0, -1, 3, 7, 2.5, 1 << 20, "gelu", "x", True, [
 
 
 def generator(checkpoint: Checkpoint) -> None:
-    Generator(checkpoint, CPUDevice())._plan("decode")
+    Decoder(checkpoint, CPUDevice()).plan("decode")
 
 
 def beams(checkpoint: Checkpoint) -> None:
@@ -36,7 +37,7 @@ def beams(checkpoint: Checkpoint) -> None:
 
 
 def vision(task: str, processor: dict) -> Callable[[Checkpoint], None]:
-    return lambda checkpoint: Vision("x", checkpoint, processor, CPUDevice(), task) and None
+    return lambda checkpoint: Vision(Files("x", checkpoint, CPUDevice()), processor, task) and None
 
 
 def opened(kind: str, folder: Path) -> tuple[Checkpoint, Callable[[Checkpoint], None]]:
@@ -49,7 +50,7 @@ def opened(kind: str, folder: Path) -> tuple[Checkpoint, Callable[[Checkpoint], 
         return asyncio.run(open_checkpoint(tiny_whisper.write(folder))), generator
     if kind == "bert":
         checkpoint = asyncio.run(open_checkpoint(recipe_text.write(folder, "bert")))
-        return checkpoint, lambda checkpoint: Encoder("x", checkpoint, CPUDevice(), "ForMaskedLM") and None
+        return checkpoint, lambda checkpoint: Encoder(Files("x", checkpoint, CPUDevice()), "fill-mask") and None
     model = test_vision.MODELS[kind]
     path = write_folder(folder / kind, model["config"], test_vision.tensors(kind))
     task = "image-feature-extraction" if kind == "clip" else "image-classification"

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 from tensortab import lab
+from tensortab.decoder import LONG
 from tensortab.device import Device, f16
 from tensortab.errors import Error
-from tensortab.generate import LONG, Generator
+from tensortab.generate import Generator
 
 from tests.kernels.conftest import device as native
 from tests.models.test_llama import greedy, opened
@@ -59,7 +60,7 @@ def test_with_a_model(adapter: Device) -> None:
     assert result["tokens_per_second"] > 0
     weights = result["weight_bytes_a_token"]
     assert result["floor_tokens_per_second"] == pytest.approx(1e9 * result["read_gb_s"] / weights, rel=2e-3)
-    program = asyncio.run(generator.decoding(result["position"]))
+    program = asyncio.run(generator.decoder.step(result["position"]))
     kernels = result["kernels"]
     assert sum(kernel["count"] for kernel in kernels) == len(program.plan["steps"])
     assert program.replays == 3
@@ -83,7 +84,7 @@ def token_bytes(device: Device, context: int, position: int) -> int:
     generator = opened("tiny_q4_0.gguf", device, context)
 
     async def rows() -> list[dict]:
-        return (await generator.decoding(position)).profile(position)
+        return (await generator.decoder.step(position)).profile(position)
 
     total = sum(row["bytes"] for row in asyncio.run(rows()))
     generator.free()
@@ -97,11 +98,11 @@ def test_bytes_are_those_of_the_token_and_not_of_the_buffers(position: int) -> N
     one, twice = token_bytes(device, 256, position), token_bytes(device, 512, position)
     assert one == twice, "a longer context is not read"
     generator = opened("tiny_q4_0.gguf", device)
-    shape = generator.model.cache
+    shape = generator.decoder.model.cache
     each = 4 * shape.layers * shape.kv_heads * shape.head_dim
     assert token_bytes(device, 256, position + 7) - one == 7 * each, "keys and values, two bytes a number"
-    weights, table = generator.weights.nbytes, generator.model.embed_tokens.weights
-    unread = 0 if table is generator.model.lm_head.weights else sum(w.buffer.nbytes for w in table if w.buffer)
+    weights, table = generator.decoder.weights.nbytes, generator.decoder.model.embed_tokens.weights
+    unread = 0 if table is generator.decoder.model.lm_head.weights else sum(w.buffer.nbytes for w in table if w.buffer)
     assert weights - unread <= one - position * each <= 2 * (weights - unread) + 200_000
     generator.free()
 

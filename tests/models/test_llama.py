@@ -9,11 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tensortab import debug
+from tensortab.decoder import Decoder
 from tensortab.device import Device
 from tensortab.formats import open_checkpoint
-from tensortab.generate import Generator, Sampling
+from tensortab.generate import Generator
 from tensortab.jit import Program
 from tensortab.ops import OPS, Hardware
+from tensortab.sampling import Sampling
 from tensortab.tokenizer import load_tokenizer
 
 from tests.formats.memory import string, typed
@@ -26,29 +28,29 @@ MODELS = ["tiny_llama", "tiny_llama3", *sorted(path.name for path in GOLDEN.glob
 
 def opened(file: str | Path, device: Device, context: int = 256) -> Generator:
     """A model with its weights, whose plans compile when they are needed."""
-    generator = Generator(asyncio.run(open_checkpoint(GOLDEN / file)), device, context)
+    decoder = Decoder(asyncio.run(open_checkpoint(GOLDEN / file)), device, context)
 
     async def read() -> None:
-        await generator.declare()
-        await generator.weights.load(device)
+        await decoder.declare()
+        await decoder.weights.load(device)
 
     asyncio.run(read())
-    return generator
+    return Generator(decoder)
 
 
 def logits(generator: Generator, ids: list[int], rows: int) -> np.ndarray:
     """Logits of every position, `rows` tokens at a time."""
-    g = generator
+    g = generator.decoder
     hidden = g.model.hidden(g.tokens, g.state, g.rope, g.kv, rows)
     g.kv.traced()
     out = g.model.logits(hidden)
 
     async def run() -> list[bytes]:
         program = await Program(g.device, [out]).load()
-        g._write(g.tokens, 0, struct.pack(f"<{len(ids)}I", *ids))
+        g.tokens.write(g.device, struct.pack(f"<{len(ids)}I", *ids))
         parts = []
         for position in range(0, len(ids), rows):
-            g._write(g.state, 0, struct.pack("<4I", position, 0, 0, 0))
+            g.state.write(g.device, struct.pack("<4I", position, 0, 0, 0))
             parts.append(await program.replay(1, out, 0, 4 * out.shape[0] * out.shape[1]))
         program.unload()
         return parts
@@ -70,7 +72,7 @@ def relative(got: np.ndarray, want: np.ndarray) -> float:
 
 def tolerance(generator: Generator, rows: int, layers: int | None = None) -> float:
     """Of logits, or of what the first `layers` write: q/k/v, output, gate and up, down of each, and the head."""
-    layers = generator.model.cache.layers if layers is None else layers
+    layers = generator.decoder.model.cache.layers if layers is None else layers
     return of_model(generator.device, 4 * layers + 1, rows, cached=layers)
 
 
@@ -118,9 +120,9 @@ def test_greedy_tokens(adapter):
 def test_split_tensors_give_the_same(software, monkeypatch):
     whole = logits(opened("tiny_q4_0.gguf", software), TINY["ids"].tolist(), 1)
     limited = Hardware("software", False, 8192)  # less than the embedding, enough for the cache
-    monkeypatch.setattr("tensortab.generate.hardware", lambda info: limited)
+    monkeypatch.setattr("tensortab.decoder.hardware", lambda info: limited)
     split = opened("tiny_q4_0.gguf", software, 64)
-    assert len(split.model.embed_tokens.weights) > 1
+    assert len(split.decoder.model.embed_tokens.weights) > 1
     assert np.array_equal(logits(split, TINY["ids"].tolist(), 1), whole)
 
 
@@ -165,8 +167,8 @@ def test_dispatches_a_token():
     for file in ("tiny_llama", "tiny_k.gguf"):
         with debug(TIER="subgroups"):
             generator = opened(file, native("dawn"), 4096)
-            short, long = (len(generator._plan(name).plan["steps"]) for name in ("decode", "decode_long"))
-        layers = generator.model.cache.layers
+            short, long = (len(generator.decoder.plan(name).plan["steps"]) for name in ("decode", "decode_long"))
+        layers = generator.decoder.model.cache.layers
         assert short <= 6 * layers + 8
         assert long <= 7 * layers + 8
         generator.free()
@@ -203,7 +205,7 @@ def test_a_long_context_goes_on_with_the_split_attention(adapter):
     texts = []
     for border in (0, len(TINY["ids"]) + 5, 10**6):
         generator = opened("tiny_llama", adapter)
-        generator.long = border
+        generator.decoder.long = border
         texts.append(greedy(generator, TINY["ids"].tolist(), 12))
         generator.free()
     assert texts[0] == texts[1] == texts[2] == TINY["tiny_llama.greedy"].tolist()[:12]

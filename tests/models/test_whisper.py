@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 from tensortab.audio import LogMel, Recording
+from tensortab.decoder import Decoder
 from tensortab.formats import open_checkpoint
-from tensortab.generate import Generator
 from tensortab.jit import Program, jit
 from tensortab.ops import OPS
 from tensortab.tensor import Tensor
@@ -26,16 +26,16 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny.write(tmp_path_factory.mktemp("whisper"))
 
 
-def opened(folder: Path, device: Any) -> Generator:
+def opened(folder: Path, device: Any) -> Decoder:
     """The model with its weights, whose plans compile when they are needed."""
-    generator = Generator(asyncio.run(open_checkpoint(folder)), device)
+    decoder = Decoder(asyncio.run(open_checkpoint(folder)), device)
 
     async def read() -> None:
-        await generator.declare()
-        await generator.weights.load(device)
+        await decoder.declare()
+        await decoder.weights.load(device)
 
     asyncio.run(read())
-    return generator
+    return decoder
 
 
 def samples(audio: np.ndarray) -> Tensor:
@@ -62,11 +62,11 @@ def test_log_mel(adapter, bands):
 
 @adapters
 def test_encoder_block_by_block(adapter, folder):
-    generator = opened(folder, adapter)
-    encoder = generator.model.encoder
+    decoder = opened(folder, adapter)
+    encoder = decoder.model.encoder
 
     def stages(audio: Tensor) -> list[Tensor]:
-        mel = generator.model.log_mel(audio).reshape(1, -1, 80)
+        mel = decoder.model.log_mel(audio).reshape(1, -1, 80)
         x = encoder.activation_fn(encoder.conv1(mel))
         x = encoder.activation_fn(encoder.conv2(x)) + encoder.embed_positions
         states = [x]
@@ -83,19 +83,19 @@ def test_encoder_block_by_block(adapter, folder):
     for got, want in zip(asyncio.run(compute()), GOLDEN["encoder"], strict=True):
         assert relative(got, want) < of_model(adapter, 4 * len(encoder.layers) + 2, 1500)
     run.free()
-    generator.free()
+    decoder.free()
 
 
 @adapters
 def test_decoder_block_by_block(adapter, folder):
     """All tokens at once, then one by one from the cache: hidden states and logits."""
-    generator = opened(folder, adapter)
-    model, ids = generator.model, GOLDEN["ids"].astype(np.uint32)
+    decoder = opened(folder, adapter)
+    model, ids = decoder.model, GOLDEN["ids"].astype(np.uint32)
     encode = jit(model.encode, adapter)
 
     def stages(rows: int) -> list[Tensor]:
-        state, rope, kv = generator.state, generator.rope, generator.kv
-        x = model.embed_tokens(generator.tokens, state, rows) + model.embed_positions(state, rows)
+        state, rope, kv = decoder.state, decoder.rope, decoder.kv
+        x = model.embed_tokens(decoder.tokens, state, rows) + model.embed_positions(state, rows)
         states = [x]
         for layer in model.layers:
             states.append(x := layer(x, state, rope, kv))
@@ -107,8 +107,8 @@ def test_decoder_block_by_block(adapter, folder):
         program = await Program(adapter, outputs).load()
         parts: list[list[bytes]] = [[] for _ in outputs]
         for position in range(0, len(ids), rows):
-            generator._write(generator.tokens, 0, ids.tobytes())
-            generator._write(generator.state, 0, np.array([position, 0, 0, 0], np.uint32).tobytes())
+            decoder.tokens.write(decoder.device, ids.tobytes())
+            decoder.state.write(decoder.device, np.array([position, 0, 0, 0], np.uint32).tobytes())
             await program.replay()
             for part, output in zip(parts, outputs, strict=True):
                 part.append(await adapter.read(output.buffer.id, 0, 4 * rows * output.shape[-1]))
@@ -126,7 +126,7 @@ def test_decoder_block_by_block(adapter, folder):
         assert relative(logits, GOLDEN["logits"]) < allowed
     encode.free()
     model.free()
-    generator.free()
+    decoder.free()
 
 
 @pytest.mark.parametrize("case", range(0, 40, 4))

@@ -17,7 +17,7 @@ DEFAULTS = {"system": "", "sampling": {"temperature": 0, "max_tokens": 8}}
 REFERENCE = json.loads((Path(__file__).parents[1] / "golden/smollm2.json").read_text())["prompts"]
 
 COUNTED = """
-from tensortab.generate import Sampling
+from tensortab.sampling import Sampling
 
 class Counted:
     calls = 0

@@ -14,10 +14,12 @@ import pytest
 import tensortab as tt
 from tensortab import device as devices
 from tensortab import packing
+from tensortab.decoder import Decoder
 from tensortab.device.cpu import CPUDevice
 from tensortab.errors import Error
 from tensortab.formats import Checkpoint, open_checkpoint
-from tensortab.generate import Generator, Sampling
+from tensortab.generate import Generator
+from tensortab.sampling import Sampling
 from tensortab.sources import Folder
 from tensortab.sources.file import FileSource
 from tensortab.sources.hub import open_hub
@@ -46,8 +48,8 @@ def checkpoint(model: Any) -> Checkpoint:
 
 
 def computed(checkpoint: Checkpoint) -> np.ndarray:
-    generator = Generator(checkpoint, CPUDevice(), 64)
-    asyncio.run(generator.load())
+    generator = Generator(Decoder(checkpoint, CPUDevice(), 64))
+    asyncio.run(generator.decoder.load(lambda stage, done, total: None))
     try:
         return logits(generator, TINY["ids"].tolist()[:8], 8)
     finally:

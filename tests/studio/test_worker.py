@@ -20,7 +20,8 @@ class Pipe:
 
     def __init__(self, name: str) -> None:
         self.name, self.aborted, self.busy = name, False, False
-        self.generator = SimpleNamespace(context=64, nbytes=1)
+        self.generator = SimpleNamespace(context=64)
+        self.context, self.nbytes = 64, 1
         self.chat = SimpleNamespace(completions=self)
         Pipe.alive += 1
 

@@ -15,7 +15,7 @@ from tensortab import device as devices
 from tensortab.audio import Recording
 from tensortab.device.cpu import CPUDevice
 from tensortab.tasks import automatic_speech_recognition
-from tensortab.tasks.automatic_speech_recognition import cut
+from tensortab.tasks.automatic_speech_recognition import Window, cut
 
 from building.models import model
 from building.steps import alone
@@ -95,13 +95,36 @@ def test_languages(pipe):
     for seed, want in zip(range(2, 6), GOLDEN["languages"], strict=True):
 
         async def likely(audio: np.ndarray) -> dict[int, float]:
-            await pipe._hear(Recording(audio), 0)
-            return await pipe._likely("languages")
+            return await pipe._likely(Window(object(), Recording(audio), 0), "languages")
 
         got = asyncio.run(likely(tiny.noise(1.7, seed)))
         assert np.abs([got[id] for id in pipe.languages.values()] - want).max() < 0.01
     heard = asyncio.run(pipe(tiny.noise(1.7, 2), return_timestamps=True))["language"]
     assert heard == ("en", "zh", "de", "fr")[GOLDEN["languages"][0].argmax()]
+
+
+def test_streams_that_are_left_and_read_in_turn(pipe, monkeypatch):
+    """What one window's text is read for, another recording was heard meanwhile."""
+    monkeypatch.setattr(automatic_speech_recognition, "PARTIAL_SECONDS", 0.0)  # a part for each token
+    sounds = [tiny.noise(1.7, 2), tiny.noise(4.1, 9)]
+
+    async def run() -> None:
+        alone = [await pipe(sound) for sound in sounds]
+        streams, ends = [pipe.stream(sound) for sound in sounds], [{}, {}]
+        for _ in range(3):
+            for n, stream in enumerate(streams):
+                ends[n] = await anext(stream)
+        assert await pipe(sounds[1]) == alone[1], "nobody waits for what nobody reads"
+        for n, stream in enumerate(streams):
+            async for ends[n] in stream:
+                pass
+        assert [{key: end[key] for key in alone[0]} for end in ends] == alone
+        async with pipe.stream(sounds[1]) as stream:
+            await anext(stream)
+        assert await anext(stream, None) is None
+        assert await asyncio.gather(*map(pipe, sounds)) == alone
+
+    asyncio.run(asyncio.wait_for(run(), 300))
 
 
 def test_next_to_nothing(pipe):
@@ -127,9 +150,9 @@ def test_silence_has_no_text_and_is_not_computed(pipe, rng, monkeypatch, kind):
     heard = []
     hear = pipe._hear
 
-    async def counted(recording: Recording, at: int) -> None:
-        heard.append(at)
-        await hear(recording, at)
+    async def counted(window: Window) -> None:
+        heard.append(window.at)
+        await hear(window)
 
     monkeypatch.setattr(pipe, "_hear", counted)
     audio = silence(kind, 3, rng)
@@ -190,7 +213,7 @@ def test_kinds_of_recordings_are_one_sound(pipe, tmp_path):
 def test_nobody_speaks(pipe, monkeypatch):
     """Where <|nospeech|> is likely, a window counts only if its tokens are likely enough."""
 
-    async def likely(mask: str) -> dict[int, float]:
+    async def likely(window: Window, mask: str) -> dict[int, float]:
         return {FIRST - 2: -0.1}
 
     monkeypatch.setattr(pipe, "_likely", likely)
@@ -203,7 +226,7 @@ def test_nobody_speaks(pipe, monkeypatch):
 def test_faint_sound_needs_speech(pipe, monkeypatch, likely, spoken):
     """As loud as a microphone's own noise: if <|nospeech|> is likely there is no text, however sure its tokens are."""
 
-    async def of_no_speech(mask: str) -> dict[int, float]:
+    async def of_no_speech(window: Window, mask: str) -> dict[int, float]:
         return {FIRST - 2: likely}
 
     monkeypatch.setattr(pipe, "_likely", of_no_speech)
@@ -219,7 +242,7 @@ def test_what_repeats_itself_is_written_anew(pipe, monkeypatch, hot, tried):
     monkeypatch.setattr(automatic_speech_recognition, "TEMPERATURES", (0.0, 0.2, 0.4))
     seen = []
 
-    async def tokens(prompt: list[int], stamped: bool, temperature: float, aborts: int) -> Any:
+    async def tokens(window: Window, prompt: list[int], stamped: bool, temperature: float, aborts: int) -> Any:
         seen.append(temperature)
         for id in b"Again and again. " * (20 if temperature < hot else 1):
             yield id

@@ -101,10 +101,23 @@ def test_abort_is_a_finish_reason(pipe):
     ("wrong", "message"),
     [
         ({"messages": []}, "messages is a list"),
-        ({"messages": [{"role": "wizard", "content": "x"}]}, "role"),
+        ({"messages": [{"role": "wizard", "content": "x"}]}, "role 'wizard'"),
+        ({"messages": [{"content": "x"}]}, "role"),
+        ({"messages": [{"role": "user", "content": 5}]}, "content"),
+        ({"messages": [{"role": "user", "content": ["x"]}]}, "content"),
+        ({"messages": [{"role": "user", "content": [{"type": "text"}]}]}, "part of a message has no text"),
+        ({"messages": [{"role": "user", "content": [{"type": "text", "text": 5}]}]}, "part of a message has no text"),
         ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, "text only"),
         ({"max_tokens": 0}, "max_tokens"),
-        ({"n": 2}, "n must be 1"),
+        ({"n": 2}, "n is 2"),
+        ({"presence_penalty": 0.5}, "presence_penalty is 0.5"),
+        ({"frequency_penalty": -1}, "frequency_penalty"),
+        ({"tools": [{"type": "function"}]}, "tools"),
+        ({"tool_choice": "required"}, "tool_choice"),
+        ({"logit_bias": {"5": 1}}, "logit_bias"),
+        ({"response_format": {"type": "json_object"}}, "response_format"),
+        ({"temprature": None}, "temprature"),
+        ({"top_k": -2}, "top_k"),
         ({"temprature": 1}, "temprature"),
         ({"stop": ["a", "b", "c", "d", "e"]}, "stop"),
         ({"top_logprobs": 2}, "logprobs"),
@@ -150,3 +163,33 @@ def test_abort_before_the_first_token(pipe):
     assert text(chunks) == ""
     assert chunks[-1]["choices"][0]["finish_reason"] == "abort"
     assert create(pipe)["choices"][0]["finish_reason"] != "abort"
+
+
+@pytest.mark.parametrize(
+    "neutral",
+    [
+        {"presence_penalty": 0, "frequency_penalty": 0.0, "n": 1, "logit_bias": {}, "tools": [], "tool_choice": "auto"},
+        {"response_format": {"type": "text"}, "top_k": -1, "parallel_tool_calls": True, "stream_options": None},
+        dict.fromkeys(["tools", "tool_choice", "logit_bias", "response_format", "n", "presence_penalty", "stop", "seed",
+                       "top_k", "top_p", "min_p", "repetition_penalty", "logprobs", "top_logprobs", "audio"]),
+        {"user": "me", "store": True, "metadata": {"a": "b"}, "service_tier": "auto", "model": "another"},
+    ],
+)  # fmt: skip
+def test_what_changes_nothing_is_accepted(pipe, neutral):
+    assert create(pipe, **neutral)["choices"] == create(pipe)["choices"]
+
+
+def test_half_a_character_is_a_replacement_character(pipe):
+    """JSON may have it: "\\ud83d" is the first half of an emoji, as is left where a text is cut in JavaScript."""
+    cut, whole = ([{"role": "user", "content": f"hi {c} there"}] for c in ("\ud83d", "\ufffd"))
+    assert create(pipe, messages=cut)["choices"] == create(pipe, messages=whole)["choices"]
+    pair, emoji = ([{"role": "user", "content": c}] for c in ("\ud83d\ude00", "\U0001f600"))
+    assert create(pipe, messages=pair)["choices"] == create(pipe, messages=emoji)["choices"]
+
+
+def test_an_assistants_last_message_is_answered_by_another_one(pipe):
+    """As OpenAI's; the pipeline itself goes on with it, as transformers'."""
+    messages = [*HELLO, {"role": "assistant", "content": "I am"}]
+    usage = create(pipe, messages=messages)["usage"]
+    turns = pipe.prompt(messages)
+    assert usage["prompt_tokens"] == len(turns) > len(pipe.prompt(messages, continue_final_message=True))

@@ -134,7 +134,9 @@ def test_a_stream_that_is_left_early_leaves_a_sound_pipe(pipe):
     ("arguments", "code"),
     [
         ((" \n",), "bad_request"),
-        ((["a", "b"],), "bad_request"),
+        ((["a", ""],), "bad_request"),
+        ((5,), "bad_request"),
+        ((None,), "bad_request"),
         (("a", "8"), "bad_request"),
         (("a", -1), "bad_request"),
     ],
@@ -143,6 +145,27 @@ def test_requests_that_cannot_be(pipe, arguments, code):
     with pytest.raises(tt.Error) as caught:
         asyncio.run(pipe(*arguments))
     assert caught.value.code == code
+
+
+def test_a_list_has_a_summary_for_each(pipe):
+    texts = [SHORT, PARAGRAPHS[3]]
+    each = [asyncio.run(pipe(text, max_length=8))[0] for text in texts]
+    assert asyncio.run(pipe(texts, max_length=8)) == each
+
+
+def test_a_stream_that_nobody_reads_holds_nobody_up(pipe):
+    async def run() -> None:
+        alone = await pipe(LONG, max_length=8)
+        stream = pipe.stream(LONG, max_length=8)
+        await anext(stream)
+        assert await pipe(SHORT, max_length=8)
+        *_, last = [state async for state in stream]
+        assert [{"summary_text": last["text"]}] == alone
+        async with pipe.stream(LONG, max_length=8) as stream:
+            await anext(stream)
+        assert await anext(stream, None) is None
+
+    asyncio.run(asyncio.wait_for(run(), 300))
 
 
 def test_a_chat_model_is_asked_for_the_length(tmp_path):

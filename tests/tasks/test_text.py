@@ -5,6 +5,7 @@ import asyncio
 import json
 import math
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,9 @@ import numpy as np
 import pytest
 import tensortab as tt
 from tensortab import device as devices
+from tensortab import encode
 from tensortab.device.cpu import CPUDevice
+from tensortab.jit import Jit
 
 from building.models import model
 from building.steps import alone
@@ -136,8 +139,6 @@ def test_fill_mask(device, tmp_path, kind):
             for answer, right in zip(answers, expected, strict=True):
                 assert answer == right | {"score": pytest.approx(right["score"], rel=ratio)}
     assert len(ask(pipe, "a [MASK]")) == len(ask(pipe, "a [MASK]", top_k=None)) == 5
-    masked = GOLD[kind]["masked"][:3]
-    assert ask(pipe, masked, top_k=2) == [ask(pipe, text, top_k=2) for text in masked] and ask(pipe, []) == []
     for wrong, message in ((("no mask",), r"no \[MASK\]"), (("[MASK]", 0), "top_k is 0"), (("[MASK]", 999), "top_k")):
         with pytest.raises(tt.Error, match=message) as caught:
             ask(pipe, *wrong)
@@ -211,3 +212,45 @@ def test_tasks_without_a_model_of_their_own(device):
     for task in ("fill-mask", "text-classification"):
         with pytest.raises(tt.Error, match="no default model"):
             asyncio.run(tt.pipeline(task))
+
+
+def test_fill_mask_takes_lists(device, tmp_path):
+    pipe = pipeline("fill-mask", tmp_path)
+    texts = ["It is [MASK] today.", "A [MASK] and a [MASK].", "[MASK]"]
+    got = ask(pipe, texts, top_k=3)
+    assert [isinstance(answer[0], list) for answer in got] == [False, True, False]
+    for text, answer in zip(texts, got, strict=True):
+        alone, listed = (chain(*a) if isinstance(a[0], list) else a for a in (ask(pipe, text, top_k=3), answer))
+        for one, other in zip(alone, listed, strict=True):
+            assert one["sequence"] == other["sequence"]
+            assert one["score"] == pytest.approx(other["score"], rel=1e-3)
+    with pytest.raises(tt.Error, match=r"no \[MASK\]"):
+        ask(pipe, [texts[0], "no mask"])
+    assert ask(pipe, []) == []
+    pipe.free()
+
+
+@pytest.mark.parametrize("task", ["feature-extraction", "fill-mask", "text-classification"])
+def test_batches_are_made_while_others_are_computed(device, tmp_path, monkeypatch, task):
+    """Two are under way before the first is waited for, and no more than three."""
+    monkeypatch.setattr(encode, "BATCH", 16)
+    pipe, under_way, most = pipeline(task, tmp_path), 0, 0
+    submit = Jit.submit
+
+    async def counted(self: Jit, *args: Any) -> Any:
+        nonlocal under_way, most
+        under_way += 1
+        most = max(most, under_way)
+        result = await submit(self, *args)
+
+        async def landed() -> bytes:
+            nonlocal under_way
+            under_way -= 1
+            return await result
+
+        return landed()
+
+    monkeypatch.setattr(Jit, "submit", counted)
+    ask(pipe, ["A [MASK] text."] * 6)
+    assert (under_way, most) == (0, 3)
+    pipe.free()

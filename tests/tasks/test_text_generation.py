@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 import tensortab as tt
-from tensortab.generate import Sampling
+from tensortab.sampling import Sampling
 
 from tests.tasks.conftest import TINY
 
@@ -12,6 +12,17 @@ from tests.tasks.conftest import TINY
 def ids(pipe, prompt: list[int], count: int, **sampling) -> list[int]:
     async def run() -> list[int]:
         return [t.id async for t in pipe.generator.generate(prompt, Sampling(**sampling), count)]
+
+    return asyncio.run(run())
+
+
+def reused(pipe, prompt: list[int], expected: list[int]) -> int:
+    """How much of a prompt was in the cache when the expected tokens followed it."""
+
+    async def run() -> int:
+        tokens = pipe.generator.generate(prompt, Sampling(), len(expected))
+        assert [token.id async for token in tokens] == expected
+        return tokens.reused
 
     return asyncio.run(run())
 
@@ -25,14 +36,45 @@ def test_shape_of_the_answer(pipe):
     assert whole["generated_text"] == "ab cd" + rest["generated_text"]
 
 
+def test_a_list_has_an_answer_for_each(pipe):
+    texts = ["ab cd", "hello"]
+    each = [asyncio.run(pipe(text, max_new_tokens=4)) for text in texts]
+    assert asyncio.run(pipe(texts, max_new_tokens=4)) == each
+    assert asyncio.run(pipe(tuple(texts[:1]), max_new_tokens=4)) == each[:1]
+    chats = [[{"role": "user", "content": text}] for text in texts]
+    answers = [asyncio.run(pipe(chat, max_new_tokens=4)) for chat in chats]
+    assert asyncio.run(pipe(chats, max_new_tokens=4)) == answers
+    assert [answer[0]["generated_text"][0] for answer in answers] == [chat[0] for chat in chats]
+
+
+@pytest.mark.parametrize("wrong", [[], (), None, 5, [5], [None], [["a"]], [[]], {"role": "user"}])
+def test_what_is_no_text_and_no_conversation_is_refused(pipe, wrong):
+    with pytest.raises(tt.Error) as caught:
+        asyncio.run(pipe(wrong))
+    assert caught.value.code == "bad_request"
+
+
+def test_an_assistants_last_message_goes_on(pipe):
+    """As in transformers: its text is what the prompt ends with, and the answer becomes part of it."""
+    user, begun = {"role": "user", "content": "hello there"}, {"role": "assistant", "content": "ab cd"}
+    ((answer,), (rest,)) = (
+        asyncio.run(pipe([user, begun], max_new_tokens=4, return_full_text=full)) for full in (True, False)
+    )
+    text = "<|im_start|>user\nhello there<|im_end|>\n<|im_start|>assistant\nab cd"
+    (plain,) = asyncio.run(pipe(text, max_new_tokens=4, return_full_text=False))
+    assert rest == plain
+    assert answer["generated_text"] == [user, begun | {"content": "ab cd" + plain["generated_text"]}]
+    assert begun["content"] == "ab cd"
+    closed = asyncio.run(pipe([user, begun], max_new_tokens=4, continue_final_message=False))[0]["generated_text"]
+    assert closed[:2] == [user, begun] and closed[2]["role"] == "assistant"
+
+
 def test_the_cache_of_the_common_prefix_is_reused(pipe):
     whole = ids(pipe, [*PROMPT, 20, 21], 6)
-    pipe.generator.cached.clear()
+    pipe.generator.forget()
     first = ids(pipe, PROMPT, 5)
-    assert ids(pipe, [*PROMPT, 20, 21], 6) == whole
-    assert pipe.generator.reused == len(PROMPT)
-    assert ids(pipe, PROMPT, 5) == first
-    assert pipe.generator.reused == len(PROMPT) - 1
+    assert reused(pipe, [*PROMPT, 20, 21], whole) == len(PROMPT)
+    assert reused(pipe, PROMPT, first) == len(PROMPT) - 1
     assert ids(pipe, [*PROMPT, *first], 3) == ids(pipe, [*PROMPT, *first], 3)
 
 

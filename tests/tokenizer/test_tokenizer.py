@@ -14,6 +14,7 @@ from tensortab.tokenizer import Tokenizer, load_tokenizer
 from tensortab.tokenizer.gguf import from_gguf
 from tensortab.tokenizer.words import BY_NAME
 
+from tests import recipe_text
 from tests.corpus import CORPUS
 from tests.tokenizer.conftest import CONVERSATIONS, GOLDEN
 
@@ -180,6 +181,9 @@ def test_template_variables() -> None:
 @pytest.mark.parametrize(
     "attack",
     [
+        "{% macro again() %}{{ again() }}{% endmacro %}{{ again() }}",
+        "{{ messages[0].content.x.y }}",
+        "{{ '{x}'.format_map(1) }}",
         "{{ ''.__class__.__mro__[1].__subclasses__() }}",
         "{{ messages.append(1) }}",
         "{{ range(10 ** 9) | list }}",
@@ -190,6 +194,50 @@ def test_template_variables() -> None:
 def test_a_template_stays_in_its_sandbox(attack: str) -> None:
     with pytest.raises(Error, match="refuses"):
         Tokenizer(HUB, HUB_CONFIG | {"chat_template": attack}).apply_chat_template([])
+
+
+def test_a_template_that_is_nested_too_deeply_is_told() -> None:
+    with pytest.raises(Error, match="broken"):
+        Tokenizer(HUB, HUB_CONFIG | {"chat_template": "{{ " + "(" * 5000 + ")" * 5000 + " }}"}).apply_chat_template([])
+
+
+CHATML = "{% for m in messages %}<{{ m.role }}>{{ m.content }}</>\n{% endfor %}"
+CHATML += "{% if add_generation_prompt %}<assistant>{% endif %}"
+
+
+@pytest.mark.parametrize(
+    ("template", "content", "expected"),
+    [
+        (CHATML, "The capital is", "<assistant>The capital is"),
+        (CHATML, " two \n lines \n", "<assistant> two \n lines \n"),
+        (CHATML, "</>", "<assistant></>"),
+        (CHATML, "Hi", "<assistant>Hi"),
+        (CHATML, "", "<assistant>"),
+        (CHATML.replace("m.content", "m.content | trim"), " trailing  ", "<assistant>trailing"),
+    ],
+)
+def test_a_message_that_goes_on_ends_the_prompt(template: str, content: str, expected: str) -> None:
+    """As transformers' apply_chat_template(continue_final_message=True)."""
+    tokenizer = Tokenizer(HUB, HUB_CONFIG | {"chat_template": template})
+    messages = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": content}]
+    prompt = tokenizer.apply_chat_template(messages, continue_final_message=True)
+    assert prompt == f"<user>Hi</>\n{expected}"
+    assert messages[1]["content"] == content
+    with pytest.raises(Error, match="leaves it out"):
+        tokenizer = Tokenizer(HUB, HUB_CONFIG | {"chat_template": "{{ messages[0].content }}"})
+        tokenizer.apply_chat_template(messages, continue_final_message=True)
+
+
+@pytest.mark.parametrize("which", ["smollm2", "spm", "wordpiece"])
+def test_half_a_surrogate_pair(smollm2: Tokenizer, spm: Tokenizer, which: str) -> None:
+    wordpiece = load_tokenizer(Checkpoint("safetensors", {}, {}, vocab="\n".join(recipe_text.VOCAB)))
+    tokenizer = {"smollm2": smollm2, "spm": spm, "wordpiece": wordpiece}[which]
+    pairs = [("a\ud83d b", "a\ufffd b"), ("\ude00\ud83d", "\ufffd\ufffd"), ("\ud83d\ude00", "\U0001f600")]
+    for cut, text in pairs:
+        assert tokenizer.encode(cut) == tokenizer.encode(text)
+        assert tokenizer.encode(cut, add_special_tokens=False) == tokenizer.encode(text, add_special_tokens=False)
+        if which == "wordpiece":
+            assert tokenizer.inputs(cut, cut) == tokenizer.inputs(text, text)
 
 
 GGUF = {

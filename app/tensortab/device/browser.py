@@ -80,11 +80,12 @@ class BrowserDevice:
     async def load(self, plan: dict[str, Any], buffers: dict[str, int]) -> int:
         loading = asyncio.ensure_future(self._js.load(json.dumps(plan), json.dumps(buffers)))
         try:
-            with _errors():
-                return await asyncio.shield(loading)
+            await asyncio.wait([loading])  # and not shield(), which reports what fails after a stop as unhandled
         except asyncio.CancelledError:  # JavaScript goes on; what it makes is nobody's
             loading.add_done_callback(lambda done: None if done.exception() else self.unload(done.result()))
             raise
+        with _errors():
+            return loading.result()
 
     def replay(self, plan: int, steps: int = 1, buffer: int = -1, offset: int = 0, size: int = 0) -> Awaitable[bytes]:
         """Submits at once; the awaitable gives the bytes when the GPU is done. Several may be in flight."""

@@ -1,5 +1,6 @@
 """Plans in numpy: what every operation means, by the definitions of ops/. Slow, and right."""
 
+import asyncio
 import math
 from collections.abc import Awaitable
 from typing import Any
@@ -51,6 +52,7 @@ class CPUDevice:
         self._buffers[target][:size] = self._buffers[source][offset : offset + size]
 
     async def read(self, buffer: int, offset: int, size: int) -> bytes:
+        await asyncio.sleep(0)  # as on a GPU, others run meanwhile
         return self._buffers[buffer][offset : offset + size].tobytes()
 
     async def load(self, plan: dict, buffers: dict[str, int]) -> int:
@@ -70,6 +72,7 @@ class CPUDevice:
         data = self._buffers[buffer][offset : offset + size].tobytes() if size else b""
 
         async def result() -> bytes:
+            await asyncio.sleep(0)
             return data
 
         return result()

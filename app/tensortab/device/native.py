@@ -3,6 +3,7 @@
 The twin of static/executor.js: the same operations on the same Plan.
 """
 
+import asyncio
 import base64
 import importlib
 from collections.abc import Awaitable
@@ -132,7 +133,7 @@ class NativeDevice:
         encoder = self.device.create_command_encoder()
         encoder.copy_buffer_to_buffer(self._buffers[buffer], offset, staging, 0, (size + 3) // 4 * 4)
         self.device.queue.submit([encoder.finish()])
-        return self._unstage(staging, size)
+        return await self._landed(staging, size)
 
     def _new_staging(self, size: int) -> Any:
         return self._create(size, self.api.BufferUsage.MAP_READ | self.api.BufferUsage.COPY_DST, "staging")
@@ -140,6 +141,14 @@ class NativeDevice:
     def _stage(self, size: int) -> Any:
         fit = next((n for n, buffer in enumerate(self._staging) if buffer.size >= size), None)
         return self._new_staging(max(POOL_BYTES, size)) if fit is None else self._staging.pop(fit)
+
+    async def _landed(self, staging: Any, size: int) -> bytes:
+        """What was copied to a staging buffer, if any, after a turn of the event loop: waiting for the GPU blocks."""
+        try:
+            await asyncio.sleep(0)
+        finally:  # if it was stopped there, the buffer must come back all the same
+            data = self._unstage(staging, size) if staging else b""
+        return data
 
     def _unstage(self, staging: Any, size: int) -> bytes:
         staging.map_sync(self.api.MapMode.READ)
@@ -179,27 +188,31 @@ class NativeDevice:
         uniform = self._create(len(params), usage.UNIFORM | usage.COPY_DST, "params")
         if params:
             self.device.queue.write_buffer(uniform, 0, params)
-        shared = self._pool.take([b["size"] for b in plan["buffers"] if not b["name"]])
-        spare = iter(shared)
-        ids = [buffers[b["name"]] if b["name"] else next(spare) for b in plan["buffers"]]
-        steps = []
-        for step in plan["steps"]:
-            kernel = plan["kernels"][step["kernel"]]
-            pipeline, layout = pipelines[step["kernel"]]
-            bind = iter(step["bind"])
-            entries = []
-            for n, mode in enumerate(kernel["bindings"]):
-                if mode == "uniform":
-                    resource = {"buffer": uniform, "offset": step["params"], "size": 256}
-                else:
-                    index, offset, size = next(bind)
-                    resource = {"buffer": self._buffers[ids[index]], "offset": offset, "size": size}
-                entries.append({"binding": n, "resource": resource})
-            group = self.device.create_bind_group(label=kernel["label"], layout=layout, entries=entries)
-            steps.append((pipeline, group, tuple(step["grid"])))
-        self._counts["created"] += len(steps)
-        self._counts["bindGroups"] += len(steps)
-        self._plans[key := self._id()] = SimpleNamespace(steps=steps, shared=shared, uniform=uniform)
+        loaded = SimpleNamespace(steps=[], shared=[], uniform=uniform)
+        self._plans[key := self._id()] = loaded
+        try:
+            loaded.shared = self._pool.take([b["size"] for b in plan["buffers"] if not b["name"]])
+            spare = iter(loaded.shared)
+            ids = [buffers[b["name"]] if b["name"] else next(spare) for b in plan["buffers"]]
+            for step in plan["steps"]:
+                kernel = plan["kernels"][step["kernel"]]
+                pipeline, layout = pipelines[step["kernel"]]
+                bind = iter(step["bind"])
+                entries = []
+                for n, mode in enumerate(kernel["bindings"]):
+                    if mode == "uniform":
+                        resource = {"buffer": uniform, "offset": step["params"], "size": 256}
+                    else:
+                        index, offset, size = next(bind)
+                        resource = {"buffer": self._buffers[ids[index]], "offset": offset, "size": size}
+                    entries.append({"binding": n, "resource": resource})
+                group = self.device.create_bind_group(label=kernel["label"], layout=layout, entries=entries)
+                loaded.steps.append((pipeline, group, tuple(step["grid"])))
+                self._counts["created"] += 1
+                self._counts["bindGroups"] += 1
+        except BaseException:
+            self.unload(key)
+            raise
         return key
 
     def replay(self, plan: int, steps: int = 1, buffer: int = -1, offset: int = 0, size: int = 0) -> Awaitable[bytes]:
@@ -218,10 +231,7 @@ class NativeDevice:
         self.device.queue.submit([encoder.finish()])
         self._counts["submits"] += 1
 
-        async def result() -> bytes:
-            return self._unstage(staging, size) if staging else b""
-
-        return result()
+        return self._landed(staging, size)
 
     async def profile(self, plan: int) -> list[int]:
         steps = self._plans[plan].steps

@@ -1,7 +1,7 @@
 """Model architectures: one file each, named after config.json's `model_type`, and nothing else that knows it.
 
 A file has `class Model: __init__(self, config, weights)`, which checks the config and declares its weights. A model
-that writes text token by token, alone or after an encoder, is run by generate.py's Generator and has:
+that writes text token by token, alone or after an encoder, is run by decoder.py's Decoder and has:
 
 cache         kv.CacheShape: what it keeps of each token, and how many tokens a text may have
 rotary        kv.Rotary: the rotation of positions, Rotary(head_dim) where there is none

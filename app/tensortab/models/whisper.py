@@ -126,5 +126,4 @@ class Model:
     def free(self) -> None:
         self.log_mel.free()
         for tensor in (self.masks, self.marks, *(layer.cross for layer in self.layers)):
-            if tensor.buffer is not None:
-                tensor.buffer.free()
+            tensor.free()

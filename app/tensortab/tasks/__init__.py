@@ -1,13 +1,20 @@
 """Tasks, by their Hugging Face names: one file each, `text-generation` in text_generation.py, of which chat.py is a
-part."""
+part.
 
+A task's file has `async def declare(files, context)`, which makes a pipeline of a model's files (loading.Files) without
+reading a weight or putting anything on the device. A pipeline has `async load(on_progress)`, which does both, and
+`free()`, which gives the device's memory back at any stage. A file may have DEFAULT_OF, the task whose default model it
+uses, and lent(model), which makes a pipeline of another one or returns None.
+"""
+
+import asyncio
 import sys
-from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack, overload
 
 from ..errors import Error
+from ..loading import Progress, open_files
 
 if TYPE_CHECKING:  # a task's file is imported when it is asked for
     from .automatic_speech_recognition import SpeechRecognition
@@ -19,8 +26,6 @@ if TYPE_CHECKING:  # a task's file is imported when it is asked for
     from .text_classification import TextClassification
     from .text_generation import TextGeneration
     from .zero_shot_image_classification import ZeroShotImageClassification
-
-Progress = Callable[[str, int, int], None]  # stage, done, total
 
 
 class Options(TypedDict, total=False):
@@ -88,8 +93,8 @@ async def pipeline(
     Raises Error with the code "bad_request" (no such task or default model), "bad_file", "bad_shard", "offline",
     "quota", "out_of_memory", "no_webgpu" or "no_adapter".
     """
-    files = {path.stem for path in Path(__file__).parent.glob("*.py")} - {"__init__", "chat"}
-    names = [stem.replace("_", "-") for stem in files]
+    stems = {path.stem for path in Path(__file__).parent.glob("*.py")} - {"__init__", "chat"}
+    names = [stem.replace("_", "-") for stem in stems]
     if task not in names:
         raise Error("bad_request", f"There is no task {task!r}; there is: {', '.join(sorted(names))}.")
     if sys.platform == "emscripten":
@@ -97,4 +102,14 @@ async def pipeline(
 
         await load()
     module = import_module("." + task.replace("-", "_"), __package__)
-    return await module.create(model, device, context, on_progress)
+    if hasattr(module, "lent") and (lent := module.lent(model)):
+        return lent
+    files = await open_files(getattr(module, "DEFAULT_OF", task), model, device, on_progress)
+    pipe = await module.declare(files, context)
+    try:
+        await pipe.load(on_progress)
+        await asyncio.sleep(0)  # a stop during the last step arrives here, and not when the pipeline is lost to it
+    except BaseException:  # stopped by the user, too
+        pipe.free()
+        raise
+    return pipe

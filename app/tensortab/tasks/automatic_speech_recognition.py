@@ -1,6 +1,5 @@
 """automatic-speech-recognition: what is said in a recording, and when, by Whisper. Long ones go window by window."""
 
-import asyncio
 import math
 import time
 import zlib
@@ -9,25 +8,27 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 from .. import models
 from ..audio import EDGE, FAINT, HOP, RATE, SILENT, Recording, loudness
-from ..device import choose
+from ..decoder import Decoder
 from ..errors import Error
-from ..formats import open_checkpoint, token_ids
-from ..generate import TOP_LOGPROBS, Generator, Sampling
-from ..inputs import each, one_of
+from ..formats import token_ids
+from ..generate import Generator, Tokens
+from ..inputs import one_of, several
 from ..jit import jit
+from ..loading import Files, Progress
 from ..ops.timestamps import NEVER
-from ..sources.model import default, find
+from ..sampling import TOP_LOGPROBS, Sampling
+from ..stream import Stream
 from ..tensor import Tensor
 from ..tokenizer import load_tokenizer
-from . import Progress
 
 if TYPE_CHECKING:
     from ..results import AutomaticSpeechRecognitionOutput
 
+PROMPT = 4  # tokens of a prompt at most
 STAMP = 2 * HOP  # samples from one timestamp to the next
 PARTIAL_SECONDS = 0.1  # between partial results of a window
 QUIET, UNSURE = 0.6, -1.0  # nobody speaks if <|nospeech|> is likelier and the tokens' mean log probability is lower
@@ -36,38 +37,52 @@ QUIET, UNSURE = 0.6, -1.0  # nobody speaks if <|nospeech|> is likelier and the t
 TEMPERATURES, REPETITIVE = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0), 2.4
 
 
-async def create(model: Any, device: Any, context: int | None, on_progress: Progress) -> "SpeechRecognition":
-    device = device or await choose()
-    model = default("automatic-speech-recognition") if model is None else model
-    source = await find(model, lambda done, total: on_progress("download", done, total))
-    checkpoint = await open_checkpoint(source)
-    if checkpoint.config.get("model_type") != "whisper":
-        raise Error("bad_file", f"{model} does not understand speech: take a Whisper model.")
-    generation = await checkpoint.json("generation_config.json")
-    generator = Generator(checkpoint, device, context)
-    generator.chunks = generator.chunks[:1]  # a prompt has four tokens at most
-    pipe: Any = generator
-    try:
-        tokenizer = await generator.load(on_progress, lambda: load_tokenizer(checkpoint))
-        name = str(getattr(source, "name", model))
-        pipe = SpeechRecognition(name, checkpoint.config | generation, tokenizer, generator)
-        with models.fitting("whisper"):
-            await pipe.encode.program(Tensor.of("samples", (EDGE + pipe.model.samples + EDGE,)))
-        return pipe
-    except BaseException:  # stopped by the user, too
-        generator.model.free()
-        pipe.free()
-        raise
+@dataclass(eq=False)
+class Request:
+    """What is asked of a recording. abort() ends all requests that have an older count of `aborts`."""
+
+    timed: bool
+    language: str | None  # None until it was heard
+    task: str
+    aborts: int
+
+
+class Window(NamedTuple):
+    """The part of a recording that begins at sample `at`."""
+
+    request: Request
+    recording: Recording
+    at: int
+
+
+async def declare(files: Files, context: int | None) -> "SpeechRecognition":
+    if files.checkpoint.config.get("model_type") != "whisper":
+        raise Error("bad_file", f"{files.name} does not understand speech: use a Whisper model.")
+    generation = await files.checkpoint.json("generation_config.json")
+    decoder = Decoder(files.checkpoint, files.device, context, prompt=PROMPT)
+    return SpeechRecognition(files, files.checkpoint.config | generation, Generator(decoder))
 
 
 class SpeechRecognition:
     """await pipe(samples) -> {"text": " Hello.", "chunks": [], "language": "en"}"""
 
-    def __init__(self, name: str, config: dict[str, Any], tokenizer: Any, generator: Generator) -> None:
-        self.name, self.tokenizer, self.generator = name, tokenizer, generator
-        self.model = generator.model
-        self.encode = jit(self.model.encode, generator.device)
+    def __init__(self, files: Files, config: dict[str, Any], generator: Generator) -> None:
+        self.name, self.checkpoint, self.config, self.generator = files.name, files.checkpoint, config, generator
+        self.model = generator.decoder.model
+        self.encode = jit(self.model.encode, files.device)
         self.vocabulary = self.model.masks.shape[-1]
+        self._heard: tuple[Request, int] | None = None  # the request and the beginning of the window encoded last
+        self._aborts = 0
+
+    async def load(self, on_progress: Progress) -> None:
+        decoder = self.generator.decoder
+        self._use(await decoder.load(on_progress, lambda: load_tokenizer(self.checkpoint)))
+        with models.fitting("whisper"):
+            await self.encode.program(Tensor.of("samples", (EDGE + self.model.samples + EDGE,)))
+
+    def _use(self, tokenizer: Any) -> None:
+        """Finds the ids of what the model writes beside words."""
+        self.tokenizer, config = tokenizer, self.config
         self.end = self._id("endoftext")  # text is below
         self.start = self._id("startoftranscript")
         self.first = self._id("notimestamps") + 1  # <|0.00|>
@@ -85,7 +100,6 @@ class SpeechRecognition:
             "plain": self._mask(at_first, never),
             "stamped": self._mask([*at_first, *no_stamp], [*never, self.first - 1]),
         }
-        self._busy = asyncio.Lock()
 
     def _mask(self, at_first: list[int], later: list[int]) -> bytes:
         mask = array("f", bytes(8 * self.vocabulary))
@@ -123,16 +137,16 @@ class SpeechRecognition:
                     result = partial
             return {"text": result["text"], "chunks": result["chunks"], "language": result["language"]}
 
-        return await each(audio, write, 1)
+        return [await write(one) for one in audio] if several(audio, 1) else await write(audio)
 
     def stream(
         self, audio: Any, return_timestamps: bool = False, language: str | None = None, task: str = "transcribe"
-    ) -> AsyncGenerator[dict[str, Any], None]:
+    ) -> Stream[dict[str, Any]]:
         """The result so far of one recording, again and again, with the seconds that are "done" of the "total"; the
-        last one has the "language", too. Closing the iterator stops the GPU."""
-        return self._stream(audio, self._request(return_timestamps, language, task))
+        last one has the "language", too."""
+        return Stream(self._stream(audio, self._request(return_timestamps, language, task)))
 
-    def _request(self, timed: bool | None, language: str | None, task: str) -> "Request":
+    def _request(self, timed: bool | None, language: str | None, task: str) -> Request:
         if not isinstance(timed, bool | None):
             raise Error("bad_request", f"return_timestamps is {timed!r:.60}: give True or False.")
         one_of("task", task, ("transcribe", "translate"))
@@ -140,74 +154,90 @@ class SpeechRecognition:
             one_of("language", language, self.languages or ["en"])
         if task == "translate" and not self.languages:
             raise Error("bad_request", f"{self.name} only transcribes English: load a multilingual Whisper model.")
-        return Request(bool(timed), language if self.languages else "en", task, self.generator.aborts)
+        return Request(bool(timed), language if self.languages else "en", task, self._aborts)
 
-    async def _stream(self, audio: Any, request: "Request") -> AsyncGenerator[dict[str, Any], None]:
+    async def _stream(self, audio: Any, request: Request) -> AsyncGenerator[dict[str, Any], None]:
+        recording = await Recording.of(audio, self.generator.device)
+        at, total = 0, len(recording)
         chunks: list[dict[str, Any]] = []
-        async with self._busy:
-            recording = await Recording.of(audio, self.generator.device)
-            at, total = 0, len(recording)
 
-            def result(new: list[dict[str, Any]]) -> dict[str, Any]:
-                text = "".join(chunk["text"] for chunk in (*chunks, *new))
-                timed = chunks + new if request.timed else []
-                return {"text": text, "chunks": timed, "done": at / RATE, "total": total / RATE}
+        def result(new: list[dict[str, Any]]) -> dict[str, Any]:
+            text = "".join(chunk["text"] for chunk in (*chunks, *new))
+            timed = chunks + new if request.timed else []
+            return {"text": text, "chunks": timed, "done": at / RATE, "total": total / RATE}
 
-            while total - at >= HOP and self.generator.aborts == request.aborts:
-                new: list[dict[str, Any]] = []
-                settled = 0
-                async with aclosing(self._window(recording, at, request)) as written:
-                    async for part in written:
-                        new, settled = part
-                        yield result(new)
-                chunks += new
-                if self.generator.aborts == request.aborts:
-                    at = at + settled if total - at - settled >= HOP else total
-                    yield result([])
+        while total - at >= HOP and self._aborts == request.aborts:
+            new: list[dict[str, Any]] = []
+            settled = 0
+            async with aclosing(self._written(Window(request, recording, at))) as written:
+                async for part in written:
+                    new, settled = part
+                    yield result(new)
+            chunks += new
+            if self._aborts == request.aborts:
+                at = at + settled if total - at - settled >= HOP else total
+                yield result([])
         yield {**result([]), "language": request.language or "en"}
 
-    async def _window(
-        self, recording: Recording, at: int, request: "Request"
-    ) -> AsyncGenerator[tuple[list[dict[str, Any]], int], None]:
-        """What is said from sample `at` on, now and then while it is written and at the end: chunks, and how many
-        samples they settle."""
+    async def _written(self, window: Window) -> AsyncGenerator[tuple[list[dict[str, Any]], int], None]:
+        """What is said in a window, now and then while it is written and at the end: chunks, and how many samples they
+        settle."""
+        request, recording, at = window
         length = min(self.model.samples, len(recording) - at)
         level = loudness(recording.part(at, length))
-        if level >= SILENT:
-            await self._hear(recording, at)
-        if level < SILENT or (level < FAINT and await self._unspoken()):
+        if level < SILENT or (level < FAINT and await self._unspoken(window)):
             yield [], length
             return
         stamped = request.timed or len(recording) > self.model.samples
-        request.language = request.language or await self._language()
+        request.language = request.language or await self._language(window)
         prompt = [self.start]
         if self.languages:
             prompt += [self.languages[request.language], self._id(request.task)]
         shown = time.perf_counter()
-        async with aclosing(self._attempts(prompt, stamped, request.aborts)) as attempts:
+        async with aclosing(self._attempts(window, prompt, stamped)) as attempts:
             async for ids, done in attempts:
                 if done or time.perf_counter() - shown > PARTIAL_SECONDS:
                     yield self._chunks(ids, at, length, stamped)
                     shown = time.perf_counter()
 
-    async def _hear(self, recording: Recording, at: int) -> None:
-        """Encodes the window that begins at a sample."""
-        samples = recording.window(at, self.model.samples)
+    async def _hear(self, window: Window) -> None:
+        """Encodes a window, unless it was encoded last."""
+        heard = window.request, window.at
+        if self._heard == heard:
+            return
+        self._heard = None
+        samples = window.recording.window(window.at, self.model.samples)
         await self.encode(Tensor.of("samples", (EDGE + self.model.samples + EDGE,), data=samples))
-        self.generator.cached.clear()  # what the decoder has of its text is about other sound
+        self.generator.forget()  # what the decoder has of its text is about other sound
+        self._heard = heard
+
+    def _write(
+        self, window: Window, prompt: list[int], mask: str, begin: int, first: int, sampling: Sampling,
+        limit: int | None = None, top_logprobs: int = -1,
+    ) -> Tokens:  # fmt: skip
+        """What the decoder writes about a window after a prompt. Which tokens may follow say a mask and, from position
+        `begin` on, Whisper's rules of timestamps (ops/timestamps.py), of which `first` is the first."""
+
+        async def prepare() -> None:
+            await self._hear(window)
+            self.model.masks.write(self.generator.device, self.masks[mask])
+            self.model.marks.write(self.generator.device, array("I", [begin, first, self.end, 0]).tobytes())
+
+        return self.generator.generate(prompt, sampling, limit, top_logprobs, prepare, window.request)
 
     async def _attempts(
-        self, prompt: list[int], stamped: bool, aborts: int
+        self, window: Window, prompt: list[int], stamped: bool
     ) -> AsyncGenerator[tuple[list[int], bool], None]:
         """The tokens so far, and whether these are all. A text that repeats itself begins anew, at the next
         temperature."""
+        aborts = window.request.aborts
         for temperature in TEMPERATURES:
             ids: list[int] = []
-            async with aclosing(self._tokens(prompt, stamped, temperature, aborts)) as tokens:
+            async with aclosing(self._tokens(window, prompt, stamped, temperature, aborts)) as tokens:
                 async for id in tokens:
                     ids.append(id)
                     yield ids, False
-            if self.generator.aborts != aborts or not repetitive(self._text(ids)):
+            if self._aborts != aborts or not repetitive(self._text(ids)):
                 break
         yield ids, True
 
@@ -227,18 +257,18 @@ class SpeechRecognition:
         return self.tokenizer.decode([id for id in ids if id < self.end])
 
     async def _tokens(
-        self, prompt: list[int], stamped: bool, temperature: float, aborts: int
+        self, window: Window, prompt: list[int], stamped: bool, temperature: float, aborts: int
     ) -> AsyncGenerator[int, None]:
-        """What is said in the window that was encoded; nothing where nobody speaks."""
-        quiet = await self._unspoken()
+        """What is said in a window; nothing where nobody speaks."""
+        quiet = await self._unspoken(window)
         if not stamped:
             prompt = [*prompt, self.first - 1]
-        self._rule("stamped" if stamped else "plain", len(prompt), self.first if stamped else self.vocabulary)
-        if self.generator.aborts != aborts:
+        mask, first = ("stamped", self.first) if stamped else ("plain", self.vocabulary)
+        if self._aborts != aborts:
             return
         sampling = Sampling(temperature, seed=0, stop_ids=frozenset([self.end]))
         ids, sure = [], 0.0
-        async with aclosing(self.generator.generate(prompt, sampling, None, 0 if quiet else -1)) as tokens:
+        async with self._write(window, prompt, mask, len(prompt), first, sampling, None, 0 if quiet else -1) as tokens:
             async for token in tokens:
                 ids.append(token.id)
                 if quiet:
@@ -250,29 +280,22 @@ class SpeechRecognition:
                 if id != self.end:
                     yield id
 
-    async def _unspoken(self) -> bool:
-        """Whether the model thinks that nobody speaks in the window that was encoded."""
-        likely = await self._likely("all")
+    async def _unspoken(self, window: Window) -> bool:
+        """Whether the model thinks that nobody speaks in a window."""
+        likely = await self._likely(window, "all")
         return likely.get(self.first - 2, -math.inf) > math.log(QUIET)  # <|nospeech|>
 
-    async def _language(self) -> str:
-        """What is spoken in the window that was encoded."""
-        likely = await self._likely("languages")
+    async def _language(self, window: Window) -> str:
+        """What is spoken in a window."""
+        likely = await self._likely(window, "languages")
         return max(self.languages, key=lambda language: likely.get(self.languages[language], -math.inf))
 
-    async def _likely(self, mask: str) -> dict[int, float]:
-        """The likeliest tokens at the beginning, and their log probabilities."""
-        self._rule(mask, 1, self.vocabulary)
+    async def _likely(self, window: Window, mask: str) -> dict[int, float]:
+        """The likeliest tokens at the beginning of a window's text, and their log probabilities."""
         likely: dict[int, float] = {}
-        async for token in self.generator.generate([self.start], Sampling(), 1, TOP_LOGPROBS):
+        async for token in self._write(window, [self.start], mask, 1, self.vocabulary, Sampling(), 1, TOP_LOGPROBS):
             likely = dict(token.logprobs)
         return likely
-
-    def _rule(self, mask: str, begin: int, first: int) -> None:
-        """Writes which tokens may follow: a mask, and Whisper's rules of timestamps (ops/timestamps.py)."""
-        device, model = self.generator.device, self.model
-        device.write(model.masks.buffer.on(device), 0, self.masks[mask])
-        device.write(model.marks.buffer.on(device), 0, array("I", [begin, first, self.end, 0]).tobytes())
 
     def _id(self, name: str) -> int:
         """The id of a special token."""
@@ -283,6 +306,7 @@ class SpeechRecognition:
 
     def abort(self) -> None:
         """Ends what is being transcribed after the token being read."""
+        self._aborts += 1
         self.generator.abort()
 
     def free(self) -> None:
@@ -290,16 +314,6 @@ class SpeechRecognition:
         self.encode.free()
         self.model.free()
         self.generator.free()
-
-
-@dataclass
-class Request:
-    """What is asked of a recording. abort() ends all requests that have an older count of `aborts`."""
-
-    timed: bool
-    language: str | None  # None until it was heard
-    task: str
-    aborts: int
 
 
 def repetitive(text: str) -> bool:

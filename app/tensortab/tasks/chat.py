@@ -2,18 +2,33 @@
 
 import time
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING, Any, Literal, overload
 
+from ..decoder import Token
 from ..errors import Error
-from ..generate import TOP_LOGPROBS, Sampling, Token
+from ..sampling import TOP_LOGPROBS, Sampling
+from ..stream import Stream
 
 if TYPE_CHECKING:
     from ..results import ChatCompletion, ChatCompletionChunk
 
+ROLES = ("system", "developer", "user", "assistant", "tool")
 FIELDS = {
-    "messages", "model", "stream", "stream_options", "max_tokens", "max_completion_tokens", "temperature", "top_p",
-    "top_k", "min_p", "repetition_penalty", "seed", "stop", "logprobs", "top_logprobs", "n", "user",
+    "messages", "stream", "max_tokens", "max_completion_tokens", "temperature", "top_p", "top_k", "min_p",
+    "repetition_penalty", "seed", "stop", "logprobs", "top_logprobs",
+}  # fmt: skip
+# OpenAI's fields that have no part in what is answered here
+WITHOUT_EFFECT = {
+    "model", "user", "stream_options", "store", "metadata", "service_tier", "safety_identifier", "prompt_cache_key",
+    "prediction", "parallel_tool_calls",
+}  # fmt: skip
+# fields that would change the answer, and the values with which they don't; null is one for each
+NEUTRAL: dict[str, tuple[Any, ...]] = {
+    "n": (1,), "presence_penalty": (0,), "frequency_penalty": (0,), "logit_bias": ({},), "response_format":
+    ({"type": "text"},), "tools": ([],), "tool_choice": ("none", "auto"), "functions": ([],), "function_call":
+    ("none", "auto"), "modalities": (["text"],), "audio": (), "reasoning_effort": ("none",), "verbosity": ("medium",),
+    "web_search_options": (),
 }  # fmt: skip
 
 
@@ -27,18 +42,20 @@ class Completions:
         self.pipe = pipe
 
     @overload
-    async def create(self, *, stream: Literal[True], **request: Any) -> "AsyncIterator[ChatCompletionChunk]": ...
+    async def create(self, *, stream: Literal[True], **request: Any) -> "Stream[ChatCompletionChunk]": ...
     @overload
     async def create(self, *, stream: Literal[False] | None = None, **request: Any) -> "ChatCompletion": ...
     async def create(self, **request: Any) -> Any:
-        """A ChatCompletion, or with stream=True an async iterator of ChatCompletionChunks.
+        """A ChatCompletion, or with stream=True a Stream of ChatCompletionChunks.
 
         messages, stream, max_tokens (or max_completion_tokens), temperature (default 1), top_p, seed, stop (one or up
         to 4 texts), logprobs, top_logprobs (up to 20); beyond OpenAI's: top_k, min_p, repetition_penalty. The last
-        chunk has `usage` and `timings` (ttft_ms, tokens_per_second). Raises Error("bad_request", "context_exceeded").
+        chunk has `usage` and `timings` (ttft_ms, tokens_per_second). Other fields of OpenAI's are accepted where they
+        change nothing (null, n=1, tools=[] ...), else they are refused by name. Raises Error("bad_request") or
+        ("context_exceeded").
         """
         answer = _Answer(self.pipe, request)
-        chunks = answer.chunks()
+        chunks = Stream(answer.chunks())
         if request.get("stream"):
             return chunks
         text, logprobs, last = "", [], {}
@@ -60,10 +77,12 @@ class _Answer:
     """One request being answered."""
 
     def __init__(self, pipe: Any, request: dict[str, Any]) -> None:
-        if unknown := sorted(set(request) - FIELDS):
+        if unknown := sorted(set(request) - FIELDS - WITHOUT_EFFECT - NEUTRAL.keys()):
             raise Error("bad_request", f"The request has unknown fields: {', '.join(unknown)}.")
-        if request.get("n") not in (None, 1):
-            raise Error("bad_request", "n must be 1: ask again for another answer.")
+        for name, values in NEUTRAL.items():
+            if (value := request.get(name)) is not None and value not in values:
+                wanted = " or ".join(map(repr, (None, *values)))
+                raise Error("bad_request", f"{name} is {value!r:.80}, which is not supported yet: give {wanted}.")
         self.pipe = pipe
         self.logprobs = bool(request.get("logprobs"))
         self.top = request.get("top_logprobs") or 0
@@ -78,16 +97,13 @@ class _Answer:
         texts = isinstance(self.stop, list) and all(isinstance(s, str) and s for s in self.stop)
         if not texts or len(self.stop) > 4:
             raise Error("bad_request", "stop takes one to four texts that are not empty.")
-        self.sampling = Sampling(
-            **{
-                k: request[k]
-                for k in ("top_p", "top_k", "min_p", "repetition_penalty", "seed")
-                if request.get(k) is not None
-            },
-            temperature=1.0 if request.get("temperature") is None else request["temperature"],
-            stop_ids=frozenset(pipe.tokenizer.eos),
-        )
+        names = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty", "seed")
+        given = {"temperature": 1.0} | {name: request[name] for name in names if request.get(name) is not None}
+        if given.get("top_k") == -1:  # as vLLM and others write it
+            given["top_k"] = 0
+        self.sampling = Sampling(**given, stop_ids=frozenset(pipe.tokenizer.eos))
         self.prompt = pipe.prompt(_messages(request.get("messages")))
+        self.tokens = pipe.tokens(self.prompt, self.sampling, self.limit, self.top if self.logprobs else -1)
         self.head = {
             "id": f"chatcmpl-{uuid.uuid4().hex[:24]}", "object": "chat.completion.chunk",
             "created": int(time.time()), "model": pipe.name,
@@ -97,19 +113,17 @@ class _Answer:
         choice = {"index": 0, "delta": delta, "logprobs": {"content": logprobs} if logprobs else None}
         return {**self.head, "choices": [{**choice, "finish_reason": reason}]}
 
-    async def chunks(self) -> AsyncIterator[dict[str, Any]]:
+    async def chunks(self) -> AsyncGenerator[dict[str, Any], None]:
         started = time.perf_counter()
         first, count, reason, held = 0.0, 0, "length", ""
         pending: list[dict] = []  # log probabilities of tokens whose text is held back
-        generator = self.pipe.generator
-        aborts, cached = generator.aborts, 0
-        stream = self.pipe.stream(self.prompt, self.sampling, self.limit, self.top if self.logprobs else -1)
+        pieces = self.pipe.text(self.tokens)
         try:
             yield self._chunk({"role": "assistant", "content": ""})
-            async for token, piece in stream:
+            async for token, piece in pieces:
                 if token is not None:
                     if not count:
-                        first, cached = time.perf_counter(), generator.reused
+                        first = time.perf_counter()
                     count += 1
                     if token.id in self.sampling.stop_ids:
                         reason = "stop"
@@ -124,10 +138,10 @@ class _Answer:
                     reason, held = "stop", ""
                     break
             else:
-                if generator.aborts != aborts:
+                if self.tokens.aborted:
                     reason = "abort"
         finally:
-            await stream.aclose()
+            await pieces.aclose()
         if held or pending:
             yield self._chunk({"content": held}, pending)
         seconds = time.perf_counter() - first
@@ -136,7 +150,7 @@ class _Answer:
             "completion_tokens": count,
             "total_tokens": len(self.prompt) + count,
         }
-        usage["prompt_tokens_details"] = {"cached_tokens": cached}  # type: ignore[assignment]
+        usage["prompt_tokens_details"] = {"cached_tokens": self.tokens.reused}  # type: ignore[assignment]
         timings = {"ttft_ms": 1000 * (first - started) if count else 0.0}
         timings["tokens_per_second"] = (count - 1) / seconds if count > 1 and seconds > 0 else 0.0
         yield {**self._chunk({}, None, reason), "usage": usage, "timings": timings}
@@ -164,24 +178,30 @@ def cut(text: str, stops: list[str]) -> tuple[str, str, bool]:
 
 
 def _messages(messages: Any) -> list[dict[str, Any]]:
-    """The conversation, checked; content given in parts is joined."""
-    if not isinstance(messages, list) or not messages:
+    """The conversation of a request, checked; for models a developer's message is the system's."""
+    checked = conversation(messages)
+    if wrong := [message["role"] for message in checked if message["role"] not in ROLES]:
+        raise Error("bad_request", f"The role {wrong[0]!r} is not one of {', '.join(ROLES)}.")
+    return [{**m, "role": "system"} if m["role"] == "developer" else m for m in checked]
+
+
+def conversation(messages: Any) -> list[dict[str, Any]]:
+    """Messages as a chat template reads them: content that is given in parts becomes one text. Raises
+    Error("bad_request")."""
+    if not isinstance(messages, list | tuple) or not messages:
         raise Error("bad_request", 'messages is a list like [{"role": "user", "content": "Hello"}].')
     checked = []
     for message in messages:
-        if not isinstance(message, dict) or message.get("role") not in (
-            "system",
-            "developer",
-            "user",
-            "assistant",
-            "tool",
-        ):
+        if not isinstance(message, dict) or not isinstance(message.get("role"), str):
             raise Error("bad_request", "Each message has a role (system, user or assistant) and a content.")
-        content = message.get("content") or ""
-        if isinstance(content, list):
-            if not all(isinstance(part, dict) and part.get("type") == "text" for part in content):
+        content = message.get("content")
+        parts = [{"type": "text", "text": content or ""}] if content is None or isinstance(content, str) else content
+        if not isinstance(parts, list) or not all(isinstance(part, dict) for part in parts):
+            raise Error("bad_request", f"The content of a message is {content!r:.40}: give a text or a list of parts.")
+        for part in parts:
+            if part.get("type") != "text":
                 raise Error("bad_request", "This model reads text only: send no pictures or sounds.")
-            content = "".join(part["text"] for part in content)
-        role = "system" if message["role"] == "developer" else message["role"]
-        checked.append({**message, "role": role, "content": content})
+            if not isinstance(part.get("text"), str):
+                raise Error("bad_request", 'A part of a message has no text: give {"type": "text", "text": "Hello"}.')
+        checked.append({**message, "content": "".join(part["text"] for part in parts)})
     return checked

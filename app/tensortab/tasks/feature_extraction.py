@@ -2,8 +2,7 @@
 
 import struct
 from array import array
-from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -12,10 +11,9 @@ from ..errors import Error
 from ..formats import Checkpoint
 from ..inputs import one_of
 from ..jit import jit
+from ..loading import Files, Progress
 from ..tensor import Tensor
-from . import Progress
 
-ABREAST = 2  # batches on the GPU while the next one is made
 # the share of each of a text's n tokens in its vector, by sentence-transformers' names
 POOLINGS: dict[str, Callable[[int], list[float]]] = {
     "mean": lambda n: [1 / n] * n,
@@ -27,13 +25,9 @@ POOLINGS: dict[str, Callable[[int], list[float]]] = {
 OLD = {"cls_token": "cls", "mean_tokens": "mean", "weightedmean_tokens": "weightedmean"}  # names before version 5
 
 
-async def create(model: Any, device: Any, context: int | None, on_progress: Progress) -> "FeatureExtraction":
-    encoder = await Encoder.open("feature-extraction", model, device, context, on_progress)
-    try:
-        return FeatureExtraction(encoder, *await sentence_model(encoder.checkpoint))
-    except BaseException:
-        encoder.free()
-        raise
+async def declare(files: Files, context: int | None) -> "FeatureExtraction":
+    encoder = await Encoder.declare(files, context, "feature-extraction")
+    return FeatureExtraction(encoder, *await sentence_model(files.checkpoint))
 
 
 async def sentence_model(checkpoint: Checkpoint) -> tuple[str, bool]:
@@ -81,6 +75,9 @@ class FeatureExtraction:
             x = shares[0].reshape(x.shape[0], 1, -1).matmul(x)  # (N, 1, C)
         return x.rms_norm(self._unit, 1e-24) if unit else x  # x / |x|, as C^-0.5 of its root mean square is |x|
 
+    async def load(self, on_progress: Progress) -> None:
+        await self.encoder.load(on_progress)
+
     async def __call__(
         self, texts: str | list[str], pooling: str | None = None, normalize: bool | None = None
     ) -> list[list[Any]]:
@@ -96,26 +93,17 @@ class FeatureExtraction:
         texts = [texts] if isinstance(texts, str) else texts
         run = self.runs[pooling != "none", unit]
         result: dict[int, list[Any]] = {}
-        flying: deque[tuple[Batch, Awaitable[bytes]]] = deque()
 
-        async def land() -> None:
-            batch, done = flying.popleft()
-            values = array("f", await done)
+        def shares(batch: Batch) -> list[Tensor]:
+            if pooling == "none":
+                return []
+            return [padded("f", [POOLINGS[pooling](len(tokens)) for tokens in batch.tokens], *batch.ids.shape)]
+
+        async for batch, data in self.encoder.computed(run, texts, shares):
+            values = array("f", data)
             each = len(values) // batch.ids.shape[0]
             for row, (number, tokens) in enumerate(zip(batch.numbers, batch.tokens, strict=True)):
                 result[number] = self._nested(values[row * each : (row + 1) * each], pooling, len(tokens))
-
-        for batch in self.encoder.batches(texts):
-            inputs = [batch.ids, batch.types, batch.lengths]
-            rows, columns = batch.ids.shape
-            if pooling != "none":
-                inputs.append(padded("f", [POOLINGS[pooling](len(tokens)) for tokens in batch.tokens], rows, columns))
-            async with run:
-                flying.append((batch, await run.submit(*inputs)))
-            if len(flying) > ABREAST:
-                await land()
-        while flying:
-            await land()
         return [result[number] for number in range(len(result))]
 
     def _nested(self, values: array, pooling: str, tokens: int) -> list[Any]:
@@ -128,6 +116,5 @@ class FeatureExtraction:
         """Gives the GPU's memory back."""
         for run in self.runs.values():
             run.free()
-        if self._unit.buffer is not None:
-            self._unit.buffer.free()
+        self._unit.free()
         self.encoder.free()

@@ -4,20 +4,20 @@ import struct
 from functools import partial
 from typing import TYPE_CHECKING, Any, overload
 
-from ..encode import Encoder
+from ..encode import Batch, Encoder
 from ..errors import Error
-from ..inputs import best_of, each
+from ..inputs import best_of, several
 from ..jit import Jit, jit
+from ..loading import Files, Progress
 from ..ops.rows import MOST
 from ..tensor import Tensor
-from . import Progress
 
 if TYPE_CHECKING:
     from ..results import FillMaskOutput
 
 
-async def create(model: Any, device: Any, context: int | None, on_progress: Progress) -> "FillMask":
-    return FillMask(await Encoder.open("fill-mask", model, device, context, on_progress))
+async def declare(files: Files, context: int | None) -> "FillMask":
+    return FillMask(await Encoder.declare(files, context, "fill-mask"))
 
 
 class FillMask:
@@ -32,47 +32,55 @@ class FillMask:
         masked = places.lookup(x.reshape(-1, x.shape[-1]))  # (M, C)
         return self.encoder.model.logits(masked).softmax().topk(k)
 
+    async def load(self, on_progress: Progress) -> None:
+        await self.encoder.load(on_progress)
+
     @overload
     async def __call__(self, texts: str, top_k: int | None = 5) -> "list[FillMaskOutput]": ...
     @overload
     async def __call__(self, texts: list[str], top_k: int | None = 5) -> "list[list[FillMaskOutput]]": ...
     async def __call__(self, texts: str | list[str], top_k: int | None = 5) -> list[Any]:
-        """The likeliest first; for a text with several masks a list for each, for a list of texts a list of results, as
-        transformers gives them. top_k: None stands for 5. Raises Error("bad_request"), also where a text has no mask
-        that is read.
+        """The likeliest words first; for a text with several masks a list for each mask, and for a list of texts a list
+        of these, as transformers gives them. top_k: None stands for 5. Raises Error("bad_request"), also where a text
+        has no mask that is read.
         """
         most = min(MOST, self.encoder.tokenizer.size)
         top_k = 5 if top_k is None else top_k
         if best_of(top_k, most) < top_k:
             raise Error("bad_request", f"top_k is {top_k}: give at most {most}.")
-
-        async def fill(text: str) -> list[Any]:
-            return await self._fill(text, top_k)
-
-        return await each(texts, fill)
-
-    async def _fill(self, text: str, top_k: int) -> list[Any]:
         tokenizer = self.encoder.tokenizer
-        (batch,) = self.encoder.batches([text])
-        (ids,) = batch.tokens
-        places = [place for place, id in enumerate(ids) if id == tokenizer.mask]
-        if not places:
-            raise Error("bad_request", f"The text has no {tokenizer.token(tokenizer.mask or 0)}: put one for a word.")
+        listed = several(texts)
+        given: Any = texts if listed else [texts]
+        results: list[list[Any]] = [[]] * len(given)
         run = self.runs.setdefault(top_k, jit(partial(self._likeliest, top_k), self.encoder.device))
-        async with run:
-            data = await run.read(batch.ids, batch.types, batch.lengths, Tensor(places, "u32"))
-        results: list[Any] = []
-        for number, place in enumerate(places):
-            scores, tokens = (
-                struct.unpack_from(f"<{top_k}{code}", data, 4 * top_k * (2 * number + part))
-                for part, code in enumerate("fI")
-            )
-            results.append([
-                {"score": score, "token": token, "token_str": tokenizer.decode([token], False)}
-                | {"sequence": tokenizer.decode([*ids[:place], token, *ids[place + 1 :]], len(places) == 1)}
-                for score, token in zip(scores, tokens, strict=True)
-            ])  # fmt: skip
-        return results if len(results) > 1 else results[0]
+        async for batch, data in self.encoder.computed(run, given, self._places):
+            at = 0  # bytes: for each mask top_k scores and top_k tokens
+            for number, ids in zip(batch.numbers, batch.tokens, strict=True):
+                masks = [place for place, id in enumerate(ids) if id == tokenizer.mask]
+                words = []
+                for place in masks:
+                    scores, tokens = (struct.unpack_from(f"<{top_k}{code}", data, at + 4 * top_k * part)
+                                      for part, code in enumerate("fI"))  # fmt: skip
+                    at += 8 * top_k
+                    words.append([
+                        {"score": score, "token": token, "token_str": tokenizer.decode([token], False)}
+                        | {"sequence": tokenizer.decode([*ids[:place], token, *ids[place + 1 :]], len(masks) == 1)}
+                        for score, token in zip(scores, tokens, strict=True)
+                    ])  # fmt: skip
+                results[number] = words if len(words) > 1 else words[0]
+        return results if listed else results[0]
+
+    def _places(self, batch: Batch) -> list[Tensor]:
+        """Where the masks are among all tokens of a batch, in one of few lengths."""
+        tokenizer, columns = self.encoder.tokenizer, batch.ids.shape[1]
+        places = []
+        for row, ids in enumerate(batch.tokens):
+            found = [row * columns + place for place, id in enumerate(ids) if id == tokenizer.mask]
+            if not found:
+                word = tokenizer.token(tokenizer.mask or 0)
+                raise Error("bad_request", f"A text has no {word} where it is read: put one in the place of a word.")
+            places += found
+        return [Tensor(places + [0] * ((1 << (len(places) - 1).bit_length()) - len(places)), "u32")]
 
     def free(self) -> None:
         """Gives the GPU's memory back."""

@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING, Any, overload
 
 from ..image import NESTED
 from ..inputs import best_of, each
+from ..loading import Files, Progress
 from ..vision import Vision
-from . import Progress
 
 if TYPE_CHECKING:
     from ..results import ClassificationOutput
 
 
-async def create(model: Any, device: Any, context: int | None, on_progress: Progress) -> "ImageClassification":
-    return ImageClassification(await Vision.open("image-classification", model, device, on_progress))
+async def declare(files: Files, context: int | None) -> "ImageClassification":
+    return ImageClassification(await Vision.declare(files, "image-classification"))
 
 
 class ImageClassification:
@@ -24,6 +24,9 @@ class ImageClassification:
         self.name, self.vision = vision.name, vision
         names = vision.config.get("id2label") or {}
         self.labels = {int(id): str(label) for id, label in names.items() if str(id).isdecimal()}
+
+    async def load(self, on_progress: Progress) -> None:
+        await self.vision.load(on_progress)
 
     @overload
     async def __call__(

@@ -8,24 +8,23 @@ from typing import Any
 from ..errors import Error
 from ..image import NESTED
 from ..inputs import each, several
+from ..loading import Files, Progress
 from ..vision import Texts, Vision
-from . import Progress
 
 
-async def create(model: Any, device: Any, context: int | None, on_progress: Progress) -> "ImageFeatureExtraction":
-    vision = await Vision.open("image-feature-extraction", model, device, on_progress)
-    try:
-        return ImageFeatureExtraction(vision, Texts(vision) if hasattr(vision.model, "embed_text") else None)
-    except BaseException:
-        vision.free()
-        raise
+async def declare(files: Files, context: int | None) -> "ImageFeatureExtraction":
+    return ImageFeatureExtraction(await Vision.declare(files, "image-feature-extraction"))
 
 
 class ImageFeatureExtraction:
     """await pipe([image, ...]) -> [[0.1, ...], ...]: vectors of length 1, whose products say how alike images are."""
 
-    def __init__(self, vision: Vision, texts: Texts | None) -> None:
-        self.name, self.vision, self.texts = vision.name, vision, texts
+    def __init__(self, vision: Vision) -> None:
+        self.name, self.vision = vision.name, vision
+        self.texts = Texts(vision) if hasattr(vision.model, "embed_text") else None
+
+    async def load(self, on_progress: Progress) -> None:
+        await self.vision.load(on_progress)
 
     async def __call__(self, images: Any) -> list[list[float]]:
         """images: what tensortab.Image.of takes, or a list of these; there is a vector for each, in a list. Raises

@@ -10,13 +10,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..beam import BeamGenerator, GenerationConfig, task_params
-from ..device import choose
 from ..errors import Error
-from ..formats import Checkpoint, open_checkpoint
-from ..generate import Sampling
-from ..sources.model import find
+from ..loading import Files, Progress
+from ..sampling import Sampling
+from ..stream import Stream
 from ..tokenizer import load_tokenizer
-from . import Progress, text_generation
+from . import text_generation
 
 if TYPE_CHECKING:
     from ..results import SummarizationOutput, SummarizationProgress
@@ -32,32 +31,31 @@ ASK_AGAIN = (
 BORDERS = ((r"\n\s*\n", 1), (r"[.!?…][\"'”’)\]]*\s+|[。！？]", 1), (r"\s+", 4))
 
 
-async def create(model: Any, device: Any, context: int | None, on_progress: Progress) -> "Summarization":
-    if model is None:
-        return Summarization(Chat(await text_generation.create(None, device, context, on_progress)))
-    if isinstance(model, text_generation.TextGeneration):  # lent, as by the page's chat, which frees it
-        return Summarization(Chat(model))
-    device = device or await choose()
-    source = await find(model, lambda done, total: on_progress("download", done, total))
-    checkpoint = await open_checkpoint(source)
-    if not checkpoint.config.get("is_encoder_decoder"):
-        return Summarization(Chat(await text_generation.create(source, device, context, on_progress)))
-    config = await GenerationConfig.of(checkpoint, "summarization")
-    generator = BeamGenerator(checkpoint, device, config, context)
-    try:
-        await generator.load(on_progress)
-        return Summarization(EncoderDecoder(str(getattr(source, "name", model)), checkpoint, generator))
-    except BaseException:  # stopped by the user, too
-        generator.free()
-        raise
+DEFAULT_OF = "text-generation"
+
+
+def lent(model: Any) -> "Summarization | None":
+    """Summaries by a chat's pipeline, which stays the chat's: as the page's, which frees it."""
+    return Summarization(Chat(model)) if isinstance(model, text_generation.TextGeneration) else None
+
+
+async def declare(files: Files, context: int | None) -> "Summarization":
+    if not files.checkpoint.config.get("is_encoder_decoder"):
+        return Summarization(Chat(await text_generation.declare(files, context)))
+    config = await GenerationConfig.of(files.checkpoint, "summarization")
+    generator = BeamGenerator(files.checkpoint, files.device, config, context)
+    return Summarization(EncoderDecoder(files, generator))
 
 
 class EncoderDecoder:
     """Writes what the model does after reading a part."""
 
-    def __init__(self, name: str, checkpoint: Checkpoint, generator: BeamGenerator) -> None:
-        self.name, self.generator, self.tokenizer = name, generator, load_tokenizer(checkpoint)
-        self.prefix = str(task_params(checkpoint.config, "summarization").get("prefix") or "")
+    def __init__(self, files: Files, generator: BeamGenerator) -> None:
+        self.name, self.generator, self.tokenizer = files.name, generator, load_tokenizer(files.checkpoint)
+        self.prefix = str(task_params(files.checkpoint.config, "summarization").get("prefix") or "")
+
+    async def load(self, on_progress: Progress) -> None:
+        await self.generator.load(on_progress)
 
     def room(self, most: int | None) -> int:
         return self.generator.source
@@ -82,8 +80,11 @@ class Chat:
     def __init__(self, pipe: text_generation.TextGeneration) -> None:
         self.name, self.pipe = pipe.name, pipe
 
+    async def load(self, on_progress: Progress) -> None:
+        await self.pipe.load(on_progress)
+
     def room(self, most: int | None) -> int:
-        return self.pipe.generator.context - (most or LENGTH)
+        return self.pipe.context - (most or LENGTH)
 
     def size(self, text: str, again: bool) -> int:
         return len(self._prompt(text, again, None))
@@ -95,12 +96,12 @@ class Chat:
 
     async def write(self, text: str, again: bool, least: int | None, most: int | None) -> AsyncGenerator[str, None]:
         sampling = Sampling(stop_ids=frozenset(self.pipe.tokenizer.eos))
-        tokens = self.pipe.stream(self._prompt(text, again, least), sampling, most or LENGTH)
+        pieces = self.pipe.text(self.pipe.tokens(self._prompt(text, again, least), sampling, most or LENGTH))
         try:
-            async for _, piece in tokens:
+            async for _, piece in pieces:
                 yield piece
         finally:
-            await tokens.aclose()
+            await pieces.aclose()
 
     def abort(self) -> None:
         self.pipe.abort()
@@ -114,21 +115,29 @@ class Summarization:
 
     def __init__(self, writer: EncoderDecoder | Chat) -> None:
         self.name, self.writer = writer.name, writer
-        self.aborts = 0
+        self._aborts = 0
+
+    async def load(self, on_progress: Progress) -> None:
+        await self.writer.load(on_progress)
 
     async def __call__(
-        self, text: str, max_length: int | None = None, min_length: int | None = None
+        self, texts: str | list[str], max_length: int | None = None, min_length: int | None = None
     ) -> "list[SummarizationOutput]":
-        """A summary of min_length to max_length tokens, by default as the model's configuration says; a chat model is
-        asked for the shorter, and cut off at the longer one. Raises Error("context_exceeded") or ("bad_request")."""
-        summary = ""
-        async for state in self.stream(text, max_length, min_length):
-            summary = state["text"]
-        return [{"summary_text": summary}]
+        """A summary of each text, of min_length to max_length tokens, by default as the model's configuration says; a
+        chat model is asked for the shorter, and cut off at the longer one. Raises Error("context_exceeded") or
+        ("bad_request")."""
+        listed = texts if isinstance(texts, list | tuple) else [texts]
+        summaries: list[SummarizationOutput] = []
+        for stream in [self.stream(text, max_length, min_length) for text in listed]:
+            summary = ""
+            async for state in stream:
+                summary = state["text"]
+            summaries.append({"summary_text": summary})
+        return summaries
 
-    async def stream(
+    def stream(
         self, text: str, max_length: int | None = None, min_length: int | None = None
-    ) -> "AsyncGenerator[SummarizationProgress, None]":
+    ) -> "Stream[SummarizationProgress]":
         """{"text" so far, "done": parts, "total": parts}: first the summaries of parts, one below the other, and in the
         end the summary. After abort() it ends with what there is."""
         if not isinstance(text, str) or not text.strip():
@@ -136,7 +145,13 @@ class Summarization:
         for length in (max_length, min_length):
             if length is not None and (type(length) is not int or length < 0):
                 raise Error("bad_request", f"max_length and min_length are numbers of tokens, not {length!r}.")
-        aborts, writer, done, again = self.aborts, self.writer, 0, False
+        return Stream(self._stream(text, max_length, min_length, self._aborts))
+
+    async def _stream(
+        self, text: str, max_length: int | None, min_length: int | None, aborts: int
+    ) -> "AsyncGenerator[SummarizationProgress, None]":
+        """`aborts` is the count when the request was made: abort() ends all that were made before it."""
+        writer, done, again = self.writer, 0, False
         while True:
             size, room = partial(writer.size, again=again), writer.room(max_length)
             if size("") + LEAST > room:
@@ -150,11 +165,11 @@ class Summarization:
                     async for piece in pieces:
                         summary += piece
                         yield {"text": "\n".join([*written, summary.strip()]), "done": done, "total": total}
-                        if self.aborts != aborts:
+                        if self._aborts != aborts:
                             return
                 finally:
                     await pieces.aclose()
-                if self.aborts != aborts:
+                if self._aborts != aborts:
                     return
                 written.append(summary.strip())
                 done += 1
@@ -165,7 +180,7 @@ class Summarization:
 
     def abort(self) -> None:
         """Ends what is being written after the token being read."""
-        self.aborts += 1
+        self._aborts += 1
         self.writer.abort()
 
     def free(self) -> None:

@@ -7,15 +7,15 @@ from ..encode import Encoder, Text
 from ..errors import Error
 from ..inputs import best_of, several
 from ..jit import jit
+from ..loading import Files, Progress
 from ..tensor import Tensor
-from . import Progress
 
 if TYPE_CHECKING:
     from ..results import ClassificationOutput
 
 
-async def create(model: Any, device: Any, context: int | None, on_progress: Progress) -> "TextClassification":
-    return TextClassification(await Encoder.open("text-classification", model, device, context, on_progress))
+async def declare(files: Files, context: int | None) -> "TextClassification":
+    return TextClassification(await Encoder.declare(files, context, "text-classification"))
 
 
 class TextClassification:
@@ -40,6 +40,9 @@ class TextClassification:
         first = self.encoder.model.hidden(ids, types, lengths)[:, 0]  # (N, C)
         return self.scores(self.encoder.model.logits(first))
 
+    async def load(self, on_progress: Progress) -> None:
+        await self.encoder.load(on_progress)
+
     @overload
     async def __call__(self, texts: str | dict[str, str], top_k: int | None = 1) -> "list[ClassificationOutput]": ...
     @overload
@@ -55,9 +58,8 @@ class TextClassification:
         listed = several(texts)
         given: list[Text] = [_text(text) for text in (texts if listed else [texts])]
         results: list[Any] = [None] * len(given)
-        for batch in self.encoder.batches(given):
-            async with self.run as run:
-                values = array("f", await run.read(batch.ids, batch.types, batch.lengths))
+        async for batch, data in self.encoder.computed(self.run, given):
+            values = array("f", data)
             for row, number in enumerate(batch.numbers):
                 scores = values[row * len(self.labels) : (row + 1) * len(self.labels)]
                 ranked = sorted(zip(self.labels, scores, strict=True), key=lambda pair: -pair[1])

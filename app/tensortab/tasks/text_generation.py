@@ -1,47 +1,61 @@
 """text-generation: a prompt or a conversation goes on. Called as in transformers, or by `.chat` as OpenAI's client."""
 
-from collections.abc import AsyncGenerator
-from typing import TYPE_CHECKING, Any
+from collections.abc import AsyncGenerator, Callable
+from typing import TYPE_CHECKING, Any, overload
 
-from ..device import choose
+from ..decoder import Decoder, Token
 from ..errors import Error
-from ..formats import open_checkpoint
-from ..generate import Generator, Sampling, Token
-from ..sources.model import default, find
+from ..generate import Generator, Tokens
+from ..loading import Files, Progress
+from ..sampling import Sampling
 from ..tokenizer import load_tokenizer
-from . import Progress
-from .chat import Chat
+from .chat import Chat, conversation
 
 if TYPE_CHECKING:
-    from ..results import TextGenerationOutput
+    from typing import Unpack
+
+    from ..results import TextGenerationOptions, TextGenerationOutput
 
 NEW_TOKENS = 256  # transformers' default for this task
 
 
-async def create(model: Any, device: Any, context: int | None, on_progress: Progress) -> "TextGeneration":
-    device = device or await choose()
-    model = default("text-generation") if model is None else model
-    source = await find(model, lambda done, total: on_progress("download", done, total))
-    checkpoint = await open_checkpoint(source)
-    generator = Generator(checkpoint, device, context)
-    try:
-        tokenizer = await generator.load(on_progress, lambda: load_tokenizer(checkpoint))
-    except BaseException:  # stopped by the user, too
-        generator.free()
-        raise
-    return TextGeneration(str(getattr(source, "name", model)), tokenizer, generator)
+async def declare(files: Files, context: int | None) -> "TextGeneration":
+    return TextGeneration(files, context)
 
 
 class TextGeneration:
-    """await pipe("Once", max_new_tokens=32) -> [{"generated_text": "Once upon ..."}]"""
+    """await pipe("Once", max_new_tokens=32) -> [{"generated_text": "Once upon ..."}]
 
-    def __init__(self, name: str, tokenizer: Any, generator: Generator) -> None:
-        self.name, self.tokenizer, self.generator = name, tokenizer, generator
+    context: tokens of a text at most, the prompt included.
+    """
+
+    def __init__(self, files: Files, context: int | None) -> None:
+        self.name, self.checkpoint = files.name, files.checkpoint
+        self.generator = Generator(Decoder(files.checkpoint, files.device, context))
+        self.context = self.generator.context
+        self.tokenizer: Any = None  # from load() on
         self.chat = Chat(self)
 
+    async def load(self, on_progress: Progress) -> None:
+        decoder = self.generator.decoder
+        self.tokenizer = await decoder.load(on_progress, lambda: load_tokenizer(self.checkpoint))
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the model and its cache on the GPU."""
+        return self.generator.decoder.nbytes
+
+    @overload
+    async def __call__(
+        self, text_inputs: str | list[dict[str, Any]], **options: "Unpack[TextGenerationOptions]"
+    ) -> "list[TextGenerationOutput]": ...
+    @overload
+    async def __call__(
+        self, text_inputs: list[str] | list[list[dict[str, Any]]], **options: "Unpack[TextGenerationOptions]"
+    ) -> "list[list[TextGenerationOutput]]": ...
     async def __call__(
         self,
-        text_inputs: str | list[dict[str, str]],
+        text_inputs: str | list[Any],
         max_new_tokens: int = NEW_TOKENS,
         do_sample: bool = False,
         temperature: float = 1.0,
@@ -51,48 +65,76 @@ class TextGeneration:
         repetition_penalty: float = 1.0,
         seed: int | None = None,
         return_full_text: bool = True,
-    ) -> "list[TextGenerationOutput]":
-        """Continues a text, or answers a conversation [{"role", "content"}, ...]. Names and defaults are transformers'.
+        continue_final_message: bool | None = None,
+    ) -> list[Any]:
+        """Continues a text, or answers a conversation [{"role", "content"}, ...]: [{"generated_text"}]. For a list of
+        texts or of conversations it returns a list of these. Names and defaults are transformers'.
 
-        Raises Error("context_exceeded") or ("bad_request").
+        continue_final_message: the last message goes on, instead of being answered; by default if it is the
+        assistant's. Raises Error("context_exceeded") or ("bad_request").
         """
-        chat = not isinstance(text_inputs, str)
         sampling = Sampling(
             temperature if do_sample else 0.0, top_p, top_k if do_sample else 0, min_p, repetition_penalty, seed,
             frozenset(self.tokenizer.eos),
         )  # fmt: skip
-        prompt = self.prompt(text_inputs)
-        text = "".join([piece async for _, piece in self.stream(prompt, sampling, max_new_tokens)])
-        if chat and return_full_text:
-            return [{"generated_text": [*text_inputs, {"role": "assistant", "content": text}]}]
-        return [{"generated_text": text_inputs + text if return_full_text and isinstance(text_inputs, str) else text}]
+        several = isinstance(text_inputs, list | tuple) and not isinstance(next(iter(text_inputs), None), dict)
+        requests = [
+            self._request(given, sampling, max_new_tokens, continue_final_message)
+            for given in (text_inputs if several else [text_inputs])
+        ]
+        if not requests:
+            raise Error("bad_request", "There is nothing to continue: give a text, a conversation, or a list of these.")
+        results = []
+        for tokens, whole in requests:
+            text = "".join([piece async for _, piece in self.text(tokens)])
+            results.append([{"generated_text": whole(text) if return_full_text else text}])
+        return results if several else results[0]
 
-    def prompt(self, text: str | list[dict[str, Any]]) -> list[int]:
+    def _request(
+        self, given: Any, sampling: Sampling, max_new_tokens: int, goes_on: bool | None
+    ) -> tuple[Tokens, Callable[[str], Any]]:
+        """The tokens that follow a text or a conversation, and what makes one whole of it and their text."""
+        if isinstance(given, str):
+            return self.tokens(self.prompt(given), sampling, max_new_tokens), lambda text: given + text
+        chat = conversation(given)
+        if goes_on is None:
+            goes_on = chat[-1]["role"] == "assistant"
+        *before, last = given
+
+        def whole(text: str) -> list[dict[str, Any]]:
+            if goes_on:
+                return [*before, {**last, "content": chat[-1]["content"] + text}]
+            return [*given, {"role": "assistant", "content": text}]
+
+        return self.tokens(self.prompt(chat, goes_on), sampling, max_new_tokens), whole
+
+    def prompt(self, text: str | list[dict[str, Any]], continue_final_message: bool = False) -> list[int]:
         """Token ids of a text, or of a conversation in the model's chat template."""
         if isinstance(text, str):
             ids = self.tokenizer.encode(text)
             if not ids and self.tokenizer.bos is not None:
                 ids = [self.tokenizer.bos]
         else:
-            ids = self.tokenizer.encode(self.tokenizer.apply_chat_template(text), add_special_tokens=False)
+            text = self.tokenizer.apply_chat_template(text, continue_final_message=continue_final_message)
+            ids = self.tokenizer.encode(text, add_special_tokens=False)
         if not ids:
             raise Error("bad_request", "The prompt is empty: write something.")
         return ids
 
-    def stream(
-        self, prompt: list[int], sampling: Sampling, max_tokens: int | None, top_logprobs: int = -1
-    ) -> AsyncGenerator[tuple[Token | None, str], None]:
-        """(token, the text that it completes), until a stop id, `max_tokens` or the end of the context; then
-        (None, the rest of the text) if it ends within a character."""
-        return self._stream(self.generator.generate(prompt, sampling, max_tokens, top_logprobs))
+    def tokens(
+        self, prompt: list[int], sampling: Sampling, max_tokens: int | None = None, top_logprobs: int = -1
+    ) -> Tokens:
+        """What follows a prompt, until a stop id, `max_tokens` or the end of the context (generate.py)."""
+        return self.generator.generate(prompt, sampling, max_tokens, top_logprobs)
 
-    async def _stream(self, tokens: AsyncGenerator[Token, None]) -> AsyncGenerator[tuple[Token | None, str], None]:
+    async def text(self, tokens: Tokens) -> AsyncGenerator[tuple[Token | None, str], None]:
+        """(token, the text that it completes); then (None, the rest of the text) if it ends within a character."""
         text = self.tokenizer.stream()
         try:
             async for token in tokens:
                 yield token, text.feed(token.id)
         finally:
-            await tokens.aclose()
+            await tokens.close()
         if rest := text.end():
             yield None, rest
 

@@ -8,31 +8,30 @@ from typing import TYPE_CHECKING, Any, overload
 from ..errors import Error
 from ..image import NESTED
 from ..inputs import each
+from ..loading import Files, Progress
 from ..vision import Texts, Vision
-from . import Progress
 from .image_classification import ranked
 
 if TYPE_CHECKING:
     from ..results import ClassificationOutput
 
 
-async def create(model: Any, device: Any, context: int | None, on_progress: Progress) -> "ZeroShotImageClassification":
-    vision = await Vision.open("zero-shot-image-classification", model, device, on_progress)
-    try:
-        texts = Texts(vision)
-        (scale,) = await vision.model.logit_scale.tolist()
-        return ZeroShotImageClassification(vision, texts, math.exp(scale))
-    except BaseException:
-        vision.free()
-        raise
+async def declare(files: Files, context: int | None) -> "ZeroShotImageClassification":
+    return ZeroShotImageClassification(await Vision.declare(files, "zero-shot-image-classification"))
 
 
 class ZeroShotImageClassification:
     """await pipe(image, candidate_labels=["cat", "dog"]) -> [{"label": "cat", "score": 0.9}, ...], the best first."""
 
-    def __init__(self, vision: Vision, texts: Texts, scale: float) -> None:
-        self.name, self.vision, self.texts, self.scale = vision.name, vision, texts, scale
+    def __init__(self, vision: Vision) -> None:
+        self.name, self.vision, self.texts = vision.name, vision, Texts(vision)
+        self.scale = 0.0  # of the logits, from load() on
         self._read: tuple[list[str], list[list[float]]] = ([], [])  # the last texts, which are often the next ones, too
+
+    async def load(self, on_progress: Progress) -> None:
+        await self.vision.load(on_progress)
+        (scale,) = await self.vision.model.logit_scale.tolist()
+        self.scale = math.exp(scale)
 
     @overload
     async def __call__(

@@ -5,6 +5,7 @@ templates are done by a backend: native.py in CPython, browser.py in the tab. De
 """
 
 import json
+import re
 import sys
 from collections.abc import Callable
 from itertools import chain
@@ -19,6 +20,8 @@ from .wordpiece import from_vocab
 from .words import portable
 
 WORDS = 1 << 16  # whose tokens are kept
+HERE = "CONTINUE_FINAL_MESSAGE_TAG "  # what a template is given at the end of a message that shall go on
+SURROGATE = re.compile("[\ud800-\udfff]")
 # Tokens that end a turn or a text, by the name that they have in the chat formats in use.
 ENDS = {
     "<|im_end|>", "<|eot_id|>", "<|eom_id|>", "<|end|>", "<|endoftext|>", "<|end_of_text|>", "<end_of_turn>", "</s>",
@@ -83,7 +86,10 @@ class Tokenizer:
 
     def encode(self, text: str, add_special_tokens: bool = True) -> list[int]:
         """Token ids of `text`. Names of special tokens in it become those tokens; the model's own begin of text is
-        added if `add_special_tokens` (not after a chat template, which writes it itself)."""
+        added if `add_special_tokens` (not after a chat template, which writes it itself). Half a surrogate pair, which
+        is no character, becomes U+FFFD."""
+        if SURROGATE.search(text):
+            text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
         if self._words is not None and not add_special_tokens:
             return list(chain.from_iterable(map(self._words.__getitem__, text.split(" "))))
         return self._encode(text, add_special_tokens)
@@ -120,9 +126,14 @@ class Tokenizer:
         return self.token(id).encode() if id in self._added else self._decoder.bytes(self.token(id))
 
     def apply_chat_template(
-        self, messages: list[dict[str, Any]], add_generation_prompt: bool = True, **variables: Any
+        self,
+        messages: list[dict[str, Any]],
+        add_generation_prompt: bool = True,
+        continue_final_message: bool = False,
+        **variables: Any,
     ) -> str:
-        """The prompt for a conversation [{"role", "content"}, ...]; `variables` (tools ...) go to the template.
+        """The prompt for a conversation [{"role", "content"}, ...]; `variables` (tools ...) go to the template. With
+        continue_final_message it ends with the content of the last message, which so goes on.
 
         Raises Error("bad_request") if the model has no template or its template refuses the conversation.
         """
@@ -134,9 +145,18 @@ class Tokenizer:
             self._template = self._render(self._template_text)
         names = {key: value for key, value in self._names.items() if key not in variables}
         variables = {"tools": None, "documents": None} | variables
-        return self._template(
+        if continue_final_message:
+            *before, last = messages
+            messages, add_generation_prompt = [*before, {**last, "content": last["content"] + HERE}], False
+        text = self._template(
             {"messages": messages, "add_generation_prompt": add_generation_prompt, **variables, **names}
         )
+        if not continue_final_message:
+            return text
+        end = text.rfind(HERE.strip())
+        if end < 0:
+            raise Error("bad_request", "the last message can't be continued: the model's chat template leaves it out")
+        return text[:end] if text.startswith(HERE, end) else text[:end].rstrip()  # as the template strips messages
 
 
 class _Words(dict):
