@@ -2,7 +2,7 @@
 
 chunks are a transcript's parts, [{"timestamp": [start, end], "text"}] in seconds; an end may be None."""
 
-LEAST = 1.0  # seconds that a part without an end is shown
+LEAST = 1.0  # seconds that a part without a duration is shown
 
 
 def clock(seconds: float) -> str:
@@ -19,8 +19,11 @@ def stamp(seconds: float, point: str) -> str:
 
 
 def span(chunk: dict) -> tuple:
+    """When a part is shown. One that ends where it begins is shown before that: the sound may end there."""
     start, end = chunk["timestamp"]
-    return start, end if end is not None and end > start else start + LEAST
+    if end is None:
+        return start, start + LEAST
+    return (start, end) if end > start else (max(0.0, end - LEAST), end)
 
 
 def one_line(text: str) -> str:

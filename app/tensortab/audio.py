@@ -1,10 +1,18 @@
 """Sound as Whisper hears it (arXiv:2212.04356): logarithms of the power in bands of the mel scale."""
 
 import math
+import sys
 from array import array
+from fractions import Fraction
+from numbers import Real
+from operator import mul
 from typing import Any
 
+from .device import Device
 from .errors import Error
+from .formats.wav import Sound, is_wav, read_wav
+from .inputs import depth, file_bytes
+from .jit import jit
 from .tensor import Tensor
 
 RATE = 16_000  # samples a second
@@ -13,39 +21,216 @@ HOP = 160  # samples from one frame to the next
 EDGE = WINDOW // 2  # samples that the first frame sees before the beginning, the last one behind the end
 BINS = WINDOW // 2 + 1  # frequencies of a frame
 
+# What is taken besides mono f32 at 16 kHz
+LOWEST, HIGHEST, CHANNELS = 1_000, 384_000, 8  # sampling rates in Hz; 8 channels are 7.1
+SCALES = {"f": 1.0, "d": 1.0, "h": 2.0**-15, "i": 2.0**-31}  # formats of a memoryview, brought to -1..1
+CROSSINGS, ROLLOFF = 16, 0.95  # the sinc's zeros on a side; its corner as a share of the lower rate's band
+SMALLEST, LARGEST = 64, 640  # samples that a row of the resampling product makes
+BLOCK = 30 * RATE  # samples that are resampled at once
+
+LOUD = 4  # frames of 25 ms that the shortest words last
+# Levels (RMS, where 1 is full scale). Speech usually has 0.1. Below SILENT, which is 54 dB less and seven steps of 16
+# bits, there is none; below FAINT, as loud as a microphone's own noise, it needs the model to hear speech.
+SILENT, FAINT = 2e-4, 2e-3
+
 
 class Recording:
-    """Mono f32 samples at 16 kHz: bytes or another buffer (array, NumPy), or in the tab a Float32Array."""
+    """Mono samples at 16 kHz; `samples` is an array, a memoryview of f32 or, in the tab, a Float32Array."""
 
-    def __init__(self, audio: Any) -> None:
-        if hasattr(audio, "subarray"):
-            self.samples, right = audio, audio.constructor.name == "Float32Array"
+    def __init__(self, samples: Any) -> None:
+        self.samples = samples if hasattr(samples, "subarray") else memoryview(samples)
+
+    @staticmethod
+    async def of(source: Any, device: Device) -> "Recording":
+        """`source` is a WAV file by its path or its bytes, or samples: an array [n], [channels, n] or [n, channels] of
+        floats, int16 or int32, or a list of floats; in the tab also a typed array, a Blob or an AudioBuffer, and any
+        file that the browser plays where WebAudio is (not in a worker). Samples that are not at 16 kHz are given as
+        {"raw" or "array": samples, "sampling_rate": rate}. Channels are mixed to their mean. `device` mixes and
+        resamples. Raises Error("bad_request")."""
+        source, rate = _of_dict(source) if isinstance(source, dict) else (source, RATE)
+        if sys.platform == "emscripten":
+            source = await _of_js(source)
+            if hasattr(source, "subarray"):
+                if rate == RATE:  # a long one never is in Python's memory as a whole
+                    return Recording(source)
+                source = source.to_py()
+        data = file_bytes(source)
+        if data is None:
+            sound = _of_samples(source, rate)
+        elif is_wav(data):
+            sound = read_wav(data)
         else:
-            try:
-                view = memoryview(audio)
-                self.samples = view.cast("B").cast("f") if view.format == "B" else view
-                right = self.samples.format == "f" and self.samples.ndim == 1 and self.samples.contiguous
-            except (TypeError, ValueError):
-                right = False
-        if not right:
-            raise Error("bad_request", f"This is no sound ({type(audio).__name__}): give f32 samples, mono, 16 kHz.")
+            raise Error(
+                "bad_request",
+                "This file is not WAV, the only format that is read here: convert it, for example by "
+                "`ffmpeg -i FILE -ac 1 -ar 16000 sound.wav`.",
+            )
+        if not LOWEST <= sound.rate <= HIGHEST:
+            raise Error("bad_request", f"The sampling rate is {sound.rate} Hz: give one from {LOWEST} to {HIGHEST}.")
+        if sound.channels > CHANNELS:
+            raise Error("bad_request", f"The recording has {sound.channels} channels: give at most {CHANNELS}.")
+        if sound.channels == sound.scale == 1 and sound.rate == RATE:
+            same = isinstance(sound.numbers, memoryview) and sound.numbers.format == "f"
+            return Recording(sound.numbers if same else array("f", sound.numbers))
+        return Recording(await resampled(sound, device))
 
     def __len__(self) -> int:
         return len(self.samples)
 
-    def window(self, start: int, count: int) -> Any:
-        """So many samples, zeros behind the end, with EDGE mirrored ones on either side: bytes, or a Float32Array."""
-        stop = min(start + count, len(self))
-        end = EDGE + count
-        if hasattr(self.samples, "subarray"):  # they never touch the WASM heap
-            window = self.samples.constructor.new(end + EDGE)
-            window.set(self.samples.subarray(start, stop), EDGE)
-            window.set(window.subarray(EDGE + 1, 2 * EDGE + 1).toReversed())
-            window.set(window.subarray(end - 1 - EDGE, end - 1).toReversed(), end)
-            return window
-        samples = array("f", self.samples[start:stop].tobytes())
+    def part(self, start: int, count: int) -> array:
+        """At most `count` samples from `start` on."""
+        if hasattr(self.samples, "subarray"):
+            return array("f", self.samples.subarray(start, start + count).to_bytes())
+        return array("f", self.samples[start : start + count].tobytes())
+
+    def window(self, start: int, count: int) -> bytes:
+        """`count` samples as f32, zeros behind the end, with EDGE mirrored ones on either side."""
+        samples = self.part(start, count)
         samples.frombytes(bytes(4 * (count - len(samples))))
         return (samples[EDGE:0:-1] + samples + samples[-2 : -2 - EDGE : -1]).tobytes()
+
+
+def _of_dict(source: dict) -> tuple[Any, int]:
+    """(samples, rate), as transformers and datasets call them."""
+    samples = [source[name] for name in ("raw", "array") if source.get(name) is not None]
+    rate, others = source.get("sampling_rate"), source.keys() - {"raw", "array", "sampling_rate", "path"}
+    if len(samples) != 1 or not isinstance(rate, Real) or not float(rate).is_integer() or others:
+        raise Error(
+            "bad_request",
+            'Expected {"raw" or "array": samples, "sampling_rate": whole number}, '
+            f"got a dict with {', '.join(map(repr, source)) or 'nothing'}.",
+        )
+    return samples[0], round(float(rate))
+
+
+async def _of_js(source: Any) -> Any:
+    """Objects of JavaScript as bytes and numbers of Python; Float32Arrays stay, and what WebAudio decodes is one."""
+    from .device import browser
+
+    if browser.is_js(source):
+        if hasattr(source, "getChannelData"):
+            return await browser.mixed(source, RATE)
+        if hasattr(source, "arrayBuffer"):
+            source = await source.arrayBuffer()
+        if hasattr(source, "subarray"):
+            return source if source.constructor.name == "Float32Array" else source.to_py()
+        if hasattr(source, "byteLength"):
+            source = source.to_bytes()
+    data = file_bytes(source)
+    return source if data is None or is_wav(data) else await browser.decoded(data, RATE)
+
+
+def _of_samples(source: Any, rate: int) -> Sound:
+    """An array of one or two axes, or a list."""
+    if depth(source) == 1 or (isinstance(source, list | tuple) and not source):
+        return Sound(_of_list(source), 1, 1.0, rate)
+    try:
+        numbers = source.__array__() if hasattr(source, "__array__") else source
+        # Python reads f16 in a memoryview from 3.12 on
+        view: Any = memoryview(numbers.astype("f4") if getattr(numbers, "dtype", "") == "float16" else numbers)
+    except Exception:  # another library's array that cannot be read here, or no array
+        raise _unexpected(type(source).__name__) from None
+    if view.format not in SCALES or view.ndim not in (1, 2):
+        raise _unexpected(f"an array of shape {list(view.shape)} and format {view.format!r}")
+    scale = SCALES[view.format]
+    if view.ndim == 1:
+        return Sound(view, 1, scale, rate)
+    channels, count = sorted(view.shape)  # no recording is shorter than it has channels
+    if channels == count > 1:
+        raise _unexpected(f"an array of shape {list(view.shape)}, of which no axis is certainly the channels")
+    if not channels:
+        return Sound(memoryview(array("f")), 1, 1.0, rate)
+    flat = array("f", memoryview(view.tobytes()).cast(view.format))
+    if view.shape[0] == channels:
+        planes, flat = flat, array("f", bytes(4 * channels * count))
+        for channel in range(channels):
+            flat[channel::channels] = planes[channel * count : (channel + 1) * count]
+    return Sound(flat, channels, scale, rate)
+
+
+def _of_list(source: Any) -> array:
+    try:
+        samples = array("f", source)
+    except TypeError:
+        raise _unexpected("a list that has more than numbers in it") from None
+    if all(isinstance(value, int) for value in source) and any(abs(value) > 1 for value in samples):
+        raise _unexpected("a list of whole numbers, which do not say what the loudest one is")
+    return samples
+
+
+def _unexpected(given: str) -> Error:
+    return Error(
+        "bad_request",
+        f"Expected a recording, got {given}: give the path or the bytes of a WAV file, or samples at {RATE} Hz as an "
+        'array [n], [channels, n] or [n, channels] of floats or int16, or {"raw": samples, "sampling_rate": rate}.',
+    )
+
+
+async def resampled(sound: Sound, device: Device) -> array:
+    """The mean of its channels at 16 kHz, f32. Scaling, mixing and resampling are linear: `step` frames, and those
+    around them, times a matrix are `made` samples, and the rows of one product are such frames, which overlap."""
+    frames, channels = len(sound.numbers) // sound.channels, sound.channels
+    # few ratios need as large a number as 441 / 640 (11,025 Hz); others are met nearly, and every block begins in time
+    ratio = Fraction(sound.rate, RATE).limit_denominator(LARGEST * RATE // max(sound.rate, RATE))
+    times = -(-SMALLEST // ratio.denominator)
+    step, made = ratio.numerator * times, ratio.denominator * times
+    width, filters = resampling_filters(step, made)
+    weight = sound.scale / channels
+    matrix = array("f", (value * weight for value in filters))
+    seen = step + 2 * width
+    rows = [matrix[made * n : made * (n + 1)].tobytes() * channels for n in range(seen)]
+    bank = Tensor.of("resampling", (seen * channels, made), data=b"".join(rows))
+    total = -(-frames * RATE // sound.rate)
+    count = -(-min(total, BLOCK) // made)  # rows of a product
+    run = jit(lambda x: x._view((count, seen * channels), (step * channels, 1)) @ bank, device)
+    samples = array("f")
+    try:
+        while len(samples) < total:
+            first = len(samples) * sound.rate // RATE - width
+            last = first + count * step + 2 * width
+            block = array("f", sound.numbers[max(0, first) * channels : last * channels]).tobytes()
+            block = bytes(4 * channels * max(0, -first)) + block
+            block += bytes(4 * channels * (last - first) - len(block))
+            samples.frombytes(await run.read(Tensor.of("frames", (len(block) // 4,), data=block)))
+    finally:
+        run.free()
+        if bank.buffer is not None:
+            bank.buffer.free()
+    return samples[:total]
+
+
+def resampling_filters(step: int, made: int) -> tuple[int, array]:
+    """(width, f32 [width + step + width, made]): what each of `made` samples is of `step` frames and of `width` before
+    and behind them. A sinc with CROSSINGS zeros on either side under a Hann window, as in torchaudio."""
+    if step == made:
+        return 0, array("f", (float(row == column) for row in range(step) for column in range(made)))
+    pitch = min(step, made) * ROLLOFF / step  # of the sinc's zeros, in frames: it passes what both rates have
+    width = math.ceil(CROSSINGS / pitch)
+    filters = array("f", bytes(4 * (step + 2 * width) * made))
+    for column in range(made):
+        centre = column * step / made
+        for frame in range(math.ceil(centre - width), math.floor(centre + width) + 1):
+            t = (frame - centre) * pitch
+            if abs(t) < CROSSINGS:
+                sinc = math.sin(math.pi * t) / (math.pi * t) if t else 1.0
+                window = math.cos(math.pi * t / (2 * CROSSINGS)) ** 2
+                filters[(frame + width) * made + column] = sinc * window * pitch
+    return width, filters
+
+
+def loudness(samples: array) -> float:
+    """The level of the loudest 100 ms, up to FAINT: what 4 frames of 25 ms in a row have at least, where full scale is
+    1. A click is shorter, and an offset is no sound. Raises Error("bad_request") if samples are NaN or infinite."""
+    if not math.isfinite(sum(samples)):
+        raise Error("bad_request", "The recording has samples that are NaN or infinite: give finite ones.")
+    powers, loudest = [0.0] * LOUD, 0.0
+    for start in range(0, len(samples) - WINDOW + 1, WINDOW):
+        frame = samples[start : start + WINDOW]
+        powers = [*powers[1:], sum(map(mul, frame, frame)) / WINDOW - (sum(frame) / WINDOW) ** 2]
+        loudest = max(loudest, min(powers))
+        if loudest >= FAINT * FAINT:
+            return FAINT
+    return math.sqrt(loudest)
 
 
 class LogMel:

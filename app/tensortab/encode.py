@@ -82,9 +82,14 @@ class Encoder:
 
     def batches(self, texts: Sequence[Text]) -> Iterator[Batch]:
         """All texts, the longest first; a batch's are encoded when it is asked for. Raises Error("bad_request")."""
+        if not isinstance(texts, list | tuple):
+            raise Error("bad_request", f"Expected a text or a list of texts, got {type(texts).__name__}.")
         pairs = [text if isinstance(text, tuple) else (text,) for text in texts]
-        if not all(isinstance(part, str) for pair in pairs for part in pair):
-            raise Error("bad_request", "Give a text or a list of texts.")
+        if not all(len(pair) in (1, 2) for pair in pairs):
+            raise Error("bad_request", "Expected a text or a pair of texts, got a tuple of another length.")
+        for part in (part for pair in pairs for part in pair):
+            if not isinstance(part, str):
+                raise Error("bad_request", f"Expected a text or a list of texts, got {type(part).__name__}.")
         numbers: list[int] = []
         inputs: list[tuple[list[int], list[int]]] = []
         longest = 0

@@ -1,23 +1,28 @@
 """Images, and their way to what a vision model reads: resized, cut out and normalised by kernels, as
 preprocessor_config.json says (Hugging Face's keys)."""
 
+import io
 import math
 import struct
 import sys
 import zlib
 from array import array
+from collections.abc import Sequence
 from functools import lru_cache
+from numbers import Real
 from typing import Any
 
 from .device import Device
 from .dtype import f32, i32, u32
 from .errors import Error
+from .inputs import depth, file_bytes
 from .jit import Program
 from .ops.image import BITS
 from .tensor import Tensor
 
 SIZES = 4  # sizes of images whose plans are kept, each with room for its pixels
 PREVIEW = 1024  # pixels that a notebook's picture of an image is long, at most
+NESTED = 3  # lists in lists of numbers that are one image: rows, pixels and channels
 FILTERS = (0, 2, 3)  # Pillow's numbers, and Hugging Face's: nearest, bilinear, bicubic
 
 
@@ -50,21 +55,30 @@ class Image:
 
     @staticmethod
     async def of(source: Any) -> "Image":
-        """An Image as it is; an array [H, W, 3 or 4] of u8; a Pillow image; in the tab a Blob (decoded by the browser)
-        or an ImageBitmap. Raises Error("bad_request")."""
+        """What `source` shows: an Image; a file by its path or its bytes, or a Pillow image (natively Pillow reads
+        files); an array or nested lists [H, W] or [H, W, 1, 3 or 4] of u8, of u16 (white is 65,535), of floats from 0
+        to 1 or of bool; in the tab also a Blob, which the browser decodes, or an ImageBitmap. A file's picture is
+        turned as its EXIF orientation says. Raises Error("bad_request")."""
         if isinstance(source, Image):
             return source
-        if hasattr(source, "convert"):
-            width, height = source.size
-            return Image(width, height, source.convert("RGBA").tobytes())
-        if hasattr(source, "shape") and hasattr(source, "tobytes"):
-            return _of_array(source)
+        data = file_bytes(source)
         if sys.platform == "emscripten":
-            from .device.browser import pixels
+            from .device import browser
 
-            return Image(*await pixels(source))
+            if data is not None or browser.is_js(source):
+                return Image(*await browser.pixels(source if data is None else browser.blob(data)))
+        if data is not None:
+            return _of_file(data)
+        if "PIL.Image" in sys.modules and isinstance(source, sys.modules["PIL.Image"].Image):
+            return _of_pillow(source)
+        if hasattr(source, "__array__"):
+            return _of_array(source)
+        if depth(source):
+            return _of_list(source)
         raise Error(
-            "bad_request", f"{type(source).__name__} is not an image: give an Image, an array or a Pillow image."
+            "bad_request",
+            f"Expected an image, got {type(source).__name__}: give the path or the bytes of a file, an array, "
+            "a Pillow image or a tensortab.Image.",
         )
 
 
@@ -73,19 +87,111 @@ def _chunk(kind: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
-def _of_array(array: Any) -> Image:
-    shape = tuple(array.shape)
-    data = array.tobytes()
-    if len(shape) != 3 or shape[2] not in (3, 4) or len(data) != math.prod(shape):
+def _of_file(data: Any) -> Image:
+    try:
+        from PIL import Image as pillow
+    except ImportError:
         raise Error(
-            "bad_request", f"An array of shape {list(shape)} is not an image: give [height, width, 3 or 4] of u8."
+            "bad_request", "Files of images are read by Pillow: install it (pip install pillow), or give an array."
+        ) from None
+    try:
+        picture = pillow.open(io.BytesIO(data))
+    except Exception as error:  # of a hostile file: Pillow raises OSError, SyntaxError, ValueError and its own
+        raise Error("bad_request", f"Pillow cannot read this as an image ({error}): give a PNG or a JPEG.") from None
+    return _of_pillow(picture)
+
+
+def _of_pillow(picture: Any) -> Image:
+    from PIL import ImageOps
+
+    mode, of_16_bits = picture.mode, picture.mode.startswith("I;16")
+    if mode == "I" and picture.format in ("PNG", "PPM"):  # what older versions of Pillow make of 16 bits
+        of_16_bits = True
+    elif mode in ("I", "F"):
+        raise Error(
+            "bad_request",
+            f"Pillow's mode {mode} does not say which number is white: scale it to 0..255 and convert it to mode L.",
         )
-    if shape[2] == 3:
-        rgba = bytearray(b"\xff") * (4 * shape[0] * shape[1])
+    try:
+        picture = ImageOps.exif_transpose(picture)
+        if of_16_bits:  # convert("L") would make white of all above 255
+            picture = picture.convert("I").point(lambda level: level * (1 / 257) + 0.5).convert("L")
+        data = picture.convert("RGBA").tobytes()
+    except Exception as error:  # the same: this is where Pillow reads the file's pixels
+        raise Error(
+            "bad_request", f"Pillow cannot decode this image of mode {mode} ({error}): give a PNG or a JPEG."
+        ) from None
+    return Image(picture.width, picture.height, data)
+
+
+def _of_array(source: Any) -> Image:
+    import numpy as np  # it is there: whoever gives an array has it
+
+    try:
+        array = np.asarray(source)
+    except Exception as error:  # another library's: a tensor on a GPU, or one with gradients
+        raise Error("bad_request", f"{type(source).__name__} gives no NumPy array ({error}).") from None
+    kind, most = array.dtype.kind, 1
+    _check_shape(array.shape)
+    if array.dtype == np.uint16:
+        most = 65535
+    elif kind in "iu":
+        most = 255
+    elif kind not in "fb":
+        raise Error("bad_request", f"Expected an image of numbers, got an array of {array.dtype}.")
+    low, high = array.min(), array.max()
+    if not (low >= 0 and high <= most):  # NaN, too
+        raise _out_of_range(low, high, most)
+    if kind == "f" or most != 255:
+        array = np.floor(array * np.float32(255 / most) + 0.5)
+    return _of_levels(array.shape, array.astype(np.uint8).tobytes())
+
+
+def _of_list(source: Any) -> Image:
+    """The same for nested lists, where there may be no NumPy."""
+    shape, values = [], source
+    while depth(values):
+        shape.append(len(values))
+        values = values[0]
+    _check_shape(shape)
+    flat = source
+    for count in shape[1:]:
+        if not all(isinstance(part, list | tuple) and len(part) == count for part in flat):
+            raise Error("bad_request", "The rows of this image have different lengths: give [height, width, channels].")
+        flat = [value for part in flat for value in part]
+    if not all(isinstance(value, Real) for value in flat):
+        raise Error("bad_request", "This image has values that are no numbers: give numbers from 0 to 255.")
+    most = 255 if all(isinstance(value, int) and not isinstance(value, bool) for value in flat) else 1
+    if not all(0 <= value <= most for value in flat):
+        raise _out_of_range(min(flat), max(flat), most)
+    return _of_levels(shape, bytes([math.floor(value * (255 / most) + 0.5) for value in flat]))
+
+
+def _check_shape(shape: Sequence[int]) -> None:
+    if not (len(shape) in (2, 3) and min(shape) > 0 and (len(shape) == 2 or shape[2] in (1, 3, 4))):
+        raise Error(
+            "bad_request",
+            f"An array of shape {list(shape)} is not an image: give [height, width], or channels last "
+            "[height, width, 1, 3 or 4].",
+        )
+
+
+def _out_of_range(low: Any, high: Any, most: int) -> Error:
+    kind = "whole numbers" if most == 255 else "floats" if most == 1 else "u16"
+    return Error(
+        "bad_request", f"An image of {kind} has values from 0 to {most}, this one has {low} to {high}: scale it first."
+    )
+
+
+def _of_levels(shape: Sequence[int], data: bytes) -> Image:
+    """u8 [H, W], [H, W, 1], [H, W, 3] or [H, W, 4]."""
+    height, width, channels = (*shape, 1)[:3]
+    if channels < 4:
+        rgba = bytearray(b"\xff") * (4 * height * width)
         for channel in range(3):
-            rgba[channel::4] = data[channel::3]
+            rgba[channel::4] = data[channel % channels :: channels]
         data = bytes(rgba)
-    return Image(shape[1], shape[0], data)
+    return Image(width, height, data)
 
 
 class ImageProcessor:

@@ -101,8 +101,8 @@ class Texts:
 
     async def __call__(self, texts: Sequence[str]) -> list[list[float]]:
         """Longer texts than the model reads are cut."""
-        if not all(isinstance(text, str) for text in texts):
-            raise Error("bad_request", "Give a list of texts.")
+        if not isinstance(texts, list | tuple) or not all(isinstance(text, str) for text in texts):
+            raise Error("bad_request", f"Expected a list of texts, got {type(texts).__name__} {texts!r:.60}.")
         vectors: list[list[float]] = []
         for first in range(0, len(texts), TEXTS):
             ids = [

@@ -56,6 +56,40 @@ def test_a_picked_file(engine: Engine) -> None:
     assert np.abs(np.array(values) - GOLDEN["values0"]).max() <= 1e-5
 
 
+# 16 x 8: the upper left quarter is green, the lower left one red, the right half blue; EXIF orientation 6
+TURNED = (
+    "/9j/4AAQSkZJRgABAQAAAQABAAD/4QAiRXhpZgAATU0AKgAAAAgAAQESAAMAAAABAAYAAAAAAAD/2wBDAAIBAQEBAQIBAQECAgICAgQDAgICAg"
+    "UEBAMEBgUGBgYFBgYGBwkIBgcJBwYGCAsICQoKCgoKBggLDAsKDAkKCgr/2wBDAQICAgICAgUDAwUKBwYHCgoKCgoKCgoKCgoKCgoKCgoKCgoK"
+    "CgoKCgoKCgoKCgoKCgoKCgoKCgoKCgoKCgoKCgr/wAARCAAIABADAREAAhEBAxEB/8QAFQABAQAAAAAAAAAAAAAAAAAABwj/xAAYEAACAwAAAA"
+    "AAAAAAAAAAAAAAGGal4//EABcBAAMBAAAAAAAAAAAAAAAAAAUHCAn/xAAcEQABAwUAAAAAAAAAAAAAAAAAFhljZqKk4uT/2gAMAwEAAhEDEQA/"
+    "ACVsoDa5Eqo6e3YONyVRhdZDpv8ACrP/2Q=="
+)
+SEEN = """
+async def seen(source):
+    image = await tt.Image.of(source)
+    data = bytes(image.data.to_py() if hasattr(image.data, "to_py") else image.data)
+    return [image.width, image.height, *(list(data[4 * (8 * y + x) :][:4]) for y, x in ((2, 2), (2, 6), (12, 4)))]
+"""
+
+
+def test_a_picture_is_turned_as_its_orientation_says(engine: Engine) -> None:
+    """A Blob, as the page gives it, and its bytes: turned clockwise, red is left, green right and blue below."""
+    engine.python(BLOB + SEEN)
+    for source in (f"blob({TURNED!r})", f"base64.b64decode({TURNED!r})"):
+        width, height, left, right, below = json.loads(engine.python(f"import json\njson.dumps(await seen({source}))"))
+        assert (width, height) == (8, 16)
+        for have, want in ((left, (200, 30, 30)), (right, (30, 200, 30)), (below, (30, 30, 200))):
+            assert np.abs(np.array(have) - (*want, 255)).max() <= 8, "JPEG's quality 95, 8 x 8 blocks of one edge"
+
+
+def test_lists_without_numpy(engine: Engine) -> None:
+    code = "image = await tt.Image.of([[0.0, 0.5], [1.0, 0.2]])\n(image.width, image.height, list(image.data)[::4])"
+    assert engine.python(code) == "(2, 2, [0, 128, 255, 51])"
+    for source, message in (("None", "Expected an image, got NoneType"), ("[[2, 300]]", "from 0 to 255")):
+        with pytest.raises(PageError, match=message):
+            engine.python(f"await tt.Image.of({source})")
+
+
 def test_what_is_no_image(engine: Engine) -> None:
     engine.python(BLOB)
     with pytest.raises(PageError, match="as an image"):

@@ -2,8 +2,11 @@
 
 import asyncio
 import binascii
+import io
 import json
+import math
 import struct
+import sys
 import zlib
 from pathlib import Path
 from typing import Any
@@ -90,28 +93,154 @@ def test_older_files_have_numbers() -> None:
     assert vit.shape == (1, 20, 20, 3) and -1 <= vit.min() < 0 < vit.max() <= 1
 
 
-def test_kinds_of_images() -> None:
-    rgb = GOLDEN["in0"]
-    rgba = np.concatenate([rgb, np.full((*rgb.shape[:2], 1), 255, np.uint8)], -1)
+def pixels(source: Any) -> np.ndarray:
+    """[H, W, 4] u8 of what Image.of makes of it."""
+    image = asyncio.run(Image.of(source))
+    return np.frombuffer(memoryview(image.data).cast("B"), np.uint8).reshape(image.height, image.width, 4)
 
-    class Pillow:
-        size = (rgb.shape[1], rgb.shape[0])
 
-        def convert(self, mode: str) -> np.ndarray:
-            assert mode == "RGBA"
-            return rgba
+def opaque(levels: np.ndarray) -> np.ndarray:
+    """[H, W, 4] of u8 [H, W] or [H, W, 1 or 3]."""
+    levels = levels.reshape(*levels.shape[:2], -1)
+    return np.dstack([np.broadcast_to(levels, (*levels.shape[:2], 3)), np.full(levels.shape[:2], 255, np.uint8)])
 
-    made = [asyncio.run(Image.of(source)) for source in (rgb, rgba, rgb[:, ::-1][:, ::-1], Pillow())]
-    made.append(Image(rgb.shape[1], rgb.shape[0], rgba))
-    for image in made:
-        assert (image.width, image.height) == Pillow.size and bytes(memoryview(image.data).cast("B")) == rgba.tobytes()
+
+def arrays(rng: np.random.Generator) -> dict[str, tuple[Any, np.ndarray]]:
+    """(what is given, what is seen)"""
+    grey, rgb = (rng.integers(0, 256, shape, np.uint8) for shape in ((5, 7), (5, 7, 3)))
+    rgba = np.dstack([rgb, rng.integers(0, 256, (5, 7), np.uint8)])
+    unit = rng.random((5, 7, 3))
+    wide = np.arange(1 << 16, dtype=np.uint16).reshape(256, 256)
+    return {
+        "rgb": (rgb, opaque(rgb)), "rgba": (rgba, rgba), "strided": (rgb[::-2, 1::3], opaque(rgb[::-2, 1::3])),
+        "grey": (grey, opaque(grey)), "one channel": (grey[..., None], opaque(grey)),
+        "f64": (unit, opaque(np.floor(unit * 255 + 0.5).astype(np.uint8))),
+        "f32": (rgb.astype(np.float32) / 255, opaque(rgb)), "f16": ((grey / 255).astype(np.float16), opaque(grey)),
+        "bool": (grey > 99, opaque((grey > 99) * np.uint8(255))), "i64": (rgb.astype(np.int64), opaque(rgb)),
+        "u16": (wide, opaque(np.floor(wide / 257 + 0.5).astype(np.uint8))),
+        "list": (rgb.tolist(), opaque(rgb)), "list of grey": (tuple(grey.tolist()), opaque(grey)),
+        "list of floats": (unit.tolist(), opaque(np.floor(unit * 255 + 0.5).astype(np.uint8))),
+        "list of bool": ((grey > 99).tolist(), opaque((grey > 99) * np.uint8(255))),
+        "Image": (Image(7, 5, rgba), rgba),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", arrays(np.random.default_rng(0)))
+def test_arrays_and_lists(rng: np.random.Generator, kind: str) -> None:
+    given, want = arrays(rng)[kind]
+    have = pixels(given)
+    assert have.shape == want.shape
+    assert (have == want).all()
+
+
+@pytest.fixture
+def pillow() -> Any:
+    return pytest.importorskip("PIL.Image")
+
+
+# what is shown of stored pixels [H, W, C]
+ORIENTATIONS = {
+    1: lambda a: a, 2: lambda a: a[:, ::-1], 3: lambda a: a[::-1, ::-1], 4: lambda a: a[::-1],
+    5: lambda a: a.swapaxes(0, 1), 6: lambda a: a.swapaxes(0, 1)[:, ::-1],
+    7: lambda a: a.swapaxes(0, 1)[::-1, ::-1], 8: lambda a: a.swapaxes(0, 1)[::-1],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("orientation", ORIENTATIONS)
+def test_a_picture_is_turned_as_its_orientation_says(
+    rng: np.random.Generator, pillow: Any, tmp_path: Path, orientation: int
+) -> None:
+    stored = rng.integers(0, 256, (6, 9, 3), np.uint8)
+    exif = pillow.Exif()
+    exif[0x112] = orientation
+    file = io.BytesIO()
+    pillow.fromarray(stored).save(file, "PNG", exif=exif)
+    (tmp_path / "photo.png").write_bytes(file.getvalue())
+    want = opaque(ORIENTATIONS[orientation](stored))
+    data = file.getvalue()
+    opened = pillow.open(file)
+    for given in (data, bytearray(data), memoryview(data), tmp_path / "photo.png", str(tmp_path / "photo.png"), opened):
+        have = pixels(given)
+        assert have.shape == want.shape
+        assert (have == want).all()
+    assert opened.getexif()[0x112] == orientation, "the picture that was given stays as it is"
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "HSV", "RGBa"])
+def test_modes_of_pillow(rng: np.random.Generator, pillow: Any, mode: str) -> None:
+    picture = pillow.fromarray(rng.integers(0, 256, (6, 9, 4), np.uint8)).convert("RGB").convert(mode)
+    assert (pixels(picture) == np.asarray(picture.convert("RGBA"))).all()
+
+
+def test_a_palette_with_a_transparent_colour(pillow: Any) -> None:
+    picture = pillow.new("P", (2, 1))
+    picture.putpalette([10, 20, 30, 40, 50, 60])
+    picture.putpixel((1, 0), 1)
+    file = io.BytesIO()
+    picture.save(file, "PNG", transparency=1)
+    assert pixels(file.getvalue()).tolist() == [[[10, 20, 30, 255], [40, 50, 60, 0]]]
+
+
+@pytest.mark.parametrize("mode", ["I;16", "I;16B", "PNG", "I"])
+def test_16_bits_of_grey_are_the_same_picture_in_8(pillow: Any, mode: str) -> None:
+    levels = np.arange(256, dtype=np.uint16).reshape(16, 16)
+    if mode == "I":  # as a PNG was read by older versions
+        picture = pillow.fromarray(levels.astype(np.int32) * 257)
+        picture.format = "PNG"
+    else:
+        picture = pillow.fromarray(levels.astype(">u2" if mode == "I;16B" else "<u2") * np.uint16(257))
+    if mode == "PNG":
+        file = io.BytesIO()
+        picture.save(file, "PNG")
+        picture = pillow.open(file)
+    assert (pixels(picture) == opaque(levels.astype(np.uint8))).all()
+
+
+@pytest.mark.parametrize("mode", ["I", "F"])
+def test_modes_that_do_not_say_what_is_white_are_refused(pillow: Any, mode: str) -> None:
+    with pytest.raises(Error, match=f"mode {mode} does not say") as caught:
+        asyncio.run(Image.of(pillow.new(mode, (2, 2))))
+    assert caught.value.code == "bad_request"
+
+
+@pytest.mark.parametrize("data", [b"", b"GIF?", b"\x89PNG\r\n\x1a\n" + bytes(40), b"\xff\xd8\xff\xe0" + bytes(40)])
+def test_bytes_that_are_no_image(pillow: Any, data: bytes) -> None:
+    with pytest.raises(Error, match="Pillow cannot") as caught:
+        asyncio.run(Image.of(data))
+    assert caught.value.code == "bad_request"
+
+
+def test_a_file_that_is_cut_short(rng: np.random.Generator, pillow: Any) -> None:
+    file = io.BytesIO()
+    pillow.fromarray(rng.integers(0, 256, (64, 64, 3), np.uint8)).save(file, "PNG")
+    with pytest.raises(Error, match="Pillow cannot decode"):
+        asyncio.run(Image.of(file.getvalue()[:3000]))
+
+
+def test_files_without_pillow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "PIL", None)
+    with pytest.raises(Error, match="pip install pillow"):
+        asyncio.run(Image.of(b"GIF89a"))
 
 
 @pytest.mark.parametrize(
-    "source", ["photo.png", 3, np.zeros((4, 4)), np.zeros((4, 4, 3)), np.zeros((2, 2, 1), np.uint8)]
-)
-def test_what_is_no_image(source: Any) -> None:
-    with pytest.raises(Error, match="image") as caught:
+    ("source", "message"),
+    [
+        ("photo.png", "'photo.png' cannot be read: No such file"), ("a\0b", "cannot be read"), (".", "Is a directory"),
+        (None, "Expected an image, got NoneType"), (3, "got int"), ({}, "got dict"), ([], "got list"),
+        ([[]], "got list"), (["a"], "got list"), (np.zeros(4), r"shape \[4\]"), (np.zeros((2, 2, 2)), "channels last"),
+        (np.zeros((3, 8, 9)), r"shape \[3, 8, 9\]"), (np.zeros((0, 4)), r"shape \[0, 4\]"),
+        (np.full((4, 4), np.nan), "floats has values from 0 to 1, this one has nan to nan"),
+        (np.full((4, 4, 3), 255.0), "0 to 1, this one has 255.0 to 255.0"), (np.full((4, 4), -1), "has -1 to -1"),
+        (np.full((4, 4), 256, np.int32), "whole numbers has values from 0 to 255"),
+        (np.zeros((4, 4), complex), "complex128"), (np.full((4, 4), None), "object"),
+        ([[1, 2], [3]], "different lengths"), ([[1, 2], 3], "different lengths"), ([[1, "a"]], "no numbers"),
+        ([[1, 256]], "0 to 255"), ([[0.5, 2]], "0 to 1"), ([[0.5, math.nan]], "0 to 1"), ([1, 2, 3], r"shape \[3\]"),
+        ([[[[1]]]], r"shape \[1, 1, 1, 1\]"), ([[[1, 2]]], r"shape \[1, 1, 2\]"),
+    ],
+)  # fmt: skip
+def test_what_is_no_image(source: Any, message: str) -> None:
+    with pytest.raises(Error, match=message) as caught:
         asyncio.run(Image.of(source))
     assert caught.value.code == "bad_request"
 

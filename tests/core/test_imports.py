@@ -7,7 +7,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[2] / "app" / "tensortab"
 LAYERS = [
-    {"errors", "debug", "dtype", "sampling", "site", "stream", "turn", "browser", "results"},
+    {"errors", "debug", "dtype", "inputs", "sampling", "site", "stream", "turn", "browser", "results"},
     {"blocks", "buffer", "kernels", "memory", "ops", "sources", "waiting"},
     {"device"},
     {"tensor", "formats", "tokenizer", "storage"},

@@ -39,8 +39,18 @@ def test_nothing_said_gives_empty_files() -> None:
     assert (srt([]), vtt([]), plain([])) == ("", "WEBVTT\n", "")
 
 
-def test_a_cue_that_ends_before_it_begins_is_shown_for_a_second() -> None:
-    assert "00:00:05,000 --> 00:00:06,000" in srt([chunk(5, 4, "x")])
+@pytest.mark.parametrize(
+    ("start", "end", "shown"),
+    [
+        (5, 4, "00:00:03,000 --> 00:00:04,000"),
+        (1.3, 1.3, "00:00:00,300 --> 00:00:01,300"),
+        (0.2, 0.2, "00:00:00,000 --> 00:00:00,200"),
+    ],
+)
+def test_a_cue_without_a_duration_is_shown_for_the_second_before_its_end(start: float, end: float, shown: str) -> None:
+    """A time at the end of the sound stays there."""
+    assert shown in srt([chunk(start, end, "x")])
+    assert shown.replace(",", ".") in vtt([chunk(start, end, "x")])
 
 
 def test_a_day_has_more_than_99_hours_in_no_subtitle_but_a_long_one_may() -> None:

@@ -11,6 +11,7 @@ from tensortab import device as devices
 from tensortab.device.cpu import CPUDevice
 
 from tests.kernels.conftest import device as native
+from tests.kernels.conftest import rng  # noqa: F401
 
 TINY = Path(__file__).parents[1] / "golden" / "tiny_llama"
 

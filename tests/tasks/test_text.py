@@ -95,7 +95,7 @@ def test_a_vector_for_each_text(device, tmp_path):
     assert relative(got, unit / np.linalg.norm(unit, axis=1, keepdims=True)) < allowed(device)
     with pytest.raises(tt.Error, match="pooling is 'max'"):
         ask(pipe, "a", pooling="max")
-    with pytest.raises(tt.Error, match="Give a text"):
+    with pytest.raises(tt.Error, match="Expected a text or a list of texts, got int"):
         ask(pipe, [3])
     pipe.free()
 
@@ -138,7 +138,7 @@ def test_fill_mask(device, tmp_path, kind):
             ratio = of_scores(allowed(device), [right["score"] for right in expected])
             for answer, right in zip(answers, expected, strict=True):
                 assert answer == right | {"score": pytest.approx(right["score"], rel=ratio)}
-    assert len(ask(pipe, "a [MASK]")) == 5
+    assert len(ask(pipe, "a [MASK]")) == len(ask(pipe, "a [MASK]", top_k=None)) == 5
     for wrong, message in ((("no mask",), r"no \[MASK\]"), (("[MASK]", 0), "top_k is 0"), (("[MASK]", 999), "top_k")):
         with pytest.raises(tt.Error, match=message) as caught:
             ask(pipe, *wrong)
@@ -156,6 +156,7 @@ def test_text_classification(device, tmp_path, kind):
         assert got == [right | {"score": pytest.approx(right["score"], rel=ratio)} for right in want]
     assert ask(pipe, GOLD["texts"][0]) == ask(pipe, GOLD["texts"][:1])[0]
     assert len(ask(pipe, pair, top_k=2)) == 2
+    assert ask(pipe, pair, top_k=99) == ask(pipe, pair, top_k=None)
     pipe.free()
 
 

@@ -76,6 +76,9 @@ def test_image_classification(device: Any, folders: dict[str, Path]) -> None:
     async def use(pipe: Any) -> Any:
         whole = await pipe(PHOTO)
         assert await pipe(PHOTO, top_k=2) == whole[:2]
+        assert await pipe(PHOTO, top_k=None) == await pipe(PHOTO, top_k=99) == whole
+        assert await pipe([PHOTO, PHOTO[::-1]], top_k=2) == [whole[:2], (await pipe(PHOTO[::-1]))[:2]]
+        assert await pipe(PHOTO.tolist()) == whole and await pipe([PHOTO.tolist()]) == [whole] and await pipe([]) == []
         flipped, again = await asyncio.gather(pipe(PHOTO[::-1]), pipe(PHOTO))
         assert again == whole != flipped, "calls that overlap keep apart"
         return whole
@@ -94,9 +97,9 @@ def test_zero_shot_image_classification(device: Any, folders: dict[str, Path]) -
         assert await pipe(PHOTO, texts, "{}") == result, "the labels are not read again"
         (one,) = await pipe(PHOTO, texts[:1])
         assert one == {"label": texts[0], "score": 1.0}
-        for labels, template in (([], "{}"), ("cat", "{}"), (["cat"], "a photo")):
-            with pytest.raises(Error, match="labels"):
-                await pipe(PHOTO, labels, template)
+        again = [await pipe(image, texts) for image in (PHOTO, PHOTO[::-1])]
+        assert await pipe([PHOTO, PHOTO[::-1].tolist()], texts) == again, "a list of images gives a list of results"
+        assert await pipe([], texts) == []
         return result
 
     result = asyncio.run(with_pipe("zero-shot-image-classification", folders["clip"], device, use))
@@ -113,7 +116,8 @@ def test_image_feature_extraction(device: Any, folders: dict[str, Path]) -> None
 
     async def use(pipe: Any) -> Any:
         one, two = await pipe([PHOTO, PHOTO[::-1]])
-        assert await pipe(PHOTO) == [one] and one != two
+        assert await pipe(PHOTO) == await pipe(PHOTO.tolist()) == [one] and one != two and await pipe([]) == []
+        assert await pipe.text(texts[0]) == await pipe.text(texts[:1])
         return one, await pipe.text(texts), await pipe.text(texts * 6), await pipe.text([])
 
     image, read, many, none = asyncio.run(with_pipe("image-feature-extraction", folders["clip"], device, use))

@@ -111,6 +111,16 @@ class BrowserDevice:
         self._js.destroy()
 
 
+def is_js(source: Any) -> bool:
+    """Whether it is an object of JavaScript."""
+    return isinstance(source, JsProxy)
+
+
+def blob(data: Any) -> Any:
+    """A Blob of bytes."""
+    return js.Blob.new(to_js([to_js(memoryview(data))]))
+
+
 async def pixels(source: Any) -> tuple[int, int, Any]:
     """(width, height, RGBA as a JavaScript array) of an image: a Blob, which the browser decodes, or an ImageBitmap."""
     try:
@@ -124,3 +134,28 @@ async def pixels(source: Any) -> tuple[int, int, Any]:
     context.drawImage(bitmap, 0, 0)
     bitmap.close()
     return width, height, context.getImageData(0, 0, width, height).data
+
+
+async def decoded(data: Any, rate: int) -> Any:
+    """A Float32Array: the sound in the bytes of a file, mono, at `rate`, by WebAudio."""
+    if not hasattr(js, "OfflineAudioContext"):
+        raise Error(
+            "bad_request",
+            "A worker can decode WAV files only: decode others on the page (OfflineAudioContext.decodeAudioData) "
+            "and give the samples.",
+        )
+    try:
+        buffer = await js.OfflineAudioContext.new(1, 1, rate).decodeAudioData(to_js(memoryview(data)).buffer)
+    except JsException as error:
+        raise Error("bad_request", f"The browser can't read this as sound ({error}): give a WAV file.") from None
+    return await mixed(buffer, rate)
+
+
+async def mixed(buffer: Any, rate: int) -> Any:
+    """A Float32Array: an AudioBuffer through the browser's mixer and resampler."""
+    context = js.OfflineAudioContext.new(1, max(1, round(buffer.duration * rate)), rate)
+    source = context.createBufferSource()
+    source.buffer = buffer
+    source.connect(context.destination)
+    source.start()
+    return (await context.startRendering()).getChannelData(0)

@@ -6,15 +6,17 @@ import zlib
 from array import array
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 from .. import models
-from ..audio import EDGE, HOP, RATE, Recording
+from ..audio import EDGE, FAINT, HOP, RATE, SILENT, Recording, loudness
 from ..decoder import Decoder
 from ..errors import Error
 from ..formats import token_ids
 from ..generate import Generator, Tokens
+from ..inputs import one_of, several
 from ..jit import jit
 from ..loading import Files, Progress
 from ..ops.timestamps import NEVER
@@ -35,10 +37,20 @@ QUIET, UNSURE = 0.6, -1.0  # nobody speaks if <|nospeech|> is likelier and the t
 TEMPERATURES, REPETITIVE = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0), 2.4
 
 
-class Window(NamedTuple):
-    """The part of a recording that begins at sample `at`; `request` stands for who asked for it."""
+@dataclass(eq=False)
+class Request:
+    """What is asked of a recording. abort() ends all requests that have an older count of `aborts`."""
 
-    request: object
+    timed: bool
+    language: str | None  # None until it was heard
+    task: str
+    aborts: int
+
+
+class Window(NamedTuple):
+    """The part of a recording that begins at sample `at`."""
+
+    request: Request
     recording: Recording
     at: int
 
@@ -59,7 +71,7 @@ class SpeechRecognition:
         self.model = generator.decoder.model
         self.encode = jit(self.model.encode, files.device)
         self.vocabulary = self.model.masks.shape[-1]
-        self._heard: tuple[object, int] | None = None  # the request and the beginning of the window encoded last
+        self._heard: tuple[Request, int] | None = None  # the request and the beginning of the window encoded last
         self._aborts = 0
 
     async def load(self, on_progress: Progress) -> None:
@@ -97,65 +109,97 @@ class SpeechRecognition:
                 mask[row * self.vocabulary + id] = NEVER
         return mask.tobytes()
 
+    @overload
+    async def __call__(
+        self,
+        audio: list[dict[str, Any]] | list[str] | list[bytes],
+        return_timestamps: bool = ...,
+        language: str | None = ...,
+        task: str = ...,
+    ) -> "list[AutomaticSpeechRecognitionOutput]": ...
+    @overload
+    async def __call__(
+        self, audio: Any, return_timestamps: bool = ..., language: str | None = ..., task: str = ...
+    ) -> "AutomaticSpeechRecognitionOutput": ...
     async def __call__(
         self, audio: Any, return_timestamps: bool = False, language: str | None = None, task: str = "transcribe"
-    ) -> "AutomaticSpeechRecognitionOutput":
-        """audio: mono f32 samples at 16 kHz (audio.Recording). language: a code like "fr", by default what is heard;
-        task: "transcribe" or "translate" (into English). chunks: [{"timestamp": (start, end), "text"}] in seconds where
-        return_timestamps asks for them. Raises Error("bad_request").
+    ) -> Any:
+        """audio: a recording (audio.Recording.of says of what kinds), or a list of these, for which there is a list of
+        results. language: a code like "fr", by default what is heard; task: "transcribe" or "translate" (into English).
+        chunks: [{"timestamp": (start, end), "text"}] in seconds where return_timestamps asks for them. Raises
+        Error("bad_request").
         """
-        result: dict[str, Any] = {}
-        async for partial in self.stream(audio, return_timestamps, language, task):
-            result = partial
-        return {"text": result["text"], "chunks": result["chunks"], "language": result["language"]}
+        request = self._request(return_timestamps, language, task)
+
+        async def write(one: Any) -> "AutomaticSpeechRecognitionOutput":
+            result: dict[str, Any] = {}
+            async with aclosing(self._stream(one, replace(request))) as partials:
+                async for partial in partials:
+                    result = partial
+            return {"text": result["text"], "chunks": result["chunks"], "language": result["language"]}
+
+        return [await write(one) for one in audio] if several(audio, 1) else await write(audio)
 
     def stream(
         self, audio: Any, return_timestamps: bool = False, language: str | None = None, task: str = "transcribe"
     ) -> Stream[dict[str, Any]]:
-        """The result so far, again and again, with the seconds that are "done" of the "total"; the last one has the
-        "language", too."""
-        if task not in ("transcribe", "translate"):
-            raise Error("bad_request", f"The task is {task!r}: give transcribe or translate.")
-        if not self.languages and (task == "translate" or language not in (None, "en")):
-            raise Error("bad_request", f"{self.name} only transcribes English: take a multilingual Whisper model.")
-        if self.languages and language is not None and language not in self.languages:
-            raise Error("bad_request", f"The language is {language!r}: give one of {', '.join(self.languages)}.")
-        return Stream(self._stream(Recording(audio), return_timestamps, language, task, self._aborts))
+        """The result so far of one recording, again and again, with the seconds that are "done" of the "total"; the
+        last one has the "language", too."""
+        return Stream(self._stream(audio, self._request(return_timestamps, language, task)))
 
-    async def _stream(
-        self, recording: Recording, timed: bool, language: str | None, task: str, aborts: int
-    ) -> AsyncGenerator[dict[str, Any], None]:
-        """`aborts` is the count when the request was made: abort() ends all that were made before it."""
-        at, total, shown, request = 0, len(recording), time.perf_counter(), object()
+    def _request(self, timed: bool | None, language: str | None, task: str) -> Request:
+        if not isinstance(timed, bool | None):
+            raise Error("bad_request", f"return_timestamps is {timed!r:.60}: give True or False.")
+        one_of("task", task, ("transcribe", "translate"))
+        if language is not None:
+            one_of("language", language, self.languages or ["en"])
+        if task == "translate" and not self.languages:
+            raise Error("bad_request", f"{self.name} only transcribes English: load a multilingual Whisper model.")
+        return Request(bool(timed), language if self.languages else "en", task, self._aborts)
+
+    async def _stream(self, audio: Any, request: Request) -> AsyncGenerator[dict[str, Any], None]:
+        recording = await Recording.of(audio, self.generator.device)
+        at, total = 0, len(recording)
         chunks: list[dict[str, Any]] = []
 
-        def result(new: list[dict[str, Any]], done: int) -> dict[str, Any]:
+        def result(new: list[dict[str, Any]]) -> dict[str, Any]:
             text = "".join(chunk["text"] for chunk in (*chunks, *new))
-            return {"text": text, "chunks": chunks + new if timed else [], "done": done / RATE, "total": total / RATE}
+            timed = chunks + new if request.timed else []
+            return {"text": text, "chunks": timed, "done": at / RATE, "total": total / RATE}
 
-        while total - at >= HOP and self._aborts == aborts:
-            window = Window(request, recording, at)
-            if language is None:
-                language = await self._language(window) if self.languages else "en"
-            prompt = [self.start, *([self.languages[language], self._id(task)] if self.languages else [])]
-            length = min(self.model.samples, total - at)
-            stamped = timed or total > self.model.samples
-            for temperature in TEMPERATURES:
-                ids: list[int] = []
-                async with aclosing(self._tokens(window, prompt, stamped, temperature, aborts)) as tokens:
-                    async for id in tokens:
-                        ids.append(id)
-                        if time.perf_counter() - shown > PARTIAL_SECONDS:
-                            yield result(self._chunks(ids, at, length, stamped)[0], at)
-                            shown = time.perf_counter()
-                new, settled = self._chunks(ids, at, length, stamped)
-                if not repetitive("".join(chunk["text"] for chunk in new)) or self._aborts != aborts:
-                    break
+        while total - at >= HOP and self._aborts == request.aborts:
+            new: list[dict[str, Any]] = []
+            settled = 0
+            async with aclosing(self._written(Window(request, recording, at))) as written:
+                async for part in written:
+                    new, settled = part
+                    yield result(new)
             chunks += new
-            if self._aborts == aborts:
+            if self._aborts == request.aborts:
                 at = at + settled if total - at - settled >= HOP else total
-                yield result([], at)
-        yield {**result([], at), "language": language or "en"}
+                yield result([])
+        yield {**result([]), "language": request.language or "en"}
+
+    async def _written(self, window: Window) -> AsyncGenerator[tuple[list[dict[str, Any]], int], None]:
+        """What is said in a window, now and then while it is written and at the end: chunks, and how many samples they
+        settle."""
+        request, recording, at = window
+        length = min(self.model.samples, len(recording) - at)
+        level = loudness(recording.part(at, length))
+        if level < SILENT or (level < FAINT and await self._unspoken(window)):
+            yield [], length
+            return
+        stamped = request.timed or len(recording) > self.model.samples
+        request.language = request.language or await self._language(window)
+        prompt = [self.start]
+        if self.languages:
+            prompt += [self.languages[request.language], self._id(request.task)]
+        shown = time.perf_counter()
+        async with aclosing(self._attempts(window, prompt, stamped)) as attempts:
+            async for ids, done in attempts:
+                if done or time.perf_counter() - shown > PARTIAL_SECONDS:
+                    yield self._chunks(ids, at, length, stamped)
+                    shown = time.perf_counter()
 
     async def _hear(self, window: Window) -> None:
         """Encodes a window, unless it was encoded last."""
@@ -182,22 +226,42 @@ class SpeechRecognition:
 
         return self.generator.generate(prompt, sampling, limit, top_logprobs, prepare, window.request)
 
+    async def _attempts(
+        self, window: Window, prompt: list[int], stamped: bool
+    ) -> AsyncGenerator[tuple[list[int], bool], None]:
+        """The tokens so far, and whether these are all. A text that repeats itself begins anew, at the next
+        temperature."""
+        aborts = window.request.aborts
+        for temperature in TEMPERATURES:
+            ids: list[int] = []
+            async with aclosing(self._tokens(window, prompt, stamped, temperature, aborts)) as tokens:
+                async for id in tokens:
+                    ids.append(id)
+                    yield ids, False
+            if self._aborts != aborts or not repetitive(self._text(ids)):
+                break
+        yield ids, True
+
     def _chunks(self, ids: list[int], at: int, length: int, stamped: bool) -> tuple[list[dict[str, Any]], int]:
-        """Tokens of the window that begins at sample `at` as chunks, and how many of its samples they settle."""
+        """Tokens of the window that begins at sample `at` as chunks, and how many of its samples they settle. The model
+        sees silence behind the end of the sound, and may say times in it: they become that end."""
         parts, settled = cut(ids, self.first, length) if stamped else ([(0, length, ids)], length)
         chunks = []
         for start, stop, part in parts:
-            text = self.tokenizer.decode([id for id in part if id < self.end])
+            text = self._text(part)
             if text.strip():
-                chunks.append({"timestamp": ((at + start) / RATE, (at + stop) / RATE), "text": text})
-        return chunks, settled
+                span = tuple((at + min(sample, length)) / RATE for sample in (start, stop))
+                chunks.append({"timestamp": span, "text": text})
+        return chunks, min(settled, length)
+
+    def _text(self, ids: list[int]) -> str:
+        return self.tokenizer.decode([id for id in ids if id < self.end])
 
     async def _tokens(
         self, window: Window, prompt: list[int], stamped: bool, temperature: float, aborts: int
     ) -> AsyncGenerator[int, None]:
         """What is said in a window; nothing where nobody speaks."""
-        likely = await self._likely(window, "all")
-        quiet = likely.get(self.first - 2, -math.inf) > math.log(QUIET)  # <|nospeech|>
+        quiet = await self._unspoken(window)
         if not stamped:
             prompt = [*prompt, self.first - 1]
         mask, first = ("stamped", self.first) if stamped else ("plain", self.vocabulary)
@@ -216,6 +280,11 @@ class SpeechRecognition:
             for id in ids:
                 if id != self.end:
                     yield id
+
+    async def _unspoken(self, window: Window) -> bool:
+        """Whether the model thinks that nobody speaks in a window."""
+        likely = await self._likely(window, "all")
+        return likely.get(self.first - 2, -math.inf) > math.log(QUIET)  # <|nospeech|>
 
     async def _language(self, window: Window) -> str:
         """What is spoken in a window."""

@@ -9,6 +9,7 @@ from typing import Any
 from ..encode import Batch, Encoder, padded
 from ..errors import Error
 from ..formats import Checkpoint
+from ..inputs import one_of
 from ..jit import jit
 from ..loading import Files, Progress
 from ..tensor import Tensor
@@ -87,11 +88,12 @@ class FeatureExtraction:
         """
         pooling = self.pooling if pooling is None else pooling
         unit = self.normalize if normalize is None else normalize
-        if pooling != "none" and pooling not in POOLINGS:
-            raise Error("bad_request", f"pooling is {pooling!r}: take none or {', '.join(POOLINGS)}.")
+        one_of("pooling", pooling, ("none", *POOLINGS))
+        if not isinstance(unit, bool):
+            raise Error("bad_request", f"normalize is {unit!r:.60}: give True or False.")
         texts = [texts] if isinstance(texts, str) else texts
-        run = self.runs[pooling != "none", bool(unit)]
-        result: list[list[Any]] = [[]] * len(texts)
+        run = self.runs[pooling != "none", unit]
+        result: dict[int, list[Any]] = {}
 
         def shares(batch: Batch) -> list[Tensor]:
             if pooling == "none":
@@ -103,7 +105,7 @@ class FeatureExtraction:
             each = len(values) // batch.ids.shape[0]
             for row, (number, tokens) in enumerate(zip(batch.numbers, batch.tokens, strict=True)):
                 result[number] = self._nested(values[row * each : (row + 1) * each], pooling, len(tokens))
-        return result
+        return [result[number] for number in range(len(result))]
 
     def _nested(self, values: array, pooling: str, tokens: int) -> list[Any]:
         if pooling != "none":

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 from ..encode import Batch, Encoder
 from ..errors import Error
+from ..inputs import best_of, several
 from ..jit import Jit, jit
 from ..loading import Files, Progress
 from ..ops.rows import MOST
@@ -36,17 +37,21 @@ class FillMask:
         await self.encoder.load(on_progress)
 
     @overload
-    async def __call__(self, texts: str, top_k: int = 5) -> "list[FillMaskOutput]": ...
+    async def __call__(self, texts: str, top_k: int | None = 5) -> "list[FillMaskOutput]": ...
     @overload
-    async def __call__(self, texts: list[str], top_k: int = 5) -> "list[list[FillMaskOutput]]": ...
-    async def __call__(self, texts: str | list[str], top_k: int = 5) -> list[Any]:
+    async def __call__(self, texts: list[str], top_k: int | None = 5) -> "list[list[FillMaskOutput]]": ...
+    async def __call__(self, texts: str | list[str], top_k: int | None = 5) -> list[Any]:
         """The likeliest words first; for a text with several masks a list for each mask, and for a list of texts a list
-        of these, as transformers gives them. Raises Error("bad_request") where a text has no mask that is read.
+        of these, as transformers gives them. top_k: None stands for 5. Raises Error("bad_request"), also where a text
+        has no mask that is read.
         """
+        most = min(MOST, self.encoder.tokenizer.size)
+        top_k = 5 if top_k is None else top_k
+        if best_of(top_k, most) < top_k:
+            raise Error("bad_request", f"top_k is {top_k}: give at most {most}.")
         tokenizer = self.encoder.tokenizer
-        if not isinstance(top_k, int) or not 1 <= top_k <= min(MOST, tokenizer.size):
-            raise Error("bad_request", f"top_k is {top_k!r}: give 1 to {min(MOST, tokenizer.size)}.")
-        given = texts if isinstance(texts, list) else [texts]
+        listed = several(texts)
+        given: Any = texts if listed else [texts]
         results: list[list[Any]] = [[]] * len(given)
         run = self.runs.setdefault(top_k, jit(partial(self._likeliest, top_k), self.encoder.device))
         async for batch, data in self.encoder.computed(run, given, self._places):
@@ -64,7 +69,7 @@ class FillMask:
                         for score, token in zip(scores, tokens, strict=True)
                     ])  # fmt: skip
                 results[number] = words if len(words) > 1 else words[0]
-        return results if isinstance(texts, list) else results[0]
+        return results if listed else results[0]
 
     def _places(self, batch: Batch) -> list[Tensor]:
         """Where the masks are among all tokens of a batch, in one of few lengths."""

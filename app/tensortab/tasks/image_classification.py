@@ -2,9 +2,10 @@
 
 import heapq
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
-from ..errors import Error
+from ..image import NESTED
+from ..inputs import best_of, each
 from ..loading import Files, Progress
 from ..vision import Vision
 
@@ -28,20 +29,30 @@ class ImageClassification:
         """Puts the model on the device. pipeline() calls it, and frees what there is if it fails."""
         await self.vision.load(on_progress)
 
-    async def __call__(self, image: Any, top_k: int = 5) -> "list[ClassificationOutput]":
-        """image: what tensortab.Image.of takes. Raises Error("bad_request")."""
-        return ranked(await self.vision(image), lambda n: self.labels.get(n, f"LABEL_{n}"), top_k)
+    @overload
+    async def __call__(
+        self, images: list[Any] | tuple[Any, ...], top_k: int | None = 5
+    ) -> "list[list[ClassificationOutput]]": ...
+    @overload
+    async def __call__(self, images: Any, top_k: int | None = 5) -> "list[ClassificationOutput]": ...
+    async def __call__(self, images: Any, top_k: int | None = 5) -> list[Any]:
+        """images: what tensortab.Image.of takes, or a list of these, for which there is a list of results. top_k: None
+        for all labels. Raises Error("bad_request")."""
+        best_of(top_k, len(self.labels))  # a wrong one is told before anything is computed
+
+        async def classify(image: Any) -> "list[ClassificationOutput]":
+            return ranked(await self.vision(image), lambda n: self.labels.get(n, f"LABEL_{n}"), top_k)
+
+        return await each(images, classify, NESTED)
 
     def free(self) -> None:
         """Gives the GPU's memory back."""
         self.vision.free()
 
 
-def ranked(logits: list[float], label: Any, top_k: int) -> "list[ClassificationOutput]":
+def ranked(logits: list[float], label: Any, top_k: int | None) -> "list[ClassificationOutput]":
     """The softmax of logits, the top_k highest first: [{"label": label(number), "score"}]."""
-    if top_k < 1:
-        raise Error("bad_request", f"top_k is {top_k}: ask for one label or more.")
-    best = heapq.nlargest(top_k, range(len(logits)), key=logits.__getitem__)
+    best = heapq.nlargest(best_of(top_k, len(logits)), range(len(logits)), key=logits.__getitem__)
     high = logits[best[0]]
     total = sum(map(math.exp, [x - high for x in logits]))
     return [{"label": label(n), "score": math.exp(logits[n] - high) / total} for n in best]

@@ -1,11 +1,13 @@
 """image-feature-extraction: images as vectors, and texts in the same space where the model has them."""
 
-import asyncio
 import math
+from collections.abc import Sequence
 from operator import mul
 from typing import Any
 
 from ..errors import Error
+from ..image import NESTED
+from ..inputs import each, several
 from ..loading import Files, Progress
 from ..vision import Texts, Vision
 
@@ -26,15 +28,19 @@ class ImageFeatureExtraction:
         await self.vision.load(on_progress)
 
     async def __call__(self, images: Any) -> list[list[float]]:
-        """images: one or a list of what tensortab.Image.of takes. Raises Error("bad_request")."""
-        listed = images if isinstance(images, list | tuple) else [images]
-        return [_normalized(vector) for vector in await asyncio.gather(*map(self.vision, listed))]
+        """images: what tensortab.Image.of takes, or a list of these; there is a vector for each, in a list. Raises
+        Error("bad_request")."""
 
-    async def text(self, texts: list[str]) -> list[list[float]]:
-        """Vectors of texts in the same space. Raises Error("bad_request") if the model reads no texts."""
+        async def vector(image: Any) -> list[float]:
+            return _normalized(await self.vision(image))
+
+        return await each(images if several(images, NESTED) else [images], vector)
+
+    async def text(self, texts: str | Sequence[str]) -> list[list[float]]:
+        """A vector for each text, in the same space. Raises Error("bad_request"), too if the model reads no texts."""
         if self.texts is None:
-            raise Error("bad_request", f"{self.name} reads images only: take a CLIP model.")
-        return await self.texts(texts)
+            raise Error("bad_request", f"{self.name} reads images only: load a CLIP model.")
+        return await self.texts([texts] if isinstance(texts, str) else texts)
 
     def free(self) -> None:
         """Gives the GPU's memory back."""

@@ -4,6 +4,8 @@ from array import array
 from typing import TYPE_CHECKING, Any, overload
 
 from ..encode import Encoder, Text
+from ..errors import Error
+from ..inputs import best_of, several
 from ..jit import jit
 from ..loading import Files, Progress
 from ..tensor import Tensor
@@ -53,16 +55,17 @@ class TextClassification:
         None for all labels. Scores are probabilities: softmax, or sigmoid where several labels may hold (the config's
         problem_type), or there is one. Raises Error("bad_request").
         """
-        several = isinstance(texts, list)
-        given: list[Text] = [_text(text) for text in (texts if isinstance(texts, list) else [texts])]
+        count = best_of(top_k, len(self.labels))
+        listed = several(texts)
+        given: list[Text] = [_text(text) for text in (texts if listed else [texts])]
         results: list[Any] = [None] * len(given)
         async for batch, data in self.encoder.computed(self.run, given):
             values = array("f", data)
             for row, number in enumerate(batch.numbers):
                 scores = values[row * len(self.labels) : (row + 1) * len(self.labels)]
                 ranked = sorted(zip(self.labels, scores, strict=True), key=lambda pair: -pair[1])
-                results[number] = [{"label": label, "score": score} for label, score in ranked[:top_k]]
-        return results if several else results[0]
+                results[number] = [{"label": label, "score": score} for label, score in ranked[:count]]
+        return results if listed else results[0]
 
     def free(self) -> None:
         """Gives the GPU's memory back."""
@@ -71,6 +74,9 @@ class TextClassification:
 
 
 def _text(given: Any) -> Text:
-    if isinstance(given, dict) and "text" in given:
-        return (given["text"], given["text_pair"]) if "text_pair" in given else given["text"]
-    return given
+    if not isinstance(given, dict):
+        return given
+    if "text" not in given or given.keys() - {"text", "text_pair"}:
+        keys = ", ".join(map(repr, given)) or "nothing"
+        raise Error("bad_request", f'Expected a text or {{"text", "text_pair"}}, got a dict with {keys}.')
+    return (given["text"], given["text_pair"]) if "text_pair" in given else given["text"]

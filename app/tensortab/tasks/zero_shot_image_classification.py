@@ -1,10 +1,13 @@
 """zero-shot-image-classification: which of the labels that the user gives fits an image best."""
 
 import math
+from collections.abc import Sequence
 from operator import mul
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 from ..errors import Error
+from ..image import NESTED
+from ..inputs import each
 from ..loading import Files, Progress
 from ..vision import Texts, Vision
 from .image_classification import ranked
@@ -31,18 +34,38 @@ class ZeroShotImageClassification:
         (scale,) = await self.vision.model.logit_scale.tolist()
         self.scale = math.exp(scale)
 
+    @overload
     async def __call__(
-        self, image: Any, candidate_labels: list[str], hypothesis_template: str = "This is a photo of {}."
-    ) -> "list[ClassificationOutput]":
-        """image: what tensortab.Image.of takes. Raises Error("bad_request")."""
-        if not candidate_labels or isinstance(candidate_labels, str) or "{}" not in hypothesis_template:
-            raise Error("bad_request", "Give a list of labels, and a template with {} in it.")
-        texts = [hypothesis_template.replace("{}", str(label)) for label in candidate_labels]
-        seen = await self.vision(image)
+        self,
+        images: list[Any] | tuple[Any, ...],
+        candidate_labels: Sequence[str],
+        hypothesis_template: str = ...,
+    ) -> "list[list[ClassificationOutput]]": ...
+    @overload
+    async def __call__(
+        self, images: Any, candidate_labels: Sequence[str], hypothesis_template: str = ...
+    ) -> "list[ClassificationOutput]": ...
+    async def __call__(
+        self, images: Any, candidate_labels: Sequence[str], hypothesis_template: str = "This is a photo of {}."
+    ) -> list[Any]:
+        """images: what tensortab.Image.of takes, or a list of these, for which there is a list of results. The labels
+        take the place of {} in the template. Raises Error("bad_request")."""
+        labels = candidate_labels
+        if not isinstance(labels, list | tuple) or not labels or not all(isinstance(label, str) for label in labels):
+            raise Error("bad_request", f"candidate_labels is {labels!r}: give a list of one or more texts.")
+        if not isinstance(hypothesis_template, str) or "{}" not in hypothesis_template:
+            raise Error("bad_request", f"hypothesis_template is {hypothesis_template!r}: give a text with {{}} in it.")
+        texts = [hypothesis_template.replace("{}", label) for label in labels]
         if self._read[0] != texts:
             self._read = texts, await self.texts(texts)
-        logits = [self.scale * sum(map(mul, seen, vector)) for vector in self._read[1]]
-        return ranked(logits, candidate_labels.__getitem__, len(candidate_labels))
+        vectors = self._read[1]
+
+        async def classify(image: Any) -> "list[ClassificationOutput]":
+            seen = await self.vision(image)
+            logits = [self.scale * sum(map(mul, seen, vector)) for vector in vectors]
+            return ranked(logits, labels.__getitem__, None)
+
+        return await each(images, classify, NESTED)
 
     def free(self) -> None:
         """Gives the GPU's memory back."""
