@@ -15,12 +15,12 @@ from ..errors import CODES, Error
 
 @contextmanager
 def _errors() -> Iterator[None]:
-    """A JavaScript error {code, message} becomes ours."""
+    """A JavaScript error {code, message} becomes ours; one without a code of ours is a fault of the executor."""
     try:
         yield
     except JsException as error:
         code = getattr(error, "code", None)
-        raise Error(code if code in CODES else "bad_request", str(getattr(error, "message", error))) from None
+        raise Error(code if code in CODES else "internal", str(getattr(error, "message", error))) from error
 
 
 class _Bytes:
