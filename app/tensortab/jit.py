@@ -9,6 +9,7 @@ from typing import Any
 from .debug import knob, level
 from .device import Device, choose, f16, lanes, matrix, tier
 from .dtype import f32
+from .errors import Error
 from .ops import Hardware
 from .plan import build
 from .schedule import home, schedule
@@ -126,7 +127,11 @@ class Program:
 
     async def _watched(self, steps: int, read: Tensor | None, offset: int, size: int) -> bytes:
         """CHECK=1: each step also in numpy on the same inputs, raising at the first that differs. PROFILE=1: timed."""
-        from .device.cpu import check
+        try:
+            from .device.cpu import check
+        except ModuleNotFoundError as missing:
+            message = f"CHECK=1 computes each step in NumPy as well ({missing}): install it, or leave CHECK out."
+            raise Error("bad_request", message) from missing
 
         for _ in range(steps):
             if not self._steps:
