@@ -20,7 +20,9 @@ def _errors() -> Iterator[None]:
         yield
     except JsException as error:
         code = getattr(error, "code", None)
-        raise Error(code if code in CODES else "internal", str(getattr(error, "message", error))) from error
+        ours = Error(code if code in CODES else "internal", str(getattr(error, "message", error)))
+        ours.add_note(str(getattr(error, "stack", "")))
+        raise ours from None
 
 
 class _Bytes:
