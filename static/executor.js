@@ -128,7 +128,7 @@ class Executor {
     const buffer = this.#buffers.get(id);
     check(buffer, `there is no buffer ${id}`);
     for (const plan of this.#plans.values()) {
-      if (plan.ids.includes(id)) plan.error ??= new Failure("internal", `buffer ${id} of the plan was destroyed`);
+      if (plan.ids.has(id)) plan.error ??= new Failure("internal", `buffer ${id} of the plan was destroyed`);
     }
     this.#lacking.delete(id);
     this.#buffers.delete(id);
@@ -200,13 +200,14 @@ class Executor {
     let scopes = 2;
     this.#device.pushErrorScope("out-of-memory");
     this.#device.pushErrorScope("validation");
-    const loaded = { ids, shared: [], params: this.#params(plan.params), steps: [], checked: false, error: null };
+    const loaded = { ids: new Set(), shared: [], params: this.#params(plan.params), steps: [], checked: false, error: null };
     const handle = ++this.#ids;
     this.#plans.set(handle, loaded);
     try {
       const transient = ids.flatMap((id, i) => (id === null ? [i] : []));
       transient.sort((a, b) => plan.buffers[b].size - plan.buffers[a].size);
       for (const i of transient) ids[i] = this.#share(plan.buffers[i].size, loaded.shared);
+      loaded.ids = new Set(ids);
       for (const { kernel, bind, params, grid } of plan.steps) {
         const { label, bindings } = plan.kernels[kernel];
         let next = 0;

@@ -177,6 +177,12 @@ def test_own_files_become_the_model_of_the_page_that_is_shown(page: Page) -> Non
     page.wait("document.querySelector('#transcribe .in-use')?.innerText === 'mine.safetensors'")
     assert page.js("document.documentElement.dataset.engine") == "idle", "the chat has no model yet"
     assert page.text("#engine-state") == "mine.safetensors"
+    drop(page, "[new File(['x'], 'broken.gguf')]")
+    page.wait("document.querySelector('#transcribe [data-code=bad_file]')?.checkVisibility()")
+    assert page.text("#transcribe .in-use") == "mine.safetensors", "it stays where another one can't be loaded"
+    drop(page, f"[{WAV}(3, 'a.wav')]")
+    page.wait("document.querySelectorAll('.said li').length === 4")
+    assert page.js(seen("#transcribe [data-code=bad_file]")) is False
 
 
 def test_the_settings_load_a_model_into_its_page(page: Page) -> None:

@@ -55,7 +55,7 @@ class BrowserDevice:
             return cls(await browser.module("executor").createExecutor())
 
     def create_buffer(self, size: int, label: str) -> int:
-        """The id of a buffer of zeros. If there is no memory for it, the next awaited call raises "out_of_memory"."""
+        """The id of a buffer of zeros. Where there is no memory for it, the calls that use it raise "out_of_memory"."""
         with _errors():
             return self._js.createBuffer(size, label)
 

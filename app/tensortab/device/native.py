@@ -164,6 +164,9 @@ class NativeDevice:
         if self._destroyed:
             return
         gone = self._buffer(buffer)
+        for program in self._plans.values():
+            if buffer in program.ids:
+                program.destroyed = buffer
         del self._buffers[buffer]
         self._counts["buffers"] -= 1
         self._counts["bytes"] -= gone.size
@@ -265,7 +268,9 @@ class NativeDevice:
             raise
         self._counts["created"] += len(steps)
         self._counts["bindGroups"] += len(steps)
-        self._plans[key := self._id()] = SimpleNamespace(steps=steps, ids=ids, shared=shared, uniform=uniform)
+        self._plans[key := self._id()] = SimpleNamespace(
+            steps=steps, ids=frozenset(ids), shared=shared, uniform=uniform, destroyed=0
+        )
         return key
 
     def _bind(self, plan: dict, ids: list[int], uniform: Any, pipelines: list) -> list[tuple]:
@@ -290,8 +295,8 @@ class NativeDevice:
     @_checked
     def replay(self, plan: int, steps: int = 1, buffer: int = -1, offset: int = 0, size: int = 0) -> Awaitable[bytes]:
         program = self._plan(plan)
-        if gone := [id for id in program.ids if id not in self._buffers]:  # wgpu-native may end the process there
-            raise Error("internal", f"buffer {gone[0]} of the plan was destroyed")
+        if program.destroyed:  # wgpu-native ends the process there
+            raise Error("internal", f"buffer {program.destroyed} of the plan was destroyed")
         source = self._range(buffer, offset, size) if size else None
         encoder = self.device.create_command_encoder()
         compute = encoder.begin_compute_pass()
