@@ -26,9 +26,9 @@ class Model(Task):
         super().load(name, files)
 
     def _answered(self, kind: str, body: dict) -> None:
-        if kind == "result":
-            self.other.unload()
         super()._answered(kind, body)
+        if kind == "result":
+            self.other.unload()  # what waits for it begins anew with this one
 
 
 class Classify(Tab):
@@ -127,7 +127,7 @@ class Classify(Tab):
             try:
                 return (await self.ask(task, "task", self.wish(), (file,)))["output"]
             except Failure:
-                if self.task is task or self.task.state != "loading":
+                if self.task is task or self.task.state not in ("loading", "ready"):
                     raise
 
     async def watch(self) -> None:
