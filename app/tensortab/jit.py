@@ -4,6 +4,7 @@ import asyncio
 import json
 import math
 from collections.abc import Awaitable, Callable
+from importlib.util import find_spec
 from typing import Any
 
 from .debug import knob, level
@@ -52,6 +53,8 @@ class Program:
 
     async def load(self) -> "Program":
         """Compiles the kernels and binds the buffers."""
+        if level("CHECK") and find_spec("numpy") is None:
+            raise Error("bad_request", "CHECK=1 computes each step in NumPy as well: install it, or leave CHECK out.")
         self._report()
         buffers = {name: buffer.on(self.device) for name, buffer in self.named.items()}
         self.handle = await self.device.load(self.plan, buffers)
@@ -127,11 +130,7 @@ class Program:
 
     async def _watched(self, steps: int, read: Tensor | None, offset: int, size: int) -> bytes:
         """CHECK=1: each step also in numpy on the same inputs, raising at the first that differs. PROFILE=1: timed."""
-        try:
-            from .device.cpu import check
-        except ModuleNotFoundError as missing:
-            message = f"CHECK=1 computes each step in NumPy as well ({missing}): install it, or leave CHECK out."
-            raise Error("bad_request", message) from missing
+        from .device.cpu import check
 
         for _ in range(steps):
             if not self._steps:
