@@ -76,7 +76,7 @@ def test_a_fault_of_ours_is_told_as_one(engine: Engine) -> None:
     engine.python("""
         import tensortab.worker
         async def find(*_): return 1 // 0
-        kept, tensortab.worker.find = studio.worker.find, find
+        kept, tensortab.worker.find = tensortab.worker.find, find
     """)
     with pytest.raises(PageError) as caught:
         engine.ask("load", model="tiny")
