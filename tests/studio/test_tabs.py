@@ -479,9 +479,10 @@ def test_a_picture_waits_for_the_model_that_is_loaded_in_the_end(page: Page) -> 
     page.click("#classify [data-code=bad_file] [data-act=pick-file]")
     give(page, "#model-file", CLIP)
     page.wait("document.querySelectorAll('.bars li').length === 8")
-    page.fake(pace=300)
+    page.fake(pace=3000)  # of the look at it, which the load overtakes
     drop(page, f"[{PNG}('b.png')]")
     page.wait("document.querySelector('#classify .stage')?.innerText === 'Looking at b.png'")
+    page.fake(pace=1)
     drop(page, "[new File(['x'], 'vit.safetensors'), new File(['{}'], 'config.json')]")
     page.wait("document.querySelector('#classify .in-use').innerText === 'vit.safetensors'")
     page.wait("document.querySelectorAll('.bars li').length === 5")
