@@ -109,6 +109,11 @@ ERRORS = {
         "The browser has no room to keep the model. Free some space or delete a model that you no longer use.",
         [("See what is kept", "settings"), ("Try again", "retry")],
     ),
+    "permission": (
+        "The browser asks again for your files",
+        "It gives this page the files of your own model only after you allow it once more. Choose them again.",
+        [("Choose the files", "pick-file")],
+    ),
     "offline": (
         "No connection",
         "The model is not completely on this device yet. The download goes on where it stopped, by itself, as soon as "

@@ -341,9 +341,7 @@ class Engine:
         return {"array": await library.export(params["model"])}
 
     async def _import(self, id: int, params: dict[str, Any], files: list[Any]) -> dict[str, Any]:
-        progress = Progress(lambda stage, loaded, total: self.send(
-            id=id, event="progress", stage=stage, loaded=loaded, total=total
-        ))  # fmt: skip
+        progress = self._progress(id)
         return {"model": await library.import_(files[0], lambda loaded, total: progress("import", loaded, total))}
 
     async def _keep(self, id: int, params: dict[str, Any], files: list[Any]) -> dict[str, Any]:

@@ -32,7 +32,7 @@ export class Protocol {
 
   // What the worker sends: JSON text, or [text, array].
   told(data) {
-    const [text, array, ...rest] = [data].flat(), message = JSON.parse(text), { id, event } = message;
+    const [text, array, ...rest] = Array.isArray(data) ? data : [data], message = JSON.parse(text), { id, event } = message;
     require(rest.length === 0, `${text} comes with ${rest.length + 1} arrays`);
     if (id === null) return this.fits({ $ref: "error" }, message.error, "error");
     if (id === undefined) {
@@ -54,7 +54,8 @@ export class Protocol {
     this.open.delete(id);
     if (message.error) return this.fits({ $ref: "error" }, message.error, `${method}.error`);
     this.fits(about.result, message.result, `${method}.result`);
-    require(array?.constructor.name === about.array, `${method} gives an array ${array?.constructor.name}`);
+    const kind = array?.constructor.name;
+    require(about.array ? about.array.includes(kind) : array === undefined, `${method} comes with ${kind}`);
   }
 
   fits(schema, value, where) {
