@@ -9,10 +9,10 @@ test    lint, types and all tests, in real browsers (with arguments: only pytest
         kernels, core, models and tasks on this machine's own GPU, without browsers
 bench   TensorTab and its peers side by side in one browser
 doctor  what this machine has, and what to do about what it lacks
-lock    write the locks in wheels/, static/ and bench/ anew from pyproject.toml and package.json
+lock    write the locks in wheels/, static/, bench/ and tests/ anew from pyproject.toml and package.json
 
 Python packages go to .venv/, downloads to .cache/, all pinned by hash in wheels/*.txt and
-static/package-lock.json. A step whose inputs are what they were is skipped. The steps are in building/.
+package-lock.json. A step whose inputs are what they were is skipped. The steps are in building/.
 """
 
 import sys
@@ -40,7 +40,7 @@ from building.models import CATALOGUE, pack_command
 from building.server import Server
 from building.site import build
 from building.steps import DIST, ROOT, VENV, BuildError, alone, run, step
-from building.tools import NPM, PYTHON, environment, lock
+from building.tools import NPM, PYTHON, environment, javascript_checks, lock
 
 DEBIAN = ("chromium", "chromium-driver", "firefox-esr", "mesa-vulkan-drivers", "libvulkan1")
 
@@ -110,11 +110,16 @@ def test(args: list[str]) -> int:
         environment("bench")
         browsers()
     build()
+    commands: list[list[str | Path]] = [[PYTHON, "-m", "pytest", *args]]
+    if not args:
+        with alone():
+            commands[:0] = [*javascript_checks(), [PYTHON, "-m", "ruff", "check"], [PYTHON, "-m", "mypy"]]
     failed = []
-    for command in [["pytest", *args]] if args else [["ruff", "check"], ["mypy"], ["pytest"]]:
-        print(f"- {' '.join(command)}", flush=True)
-        if subprocess.call([PYTHON, "-m", *command], cwd=ROOT, stdin=subprocess.DEVNULL):
-            failed.append(command[0])
+    for command in commands:
+        said = " ".join(Path(part).name if isinstance(part, Path) else part for part in command[1:])
+        print(f"- {said.removeprefix('-m ')}", flush=True)
+        if subprocess.call(command, cwd=ROOT, stdin=subprocess.DEVNULL):
+            failed.append(said.removeprefix("-m ").split()[0])
     if failed:
         print(f"failed: {', '.join(failed)}")
     return len(failed)

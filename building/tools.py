@@ -11,7 +11,8 @@ from pathlib import Path
 
 from .steps import CACHE, ROOT, VENV, BuildError, anew, digest, once, run, step
 
-STATIC, BENCH, LOCKS, NPM = ROOT / "static", ROOT / "bench", ROOT / "wheels", CACHE / "npm"
+STATIC, BENCH, TESTS, LOCKS = ROOT / "static", ROOT / "bench", ROOT / "tests", ROOT / "wheels"
+NPM, CHECK = CACHE / "npm", CACHE / "check"  # the page's packages, and those that check our JavaScript
 BIN = VENV / ("Scripts" if os.name == "nt" else "bin")
 PYTHON = BIN / ("python.exe" if os.name == "nt" else "python")
 UV = "uv==0.13.9"  # only `lock` uses it
@@ -68,6 +69,17 @@ def npm_packages(source: Path = STATIC, target: Path = NPM) -> None:
     once(target / "stamp", digest(*inputs), f"npm packages: {source.name}/package-lock.json", make)
 
 
+def javascript_checks() -> list[list[str | Path]]:
+    """The commands that check our JavaScript: a linter, and TypeScript for what runs in workers and in pages."""
+    npm_packages(TESTS, CHECK)
+    modules, name = CHECK / "node_modules", node()[0]
+    return [
+        [name, modules / "oxlint/bin/oxlint", "--deny-warnings", "static", "tests", "bench/page"],
+        [name, modules / "typescript/bin/tsc", "-p", "tests/tsconfig.worker.json"],
+        [name, modules / "typescript/bin/tsc", "-p", "tests/tsconfig.json"],
+    ]
+
+
 def page_wheels() -> list[Path]:
     """The third-party wheels of wheels/page.txt, for the page's Python."""
     folder = CACHE / "page"
@@ -102,7 +114,7 @@ def lock() -> None:
                 LOCKS / f"{group}.txt",
             )
         options = ["--package-lock-only", "--ignore-scripts", "--omit-lockfile-registry-resolved"]
-        for source in (STATIC, BENCH, ROOT / "tests/embed"):
+        for source in (STATIC, BENCH, TESTS, TESTS / "embed"):
             folder = anew(CACHE / "npm-lock")
             shutil.copy(source / "package.json", folder)
             run(node()[1], "install", *options, cwd=folder)

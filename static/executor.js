@@ -1,6 +1,8 @@
 // Runs plans on the GPU. A plan is data (JSON from app/tensortab/plan.py: buffers, kernels, params, steps); this file
 // knows no op. load() checks a plan and makes every GPU object it needs, once; replay() is one short loop over its
-// steps. The native twin is app/tensortab/device/native.py. Every error has a `code` of app/tensortab/errors.py.
+// steps. The native twin is app/tensortab/device/native.py. Every error has a `code` of app/tensortab/errors.py, and is
+// told to the call that it belongs to: of a buffer to those that use it, of a plan to those that load or replay it.
+// What WebGPU reports of nothing in particular ends the calls that are under way, never a later one.
 
 const MATRIX = "chromium-experimental-subgroup-matrix";
 const FEATURES = ["shader-f16", "subgroups", "timestamp-query", MATRIX];
@@ -13,7 +15,7 @@ const ADAPTER_MS = 5000;
 const PARAMS = 256; // bytes of one step's uniform: its params start at multiples of this
 const POOL = 4, POOL_BYTES = 65536; // staging buffers made in advance: so many replays may be in flight
 const KEEP_BYTES = 1 << 20; // larger staging buffers are not kept
-const LOOK_MS = 0.15, HURRY_MS = 6; // see #soon
+const POLL_EVERY_MS = 0.15, POLL_FOR_MS = 6; // see #awaitPolled
 
 export class Failure extends Error {
   constructor(code, message) {
@@ -62,17 +64,18 @@ async function requestAdapter() {
 class Executor {
   #device;
   #gone = null; // why the device was lost
-  #error = null; // what the next call throws
-  #pending = new Set(); // verdicts on createBuffer that have not come yet
+  #underway = new Set(); // {error} of each awaited call that has not ended
   #ids = 0;
   #buffers = new Map(); // id -> GPUBuffer
-  #plans = new Map(); // handle -> {steps: [{pipeline, bindGroup, grid}], params, shared: [buffer ids], checked, error}
+  #verdicts = new Map(); // id of a buffer -> Promise, until it is known whether there was memory for it
+  #lacking = new Map(); // id of a buffer for which there was none -> Failure
+  #plans = new Map(); // handle -> {steps: [{pipeline, bindGroup, grid}], params, ids, shared: [ids], checked, error}
   #pool = new Map(); // buffer id -> how many plans have it for what lives only inside them
   #layouts = new Map(); // binding types -> {group, pipeline}
   #pipelines = new Map(); // binding types, label and code -> Promise<GPUComputePipeline>
   #staging = []; // free read-back buffers
-  #waits = 0; // promises that #soon hurries
-  #hurry = 0; // until when; 0: nothing is hurried
+  #polled = 0; // promises that are waited for by polling
+  #pollUntil = 0; // 0: nothing is polled
   #channel = new MessageChannel();
 
   constructor(adapter, device) {
@@ -91,13 +94,15 @@ class Executor {
     // buffers, bytes: of createBuffer and of plans; created: every GPU object ever made
     this.counters = { buffers: 0, bytes: 0, pipelines: 0, bindGroups: 0, submits: 0, created: 0 };
     this.lost = device.lost.then(({ reason, message }) => (this.#gone = { reason, message }));
-    device.addEventListener("uncapturederror", ({ error }) => (this.#error ??= translate(error)));
+    device.addEventListener("uncapturederror", ({ error }) => {
+      for (const call of this.#underway) call.error ??= translate(error);
+    });
     for (let i = 0; i < POOL; i++) this.#staging.push(this.#newStaging(POOL_BYTES));
   }
 
   // ---- buffers
 
-  // Its bytes are zero. If there was no memory for it, that is known later: the next awaited call rejects.
+  // Its bytes are zero. If there was no memory for it, that is known later: then every call that uses it fails.
   createBuffer(size, label = "") {
     this.#ready();
     check(isSize(size), `buffer "${label}": ${size} is not a size`);
@@ -109,18 +114,23 @@ class Executor {
     const usage = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST;
     this.#device.pushErrorScope("out-of-memory");
     const buffer = this.#newBuffer({ size: roundUp(size, 16), usage, label });
-    const verdict = this.#device.popErrorScope().then((error) => {
-      if (error) this.#error ??= translate(error, `buffer "${label}" of ${size} bytes`);
-    }, () => {}).finally(() => this.#pending.delete(verdict)); // it rejects after a loss, which #ready reports
-    this.#pending.add(verdict);
-    this.#buffers.set(++this.#ids, buffer);
+    const id = ++this.#ids;
+    this.#verdicts.set(id, this.#device.popErrorScope().then((error) => {
+      if (error && this.#buffers.has(id)) this.#lacking.set(id, translate(error, `buffer "${label}" of ${size} bytes`));
+    }, () => {}).finally(() => this.#verdicts.delete(id))); // it rejects after a loss, which #ready reports
+    this.#buffers.set(id, buffer);
     this.counters.buffers++;
     this.counters.bytes += buffer.size;
-    return this.#ids;
+    return id;
   }
 
   destroyBuffer(id) {
-    const buffer = this.#buffer(id);
+    const buffer = this.#buffers.get(id);
+    check(buffer, `there is no buffer ${id}`);
+    for (const plan of this.#plans.values()) {
+      if (plan.ids.has(id)) plan.error ??= new Failure("internal", `buffer ${id} of the plan was destroyed`);
+    }
+    this.#lacking.delete(id);
     this.#buffers.delete(id);
     this.counters.buffers--;
     this.counters.bytes -= buffer.size;
@@ -133,18 +143,22 @@ class Executor {
     const bytes = new Uint8Array(data.buffer ?? data, data.byteOffset ?? 0, data.byteLength);
     const buffer = this.#range(id, offset, bytes.length);
     const whole = bytes.length & ~3;
-    if (whole) this.#device.queue.writeBuffer(buffer, offset, bytes, 0, whole);
-    if (whole === bytes.length) return;
-    const tail = new Uint8Array(4);
-    tail.set(bytes.subarray(whole));
-    this.#device.queue.writeBuffer(buffer, offset + whole, tail);
+    this.#using(id, () => {
+      if (whole) this.#device.queue.writeBuffer(buffer, offset, bytes, 0, whole);
+      if (whole === bytes.length) return;
+      const tail = new Uint8Array(4);
+      tail.set(bytes.subarray(whole));
+      this.#device.queue.writeBuffer(buffer, offset + whole, tail);
+    });
   }
 
   clear(id) {
     this.#ready();
-    const encoder = this.#device.createCommandEncoder();
-    encoder.clearBuffer(this.#buffer(id));
-    this.#submit(encoder);
+    const buffer = this.#buffer(id), encoder = this.#device.createCommandEncoder();
+    this.#using(id, () => {
+      encoder.clearBuffer(buffer);
+      this.#submit(encoder);
+    });
   }
 
   // Puts `size` bytes of a buffer from `offset` on at the beginning of another one.
@@ -153,15 +167,19 @@ class Executor {
     check(source !== target && size % 4 === 0, `copy: ${size} bytes of buffer ${source} to buffer ${target}`);
     const encoder = this.#device.createCommandEncoder();
     encoder.copyBufferToBuffer(this.#range(source, offset, size), offset, this.#range(target, 0, size), 0, size);
-    this.#submit(encoder);
+    this.#using(source, () => this.#using(target, () => this.#submit(encoder)));
   }
 
-  async read(id, offset, size) {
-    await this.#settle();
+  read(id, offset, size) {
+    return this.#call(this.#read(id, offset, size));
+  }
+
+  async #read(id, offset, size) {
+    await this.#settle([id]);
     const encoder = this.#device.createCommandEncoder();
     const staging = this.#copyOut(encoder, this.#range(id, offset, size), offset, size);
     this.#submit(encoder);
-    return this.#soon(this.#mapped(staging, size));
+    return this.#awaitPolled(this.#mapped(staging, size));
   }
 
   // ---- plans
@@ -175,39 +193,41 @@ class Executor {
     const ids = this.#checked(plan, named);
     const compiling = Promise.all(plan.kernels.map((kernel) => this.#pipeline(kernel))); // begins before any wait
     compiling.catch(() => {}); // awaited below, after the buffers' verdicts
-    await this.#settle();
+    await this.#settle(ids.filter((id) => id !== null));
     const pipelines = await compiling;
     this.#ready();
 
-    const loaded = { shared: [], params: this.#params(plan.params), steps: [], checked: false, error: null };
+    let scopes = 2;
+    this.#device.pushErrorScope("out-of-memory");
+    this.#device.pushErrorScope("validation");
+    const loaded = { ids: new Set(), shared: [], params: this.#params(plan.params), steps: [], checked: false, error: null };
     const handle = ++this.#ids;
     this.#plans.set(handle, loaded);
-    let scoped = false;
     try {
       const transient = ids.flatMap((id, i) => (id === null ? [i] : []));
       transient.sort((a, b) => plan.buffers[b].size - plan.buffers[a].size);
       for (const i of transient) ids[i] = this.#share(plan.buffers[i].size, loaded.shared);
-      this.#device.pushErrorScope("validation");
-      scoped = true;
+      loaded.ids = new Set(ids);
       for (const { kernel, bind, params, grid } of plan.steps) {
         const { label, bindings } = plan.kernels[kernel];
         let next = 0;
         const entries = bindings.map((type, binding) => {
           if (type === "uniform") return { binding, resource: { buffer: loaded.params, offset: params, size: PARAMS } };
           const [index, offset, size] = bind[next++];
-          return { binding, resource: { buffer: this.#buffers.get(ids[index]), offset, size } };
+          return { binding, resource: { buffer: this.#buffer(ids[index]), offset, size } };
         });
         const bindGroup = this.#device.createBindGroup({ label, layout: this.#layout(bindings).group, entries });
         loaded.steps.push({ pipeline: pipelines[kernel], bindGroup, grid });
         this.counters.bindGroups++;
         this.counters.created++;
       }
-      scoped = false;
-      const error = await this.#device.popErrorScope();
-      if (error) throw translate(error, "plan");
-      await this.#settle();
+      scopes = 0;
+      const [invalid, full] = await Promise.all([this.#device.popErrorScope(), this.#device.popErrorScope()]);
+      await this.#settle(loaded.shared); // first: a buffer that lacks memory makes a bind group invalid
+      if (full ?? invalid) throw translate(full ?? invalid, "plan");
+      if (loaded.error) throw loaded.error;
     } catch (error) {
-      if (scoped) this.#device.popErrorScope().catch(() => {});
+      for (; scopes; scopes--) this.#device.popErrorScope().catch(() => {});
       this.unload(handle);
       throw error;
     }
@@ -233,7 +253,7 @@ class Executor {
   // with those bytes when the GPU is done; with size 0 (no copy) to undefined. Makes no GPU object.
   replay(handle, steps = 1, id = 0, offset = 0, size = 0) {
     const done = this.#replay(handle, steps, id, offset, size);
-    done.catch(() => {}); // who does not wait learns of a failure from the next call
+    done.catch(() => {}); // who does not wait learns of a failure from the next replay of the plan
     return done;
   }
 
@@ -247,11 +267,13 @@ class Executor {
     const encoder = this.#device.createCommandEncoder();
     encode(encoder, plan.steps, steps);
     const staging = source && this.#copyOut(encoder, source, offset, size);
-    this.#submit(encoder);
+    const lacking = this.#verdicts.get(id);
+    this.#using(id, () => this.#submit(encoder));
     const verdict = first ? this.#device.popErrorScope() : null;
     const done = source ? this.#mapped(staging, size) : this.#done();
-    const result = steps === 1 ? this.#soon(done) : done;
+    const result = this.#call(steps === 1 ? this.#awaitPolled(done) : done);
     result.catch(() => {}); // awaited below, after the verdict, which says more
+    if (lacking) await this.#settle([id]);
     const error = await verdict;
     if (error) throw (plan.error = translate(error, "plan"));
     plan.checked = true;
@@ -260,11 +282,11 @@ class Executor {
 
   // Nanoseconds of each step of one replay (which does to the buffers what a replay does).
   async profile(handle) {
-    await this.#settle();
+    this.#ready();
     const { steps } = this.#plan(handle);
-    check(this.#device.features.has("timestamp-query"), "profile: this GPU has no timestamp-query");
+    check(this.#device.features.has("timestamp-query"), "profile: this GPU has no timestamp-query", "bad_request");
     const count = 2 * steps.length;
-    check(count <= 4096, `profile: ${steps.length} steps, a query set holds 2048`);
+    check(count <= 4096, `profile: ${steps.length} steps, a query set holds 2048`, "bad_request");
     const querySet = this.#device.createQuerySet({ type: "timestamp", count });
     const usage = GPUBufferUsage.QUERY_RESOLVE | GPUBufferUsage.COPY_SRC;
     const resolved = this.#newBuffer({ size: 8 * count, usage, label: "timestamps" });
@@ -273,7 +295,7 @@ class Executor {
     encoder.resolveQuerySet(querySet, 0, count, resolved, 0);
     const staging = this.#copyOut(encoder, resolved, 0, 8 * count);
     this.#submit(encoder);
-    const times = new BigInt64Array((await this.#mapped(staging, 8 * count)).buffer);
+    const times = new BigInt64Array((await this.#call(this.#mapped(staging, 8 * count))).buffer);
     querySet.destroy();
     resolved.destroy();
     return steps.map((_, i) => Number(times[2 * i + 1] - times[2 * i]));
@@ -289,9 +311,27 @@ class Executor {
   #ready() {
     const gone = this.#gone;
     if (gone) throw new Failure("device_lost", `The GPU was lost: ${gone.message || gone.reason}`);
-    const error = this.#error;
-    this.#error = null;
-    if (error) throw error;
+  }
+
+  // What the promise of a call gives. An error that belongs to nothing else and comes meanwhile is the call's.
+  async #call(promise) {
+    const call = { error: null };
+    this.#underway.add(call);
+    try {
+      const result = await promise;
+      if (call.error) throw call.error;
+      return result;
+    } finally {
+      this.#underway.delete(call);
+    }
+  }
+
+  // Submits work on a buffer. While it is not known whether there was memory for that, errors of the work say no more.
+  #using(id, work) {
+    if (!this.#verdicts.has(id)) return work();
+    this.#device.pushErrorScope("validation");
+    work();
+    this.#device.popErrorScope().catch(() => {});
   }
 
   async #done() {
@@ -299,14 +339,17 @@ class Executor {
     this.#ready();
   }
 
-  async #settle() {
-    await Promise.all(this.#pending);
+  // Waits until it is known whether there was memory for these buffers, and throws if not.
+  async #settle(ids) {
+    await Promise.all(ids.map((id) => this.#verdicts.get(id)));
     this.#ready();
+    for (const id of ids) this.#buffer(id);
   }
 
   #buffer(id) {
     const buffer = this.#buffers.get(id);
     check(buffer, `there is no buffer ${id}`);
+    if (this.#lacking.has(id)) throw this.#lacking.get(id);
     return buffer;
   }
 
@@ -329,7 +372,7 @@ class Executor {
       return checkPlan(plan, named, (id) => this.#buffer(id).size, this.info.limits);
     } catch (error) {
       if (error instanceof Failure) throw error;
-      throw new Failure("bad_request", `plan: ${error.message}`); // a field is missing or of another type
+      throw new Failure("internal", `plan: ${error.message}`); // a field is missing or of another type
     }
   }
 
@@ -397,7 +440,7 @@ class Executor {
       this.#ready();
       const { messages } = await module.getCompilationInfo();
       const said = messages.filter(({ type }) => type === "error").map((m) => `line ${m.lineNum}: ${m.message}`);
-      throw new Failure("bad_request", `kernel ${label} does not compile: ${said.join("; ") || error.message}`);
+      throw new Failure("internal", `kernel ${label} does not compile: ${said.join("; ") || error.message}`);
     }
   }
 
@@ -434,33 +477,33 @@ class Executor {
 
   // Chrome's GPU process looks for finished work every 2 ms only, and whenever something is sent to it. So while one step
   // is waited for, and not for long, it gets empty submissions: 0.6 ms instead of 2.7 for 48 dispatches on an H100.
-  async #soon(promise) {
-    this.#waits++;
-    this.#look();
+  async #awaitPolled(promise) {
+    this.#polled++;
+    this.#poll();
     try {
       return await promise;
     } finally {
-      this.#waits--;
+      this.#polled--;
     }
   }
 
-  async #look() {
+  async #poll() {
     if (this.info.fallback) return; // its kernels need the processor themselves
-    const running = this.#hurry;
-    this.#hurry = performance.now() + HURRY_MS;
+    const running = this.#pollUntil;
+    this.#pollUntil = performance.now() + POLL_FOR_MS;
     if (running) return;
-    let next = performance.now() + LOOK_MS;
-    for (let now = 0; this.#waits && now < this.#hurry; now = performance.now()) {
+    let next = performance.now() + POLL_EVERY_MS;
+    for (let now = 0; this.#polled && now < this.#pollUntil; now = performance.now()) {
       if (now >= next) {
         this.#device.queue.submit([]);
-        next = now + LOOK_MS;
+        next = now + POLL_EVERY_MS;
       }
       await new Promise((resolve) => { // the others' turn; timers are too slow
         this.#channel.port1.onmessage = resolve;
         this.#channel.port2.postMessage(null);
       });
     }
-    this.#hurry = 0;
+    this.#pollUntil = 0;
   }
 
   #submit(encoder) {
@@ -534,12 +577,13 @@ function checkPlan(plan, named, sizeOf, limits) {
 
 function translate(error, where = "") {
   const text = where ? `${where}: ${error.message}` : error.message;
-  if (!(error instanceof GPUOutOfMemoryError)) return new Failure("bad_request", text);
+  if (!(error instanceof GPUOutOfMemoryError)) return new Failure("internal", text);
   return new Failure("out_of_memory", `The GPU has no memory left (${text}). Close other tabs or use a smaller model.`);
 }
 
-function check(condition, message) {
-  if (!condition) throw new Failure("bad_request", message);
+// By default for what only a fault of ours can make false.
+function check(condition, message, code = "internal") {
+  if (!condition) throw new Failure(code, message);
 }
 
 const isCount = (n) => Number.isSafeInteger(n) && n >= 0;

@@ -3,6 +3,7 @@ if (!CSS.supports("color", "light-dark(red, red)") || !Promise.withResolvers) {
   addEventListener("DOMContentLoaded", () => document.body.prepend("This browser is too old for TensorTab: update it, or take " +
     "a current Chrome, Edge, Firefox or Safari."));
 }
+/** @type {any} */
 const nothing = { getItem: () => null, setItem: () => {}, removeItem: () => {}, blocked: true };
 let storage = nothing, session = nothing;
 try {
@@ -25,7 +26,7 @@ const early = (event) => {
   if (form.dataset.python) return;
   if (event.type === "keydown" && !(event.target.id === "prompt" && event.key === "Enter" && !event.shiftKey && !event.isComposing)) return;
   event.preventDefault();
-  if (!document.getElementById("prompt").value.trim()) return;
+  if (!(/** @type {HTMLTextAreaElement} */ (document.getElementById("prompt"))).value.trim()) return;
   form.dataset.early = "1";
   document.getElementById("hint").textContent = "Sent as soon as the page is ready …";
 };

@@ -3,8 +3,10 @@
 // takes over as a whole, once no old page is open (or the one that is reloads). Models are not its business
 // (the engine keeps their shards itself), but for their small manifests.
 const VERSION = "__VERSION__";
+/** @type {any} path -> SHA-256 */
 const FILES = "__FILES__";
 const POLICY = "__POLICY__"; // index.html's; a worker takes its policy from its own headers, which a plain host does not send
+const worker = /** @type {ServiceWorkerGlobalScope} */ (/** @type {unknown} */ (self));
 const ROOT = new URL("./", self.location.href);
 const PREFIX = `tensortab-app-${ROOT.pathname}:`; // another copy on this origin has caches of its own
 const APP = PREFIX + VERSION;
@@ -13,7 +15,7 @@ const SHA = "x-tensortab-sha256";
 
 async function verified(path) {
   // The HTTP cache first: on a first visit the page has just loaded most of these files.
-  for (const cache of ["default", "reload"]) {
+  for (const cache of /** @type {RequestCache[]} */ (["default", "reload"])) {
     const response = await fetch(new URL(path, ROOT), { cache });
     if (!response.ok) throw new Error(`${path}: status ${response.status}`);
     const bytes = await response.arrayBuffer();
@@ -41,24 +43,31 @@ async function install() {
     }
     return app.put(url, await verified(path));
   }));
+  await keepManifests().catch((error) => console.info(`The app is kept without what it says of its models: ${error}`));
+}
+
+// Each of them is optional: a site may have no models of its own, and one that lacks its manifest cannot be loaded, but
+// the app works without it.
+async function keepManifests() {
   const index = await fetch(new URL("models/index.json", ROOT));
-  if (!index.ok) return; // a site without models of its own
+  if (!index.ok) return;
   const { models } = await index.clone().json();
   const manifests = await caches.open(MANIFESTS);
   await manifests.put(index.url, index);
-  await manifests.addAll(models.map(({ name }) => new URL(`models/${encodeURIComponent(name)}/manifest.json`, ROOT).href));
+  const urls = models.map(({ name }) => new URL(`models/${encodeURIComponent(name)}/manifest.json`, ROOT).href);
+  await Promise.allSettled(urls.map((url) => manifests.add(url)));
 }
 
 async function activate() {
   for (const name of await caches.keys()) if (name.startsWith(PREFIX) && name !== APP) await caches.delete(name);
-  await self.clients.claim();
+  await worker.clients.claim();
 }
 
 async function appFile(path, request) {
-  if (request.mode === "navigate" && self.registration.waiting) {
-    const pages = await self.clients.matchAll({ type: "window" });
+  if (request.mode === "navigate" && worker.registration.waiting) {
+    const pages = await worker.clients.matchAll({ type: "window" });
     if (pages.length < 2) {
-      self.registration.waiting.postMessage("activate");
+      worker.registration.waiting.postMessage("activate");
       return new Response("", { headers: { Refresh: "0" } });
     }
   }
@@ -79,12 +88,12 @@ async function modelInfo(url) {
   }
 }
 
-self.addEventListener("install", (event) => event.waitUntil(install()));
-self.addEventListener("activate", (event) => event.waitUntil(activate()));
-self.addEventListener("message", (event) => {
-  if (event.data === "activate") self.skipWaiting();
+worker.addEventListener("install", (event) => event.waitUntil(install()));
+worker.addEventListener("activate", (event) => event.waitUntil(activate()));
+worker.addEventListener("message", (event) => {
+  if (event.data === "activate") worker.skipWaiting();
 });
-self.addEventListener("fetch", (event) => {
+worker.addEventListener("fetch", (event) => {
   const url = new URL(event.request.url);
   if (event.request.method !== "GET" || url.origin !== ROOT.origin || !url.pathname.startsWith(ROOT.pathname)) return;
   const path = decodeURIComponent(url.pathname.slice(ROOT.pathname.length)) || "index.html";

@@ -1,5 +1,5 @@
 // The engine's worker: starts Python (from its memory snapshot where there is one), hands it the parts that are
-// JavaScript and leaves the rest to tensortab/worker.py. What it receives and sends is described there.
+// JavaScript and leaves the rest to tensortab/worker.py. What it receives and sends is described by app/studio/protocol.json.
 
 import { loadPyodide, version } from "./pyodide/pyodide.mjs";
 import * as executor from "./executor.js";
@@ -20,18 +20,28 @@ const createExecutor = () => {
   return mine;
 };
 
+class Offline extends Error {}
+
 async function file(path) {
-  const response = await fetch(new URL(path, indexURL));
+  let response, bytes;
+  try {
+    response = await fetch(new URL(path, indexURL));
+    bytes = await response.arrayBuffer();
+  } catch ({ message }) {
+    throw new Offline(`${path}: there is no connection to the host (${message})`);
+  }
   if (!response.ok) throw new Error(`${path}: the host answered with status ${response.status}`);
-  return response;
+  return bytes;
 }
+
+const json = async (path) => JSON.parse(new TextDecoder().decode(await file(path)));
 
 // Memory of exactly this Pyodide with exactly this wheel imported (gzipped), and the wheel's files.
 async function snapshot(wheel) {
-  const made = await (await file("snapshot.json")).json();
+  const made = await json("snapshot.json");
   const fits = made.pyodide === version && made.wheel_sha256 === wheel.sha256;
   if (!fits) throw new Error("the snapshot is of another build");
-  const packed = await (await file("snapshot.bin")).arrayBuffer();
+  const packed = await file("snapshot.bin");
   const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", packed));
   const hex = Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join("");
   if (hex !== made.sha256) throw new Error("the snapshot is damaged");
@@ -58,12 +68,21 @@ async function startPython(lock) {
 }
 
 try {
-  const lock = await (await file("pyodide-lock.json")).json();
+  const lock = await json("pyodide-lock.json");
   const { pyodide, boot } = await startPython(lock);
   const modules = { executor: { createExecutor }, tokenizers, jinja };
   pyodide.pyimport("tensortab.worker").start(modules, early, boot);
 } catch (error) {
   console.error(error);
-  const message = `Python could not start (${error.message}). Reload the page.`;
-  self.postMessage(JSON.stringify({ id: null, error: { code: "offline", message } }));
+  const message = `Python could not start: ${error.message.trim().split("\n").at(-1)}`; // the last line of a traceback
+  const about = error instanceof Offline ? { code: "offline" } : { code: "start_failed", report: await report(error) };
+  self.postMessage(JSON.stringify({ id: null, error: { ...about, message } }));
+}
+
+async function report(error) {
+  const gpu = await Promise.race([first, null]).then((known) => known?.info, (unknown) => ({ error: unknown.message }));
+  return [
+    `Pyodide ${version}`, `Browser: ${navigator.userAgent}`, `GPU: ${JSON.stringify({ ...gpu, limits: undefined })}`,
+    "While starting", String(error), error.stack, // Firefox's stack is without the message
+  ].join("\n");
 }

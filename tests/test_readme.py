@@ -1,5 +1,6 @@
 """README and docs are true: commands exist, the program runs, every file and name they mention is there."""
 
+import ast
 import os
 import re
 import subprocess
@@ -37,18 +38,36 @@ def test_links_lead_somewhere(page):
         assert (page.parent / target).exists(), target
 
 
-def test_files_and_functions_named_on_the_way_of_a_token_exist():
+def defined(path: Path) -> set[str]:
+    """The functions, classes and methods that a file defines: name, and Class.name."""
+    if path.suffix == ".js":
+        return set(re.findall(r"^  (?:async )?#?(\w+)\(.*\) \{$", path.read_text(), re.M))
+    names = set()
+    for node in ast.parse(path.read_text()).body if path.suffix == ".py" else []:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            names.add(node.name)
+            for inner in getattr(node, "body", []) if isinstance(node, ast.ClassDef) else []:
+                if isinstance(inner, ast.FunctionDef | ast.AsyncFunctionDef):
+                    names |= {inner.name, f"{node.name}.{inner.name}"}
+    return names
+
+
+def test_what_the_way_of_a_token_names_is_defined_in_the_files_that_it_names():
     way = README.split("## Follow one token")[1].split("## Knobs")[0]
-    text = ""
-    for file in re.findall(r"`([\w/]+\.(?:py|wgsl))`", way):
-        found = [ROOT / "app/tensortab" / file, ROOT / file, ROOT / "kernels" / file]
-        path = next((p for p in found if p.is_file()), None)
-        assert path is not None, file
-        text += path.read_text()
-    text += (ROOT / "static/executor.js").read_text()
-    for name in re.findall(r"`([A-Za-z_.]+)`", way):
-        if not name.endswith((".py", ".wgsl")):
-            assert name.rpartition(".")[2] in text, name
+    folders = [ROOT / "app/tensortab", ROOT, ROOT / "kernels"]
+    names, places = set(), set()
+    for mention in re.findall(r"`([^`]+)`|\[(static/executor\.js)\]", way):
+        mention = mention[0] or mention[1]
+        if re.fullmatch(r"[\w/]+\.(py|js|wgsl)", mention):
+            path = next((folder / mention for folder in folders if (folder / mention).is_file()), None)
+            assert path is not None, mention
+            places |= defined(path)
+        elif mention.endswith("/"):
+            assert any((folder / mention).is_dir() for folder in folders), mention
+        else:
+            names.add(mention)
+    assert len(names) > 10
+    assert names <= places
 
 
 def test_the_table_of_knobs_is_whole():

@@ -191,8 +191,8 @@ class Chat:
         toast("Deleted “%s”." % conversation.title, "Undo", "undo-delete", 10)
 
     async def delete_all(self) -> None:
-        found = [answer.conversation for answer in self.wanted()] + list(self.unsaved.values()) + [self.conversation]
-        found = {conversation.id: conversation for conversation in found if not conversation.empty}
+        here = [answer.conversation for answer in self.wanted()] + list(self.unsaved.values()) + [self.conversation]
+        found = {conversation.id: conversation for conversation in here if not conversation.empty}
         if store.is_open():
             for data in await store.everything():
                 found.setdefault(data["id"], Conversation(data))

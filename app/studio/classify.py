@@ -16,16 +16,19 @@ LABELS = "a person, an animal, a plant, food, a building, a landscape, a vehicle
 
 
 class Model(Task):
-    """One of two, of which one is loaded at a time."""
+    """One of two, of which one is loaded at a time: the other one is given back when this one is there."""
 
-    other = None
+    other: "Model"
 
     def load(self, name: str | None, files=()) -> None:
         if self.other.state == "loading":
             self.other.cancel_load()
-        else:
-            self.other.unload()
         super().load(name, files)
+
+    def _answered(self, kind: str, body: dict) -> None:
+        super()._answered(kind, body)
+        if kind == "result":
+            self.other.unload()  # what waits for it begins anew with this one
 
 
 class Classify(Tab):
@@ -124,7 +127,7 @@ class Classify(Tab):
             try:
                 return (await self.ask(task, "task", self.wish(), (file,)))["output"]
             except Failure:
-                if self.task is task or self.task.state != "loading":
+                if self.task is task or self.task.state not in ("loading", "ready"):
                     raise
 
     async def watch(self) -> None:

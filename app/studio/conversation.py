@@ -68,7 +68,8 @@ class Conversation:
     def merge(self, stored: dict) -> None:
         """Takes over the messages of another tab's version, as branches; a message is the same where its time, role
         and place are, for both tabs may have given one id. Answers without a word yet are left to their tab."""
-        nodes, same = self.data["nodes"], {None: None}
+        nodes = self.data["nodes"]
+        same: dict = {None: None}
         places = {(node["parent"], node["role"], node["time"]): key for key, node in nodes.items()}
         asked = [node["parent"] for node in stored["nodes"].values()]
         for key in sorted(stored["nodes"], key=lambda key: int(key[1:])):

@@ -6,7 +6,7 @@ from jsffi import create_proxy
 
 SVG = "http://www.w3.org/2000/svg"
 _apply = js.Reflect.get(js.Reflect, "apply")
-_actions = {}
+_actions: dict = {}  # function of an element, by its data-act
 storage = js.tensortab.storage  # localStorage, or a stand-in that keeps nothing (start.js)
 
 

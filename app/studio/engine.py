@@ -3,12 +3,15 @@
 A request is answered by events, each given to its handler as `handler(kind, body)`: "progress" and "chunk" any
 number of times, then once "result" (with its "array", if it has one) or "error" ({"code", "message"})."""
 
+import io
 import json
+import sys
 import time
 
 import js
 from js import navigator
 from jsffi import create_proxy
+from studio.dom import message_of
 
 LOCK = "tensortab-model"
 
@@ -26,8 +29,8 @@ class Progress:
     """How far a download or load is, at what rate, and how long it still takes."""
 
     def __init__(self):
-        self.stage, self.loaded, self.total = "", 0, 0
-        self._marks = []
+        self.stage, self.loaded, self.total = "", 0.0, 0.0
+        self._marks: list[tuple[float, float]] = []
 
     def update(self, stage: str, loaded: float, total: float) -> None:
         now = time.time()
@@ -63,7 +66,10 @@ class Engine:
         self.site = None  # the site's models and those kept here, {name: {"name", "size", "stored"}}; None: not known
         self.tasks = []  # the models beside the chat's (task.py)
         self._worker, self._next, self._handlers, self._waiting, self._is_up = None, 0, {}, [], False
-        self._loading, self._files, self._load_id = None, (), None  # what was asked for last, unless it was cancelled
+        files: list = []
+        self._loading, self._files, self._load_id = None, files, None  # what was asked for last and not cancelled
+        self._before = None  # what is loaded while another model is: it stays if that fails
+        self._again = None  # (name, files) of the load that failed, if a model stayed
         self._asking, self._release, self._recoveries = False, None, 0
         self._channel = js.BroadcastChannel.new(LOCK)
         self._channel.addEventListener("message", create_proxy(self._asked_to_release))
@@ -89,7 +95,7 @@ class Engine:
         """Ends the worker, and with it everything on the GPU; open requests are answered with an error."""
         if self._worker is not None:
             self._worker.terminate()
-        self._worker, self._is_up, self.model = None, False, None
+        self._worker, self._is_up, self.model, self._before, self._again = None, False, None, None, None
         self.state = "starting"  # the handlers must not take it for ready
         self._let_go()
         handlers, self._handlers = self._handlers, {}
@@ -126,7 +132,10 @@ class Engine:
         elif message.get("id") in self._handlers:
             self._deliver(message, kind)
         elif message.get("error") and message.get("id") is None:
-            self._flush()
+            if message["error"]["code"] in ("start_failed", "offline"):
+                self.end()  # there is no Python in it
+            else:
+                self._flush()
             self._fail(message["error"])
 
     def _deliver(self, message: dict, kind: str | None) -> None:
@@ -157,10 +166,24 @@ class Engine:
             self._worker.postMessage(*held)
 
     def _crashed(self, event) -> None:
+        """An error that nothing in the worker caught, or one of its files that could not be had."""
         event.preventDefault()
-        text = getattr(event, "message", None)
+        code, text = "crashed" if self._is_up else "start_failed", getattr(event, "message", None)
+        text = text if isinstance(text, str) else "A file of the engine could not be fetched."
+        place = "%s:%s" % (getattr(event, "filename", ""), getattr(event, "lineno", ""))
         self.end()
-        self._fail({"code": "crashed", "message": text if isinstance(text, str) else ""})
+        self._fail({"code": code, "message": text, "report": self._report("%s\n%s" % (text, place))})
+
+    def fault(self, error) -> dict:
+        """An exception of the page's own code, as the engine tells its own."""
+        trace = io.StringIO()
+        sys.print_exception(error, trace)  # type: ignore[attr-defined]  # MicroPython's
+        print(trace.getvalue())
+        return {"code": "internal", "message": message_of(error), "report": self._report(trace.getvalue())}
+
+    def _report(self, text: str) -> str:
+        info = {name: value for name, value in self.info.items() if name != "limits"}
+        return "Browser: %s\nGPU: %s\nIn the page\n%s" % (navigator.userAgent, info or "none yet", text)
 
     def _fail(self, error: dict) -> None:
         self.error = error
@@ -176,8 +199,10 @@ class Engine:
         """Loads a model of the site or the Hugging Face hub, or the user's own files. One tab at a time holds one."""
         if self._worker is None:
             self.start()
+        if self.model is not None:
+            self._before = self.model, self.context, self._loading, self._files
         self._loading, self._files = name, files
-        self.error, self.model, self.progress = None, None, Progress()
+        self.error, self.model, self.progress, self._again = None, None, Progress(), None
         self._set("loading")
         if self._release is not None:
             self._load()
@@ -214,8 +239,11 @@ class Engine:
             self.changed()
         elif kind == "result":
             self.model = body.get("model") or self._loading or self._files[0].name
-            self.context, self.kept = body.get("context"), body.get("stored", True)
+            self.context, self.kept, self._before = body["context"], body["stored"], None
             self._set("ready")
+        elif self._before is not None:
+            self._again, self.error = (self._loading, self._files), None if body["code"] == "aborted" else body
+            self._stay()
         elif body["code"] == "aborted":
             self._let_go()
             self._set("idle")
@@ -223,17 +251,29 @@ class Engine:
             self._let_go()
             self._fail(body)
 
+    def _stay(self) -> None:
+        """The model that was loaded before the last load still is."""
+        self.model, self.context, self._loading, self._files = self._before
+        self._before = None
+        self._set("ready")
+
     def cancel_load(self) -> None:
         """What has arrived is kept; the next load goes on from there."""
         if self._release is not None:
             self.abort(self._load_id)
+        self._load_id = None
+        if self._before is not None:
+            self._stay()
+            return
         self._let_go()
-        self._loading, self._files, self._load_id = None, (), None
+        self._loading, self._files = None, []
         self._set("idle")
 
     def retry(self) -> None:
         """Once more what failed: a load, or the start."""
-        if self._is_up and self._has_wish():
+        if self._again is not None:
+            self.load(*self._again)
+        elif self._is_up and self._has_wish():
             self.load(self._loading, self._files)
         else:
             self.restart()
@@ -269,7 +309,7 @@ class Engine:
         """The GPU was reset: the model is loaded again from this device's storage, twice in a row at most."""
         if self.state not in ("ready", "answering"):  # it loads already, or there is nothing to bring back
             return
-        self.model = None
+        self.model = self._before = None
         self._recoveries += 1
         if self._recoveries > 2:
             self._fail({"code": "device_lost", "message": message})
@@ -281,9 +321,15 @@ class Engine:
         """The name of the site's model that is loaded or was asked for last."""
         return self._loading
 
+    @property
+    def asked(self) -> str | None:
+        """The name of the site's model whose load failed or, if none did, that is wanted."""
+        return self._again[0] if self._again is not None else self._loading
+
     # Answers
 
     def chat(self, request: dict, handler) -> int:
+        self.error = self._again = None
         self._set("answering")
 
         def done(kind: str, body: dict) -> None:

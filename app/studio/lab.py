@@ -8,6 +8,7 @@ from js import document
 from studio import notice
 from studio.dom import SVG, announce, button, by_id, el, fill, show
 from studio.engine import Engine
+from studio.notice import Card
 from studio.roofline import drawing, in_words, name
 from studio.task import NO_ENGINE
 from studio.wording import amount, digits, duration, explain, share, size
@@ -29,8 +30,11 @@ class Lab:
 
     def __init__(self, engine: Engine):
         self.engine = engine
-        self.result, self.problem, self.shown = None, None, False
-        self._began, self._width, self._info = 0, 0, None
+        self.shown = False
+        self.result: dict | None = None
+        self.problem: dict | None = None
+        self._began, self._width = 0.0, 0
+        self._info: dict | None = None
         self.note = el("p", cls="lab-note")
         self.go = button("Measure", "measure", cls="primary")
         self.copy = button("Copy as JSON", "copy-lab")
@@ -38,12 +42,12 @@ class Lab:
         self.stage, self.bar = el("h3"), el("progress", max="1", aria_label="Measuring")
         self.progress = el("div", el("div", self.stage, self.bar, cls="what"), button("Cancel", "cancel-job"),
                            cls="notice")
-        self.problem_box = el("div", cls="notice", data_kind="error", role="alert")
+        self.card = Card(el("div", cls="notice", hidden=True))
         self.gpu, self.sub = el("h2", cls="hello-head"), el("p", cls="hello-sub")
         self.measured, self.device = el("div"), el("section", cls="lab-device")
         self.figure = None
         row = el("div", self.go, self.copy, self.load, cls="row")
-        head = el("section", self.gpu, self.sub, row, self.note, self.progress, self.problem_box, cls="lab-head")
+        head = el("section", self.gpu, self.sub, row, self.note, self.progress, self.card.box, cls="lab-head")
         fill(by_id("lab-body"), head, self.measured, self.device)
 
     def show(self, visible: bool) -> None:
@@ -115,15 +119,13 @@ class Lab:
         show(self.progress, busy)
         self.note.textContent = "" if busy else obstacle or self.hint()
         show(self.note, bool(self.note.textContent))
-        aborted = self.problem is not None and self.problem["code"] in ("aborted", "ended")
-        show(self.problem_box, self.problem is not None and not aborted)
-        if self.problem is not None:
+        if self.problem is None or self.problem["code"] in ("aborted", "ended"):
+            self.card.hide()
+        else:
             title, advice, _ = explain(self.problem["code"])
             if self.problem["code"] == "bad_request":
                 title, advice = "Nothing was measured", ""
-            detail = self.problem.get("message") or ""
-            fill(self.problem_box, el("div", el("h3", title), el("p", advice) if advice else None,
-                                      el("p", detail, cls="detail") if detail else None, cls="what"))
+            self.card.problem(title, advice, self.problem)
         if info != self._info:
             self._info = info
             self.draw_device(info)

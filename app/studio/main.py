@@ -68,6 +68,11 @@ async def copy(source, text: str) -> None:
         toast("The browser did not allow copying (%s): select the text and copy it." % dom.message_of(error))
 
 
+@action("copy-report")
+def _(source):
+    asyncio.create_task(copy(source, source.closest(".notice").querySelector("pre").textContent))
+
+
 @action("again")
 def _(source):
     chat.again(turn_of(source))
@@ -444,7 +449,7 @@ def _(source):
 @action("retry")
 def _(source):
     task = task_of(source)
-    if task is None or task.state != "failed":
+    if task is None or task.error is None:
         chat.retry_failed()
     else:
         task.retry()
@@ -465,7 +470,7 @@ def _(_source):
 def _(source):
     task = task_of(source)
     if task is None:
-        name = chat.engine.wanted or chat.default["name"]
+        name = chat.engine.asked or chat.default["name"]
         chat.download_again(name, lambda: chat.load(name))
     else:
         name = task.offered["name"]
@@ -605,10 +610,10 @@ def leaving(event) -> None:
 
 
 def online(_event) -> None:
-    if chat.engine.state == "failed" and chat.engine.error["code"] == "offline":
+    if chat.engine.error is not None and chat.engine.error["code"] == "offline":
         chat.engine.retry()
     for task in chat.engine.tasks:
-        if task.state == "failed" and task.error["code"] == "offline":
+        if task.error is not None and task.error["code"] == "offline":
             task.retry()
 
 

@@ -102,18 +102,23 @@ class Card:
     def error(self, error: dict) -> None:
         """An error of the engine, with what to do about it."""
         title, advice, buttons = explain(error["code"])
-        self.problem(title, advice, error.get("message") or "", buttons, error["code"])
+        self.problem(title, advice, error, buttons)
 
-    def problem(self, title: str, advice: str, detail: str = "", buttons=(), code: str = "") -> None:
-        """buttons: (label, action); the first is the one that most will want."""
+    def problem(self, title: str, advice: str, error: dict, buttons=()) -> None:
+        """error: {"code", "message"} and, of a fault of ours, the "report" to copy; {} where the title says it all.
+        buttons: (label, action); the first is the one that most will want."""
+        detail, report = error.get("message"), error.get("report")
+        buttons = list(buttons) + ([("Copy the report", "copy-report")] if report else [])
         row = el("div", cls="row")
         for place, (label, act) in enumerate(buttons):
             row.append(button(label, act, cls="quiet" if place else "primary"))
-        self.put(("error", title, advice, detail),
+        self.put(("error", title, advice, detail, report),
                  el("div", el("h2", title), el("p", advice) if advice else None,
-                    el("p", detail, cls="detail") if detail else None, cls="what", role="alert"),
+                    el("p", detail, cls="detail") if detail else None,
+                    el("details", el("summary", "The report"), el("pre", report, tabindex="0")) if report else None,
+                    cls="what", role="alert"),
                  row if buttons else None)
-        self.box.setAttribute("data-code", code)
+        self.box.setAttribute("data-code", error.get("code") or "")
 
 
 card = Card(by_id("notice"))
@@ -123,8 +128,10 @@ def update(engine: Engine, model: dict | None, problem: dict | None, missing: st
     """Draws the chat's state: `model` is the site's default, `problem` an error of this chat or of the storage, which
     is shown before the engine's own, `missing` why there is no default model."""
     _status(engine)
-    error = problem or (engine.error if engine.state in ("failed", "elsewhere") else None)
+    error = problem or engine.error
     if error:
+        if error is engine.error and engine.model is not None:
+            error = error | {"message": "%s\n%s is still loaded." % (error["message"], engine.model)}
         card.error(error)
     elif engine.state == "loading":
         card.loading(engine.progress)

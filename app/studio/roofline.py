@@ -27,7 +27,8 @@ def name(kernel: dict) -> str:
 def bars(kernels: list) -> list:
     """[(name, times a token, us a token, floor us a token)], the longest first, the short ones together at the end."""
     total = sum([kernel["count"] * kernel["us"] for kernel in kernels])
-    shown, rest = [], []
+    shown: list[tuple] = []
+    rest: list[tuple] = []
     for kernel in kernels:
         count = kernel["count"]
         bar = (name(kernel), count, count * kernel["us"], count * kernel["floor_us"])

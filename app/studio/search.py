@@ -28,8 +28,10 @@ class Kind:
     """What one model can search, {id: Item}. `version` changes with it, so that the engine knows if it has that."""
 
     def __init__(self, name: str, task: Task):
-        self.name, self.task, self.items, self.version = name, task, OrderedDict(), 0
-        self._pending, self._pending_of = [], None
+        self.name, self.task, self.version = name, task, 0
+        self.items: OrderedDict = OrderedDict()
+        self._pending: list = []
+        self._pending_of: tuple | None = None
 
     def indexed(self) -> list:
         return [item for item in self.items.values() if item.model == self.task.model]
@@ -43,7 +45,7 @@ class Kind:
         return self._pending
 
     def of_file(self, folder: str, name: str) -> list:
-        found = []
+        found: list = []
         while shelf.key(folder, name, len(found)) in self.items:
             found.append(self.items[shelf.key(folder, name, len(found))])
         return found
@@ -128,7 +130,7 @@ class Search(Tab):
         if state == self.drawn:
             return
         self.drawn = state
-        folders = OrderedDict()
+        folders: OrderedDict = OrderedDict()
         for kind in self.kinds:
             for place, items in enumerate((kind.items.values(), kind.pending())):
                 for item in items:
@@ -181,7 +183,7 @@ class Search(Tab):
         """The files in what was dropped, and in its folders."""
         self.running("Looking into the folder")
         self.update()
-        files = []
+        files: list = []
         while entries and len(files) < MOST_FILES:
             entry, waiting = entries.pop(), js.Promise.withResolvers()
             if entry.isFile:

@@ -33,7 +33,7 @@ def one_line(text: str) -> str:
 
 def srt(chunks: list) -> str:
     """SubRip"""
-    cues = []
+    cues: list[str] = []
     for chunk in chunks:
         text = one_line(chunk["text"])
         if text:

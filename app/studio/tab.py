@@ -1,7 +1,6 @@
 """What the pages beside the chat have in common: heading, models' cards, what is running, what went wrong."""
 
 import asyncio
-import sys
 import time
 
 from js import document
@@ -29,7 +28,8 @@ class Tab:
     def __init__(self, engine: Engine, name: str, title: str, head: str, sub: str, drop: str, tasks: list):
         self.engine, self.title, self.tasks = engine, title, tasks
         self.shown = self.busy = self.stopped = False
-        self.job, self.took, self._doing = None, 0.0, ""  # took: seconds of the last job
+        self.job: Job | None = None
+        self.took, self._doing = 0.0, ""  # took: seconds of the last job
         self._heading = el("h1", title, id=name + "-title", tabindex="-1")
         self._models = el("div", cls="in-use")
         self.work = Card(el("section", cls="notice", aria_label="Progress", hidden=True))
@@ -40,6 +40,10 @@ class Tab:
         self.drop = el("div", el("p", drop), cls="drop", hidden=True)
         by_id("lab").before(el("main", top, el("div", self.body, cls="scroll"), self.drop, cls="main tab", id=name,
                                aria_labelledby=name + "-title"))
+
+    def take(self, files: list) -> None:
+        """Begins with files that were chosen, dropped or pasted."""
+        raise NotImplementedError
 
     def picker(self, accept: str, take, **attributes):
         """A hidden field for files: `take(files)` when some were chosen."""
@@ -123,12 +127,11 @@ class Tab:
             else:
                 code = failure.error["code"]
                 advice = "" if code in ("bad_request", "bad_file") else explain(code)[1]
-                self.work.problem(wrong, advice, failure.error.get("message") or "", code=code)
+                self.work.problem(wrong, advice, failure.error)
         except Problem as problem:
-            self.work.problem(problem.title, message_of(problem))
+            self.work.problem(problem.title, message_of(problem), {})
         except Exception as error:  # whatever it is, the user is told
-            sys.print_exception(error)
-            self.work.problem(wrong, message_of(error))
+            self.work.problem(wrong, explain("internal")[1], self.engine.fault(error))
         else:
             self.work.hide()
         self.busy, self.job, self._doing = False, None, ""

@@ -9,7 +9,7 @@ from studio.engine import Engine, Progress
 from studio.notice import Card
 from studio.wording import explain
 
-NO_ENGINE = ("no_webgpu", "no_adapter", "crashed")  # errors after which nothing can be asked
+NO_ENGINE = ("no_webgpu", "no_adapter", "crashed", "start_failed")  # errors after which nothing can be asked
 BUTTONS = ("retry", "pick-file", "download-again", "settings")  # of an error, those that a task knows
 
 
@@ -27,7 +27,10 @@ class Job:
     def __init__(self, task, told, message: tuple):
         """told(body): each partial result. message: method, params, inputs, buffers given away."""
         self._task, self._told, self._message = task, told, message
-        self._id, self._ended, self._result, self._error = None, asyncio.Event(), None, None
+        self._id: int | None = None
+        self._ended = asyncio.Event()
+        self._result: dict | None = None
+        self._error: dict | None = None
         self.sent = 0.0
         task.take(self)
 
@@ -72,11 +75,15 @@ class Task:
     def __init__(self, engine: Engine, name: str, kind: str, advice: str):
         """kind, advice: what to say where the site has no model for it."""
         self.engine, self.name, self._missing = engine, name, (kind, advice)
-        self.state, self.model, self.error, self.progress = "idle", None, None, Progress()
-        self.about = {}
-        self.waiting, self._wished = [], False
+        self.state, self.progress, self._wished = "idle", Progress(), False
+        self.model: str | None = None
+        self.error: dict | None = None
+        self.about: dict = {}
+        self.waiting: list[Job] = []
         self.card = Card(el("section", cls="notice", aria_label="Model", data_task=name, hidden=True))
-        self._asked, self._load_id = (None, ()), None
+        self._asked: tuple = (None, ())
+        self._load_id: int | None = None
+        self._before: tuple | None = None  # model and about, while another is loaded: they stay if that fails
         engine.tasks.append(self)
 
     # The model
@@ -93,6 +100,8 @@ class Task:
         """A model of the site, or the user's own files."""
         if not files:
             attempt(js.navigator.storage, "persist")
+        if self.model is not None:
+            self._before = self.model, self.about
         self._asked, self.error, self.progress = (name, files), None, Progress()
         self.state, self.model, self.about = "loading", None, {}
 
@@ -109,13 +118,21 @@ class Task:
         self._load_id = None
         self.engine.look()
         if kind == "result":
-            self.state, self.model, self.about = "ready", body["model"], body
+            self.state, self.model, self.about, self._before = "ready", body["model"], body, None
             self.send()
+        elif self._before is not None and body["code"] != "ended":
+            self.error = None if body["code"] == "aborted" else body
+            self._stay()
         elif body["code"] in ("aborted", "ended"):
             self.state = "idle"
         else:
             self.state, self.error = "failed", body
         self.engine.changed()
+
+    def _stay(self) -> None:
+        """The model that was loaded before the last load still is."""
+        self.state, (self.model, self.about), self._before = "ready", self._before, None
+        self.send()
 
     def send(self) -> None:
         """What waits for the model begins."""
@@ -141,7 +158,11 @@ class Task:
         """What has arrived is kept; what waits for the model is given up."""
         if self._load_id is not None:
             self.engine.abort(self._load_id)
-        self.ended()
+        if self._before is not None:
+            self._load_id = None
+            self._stay()
+        else:
+            self.ended()
         self.engine.look()
         self.engine.changed()
 
@@ -153,12 +174,14 @@ class Task:
     def ended(self) -> None:
         """Nothing of it is in the engine any more."""
         self.state, self.model, self.about, self._load_id, self._wished = "idle", None, {}, None, False
+        self._before = self.error = None
         for job in list(self.waiting):
             job.cancel()
 
     def take(self, job: Job) -> None:
         """It begins when the model is ready."""
         if self.state == "ready":
+            self.error = None  # of a load in whose place this model stayed
             job.send()
         else:
             self.waiting.append(job)
@@ -185,10 +208,10 @@ class Task:
             self.card.error(engine.error)
         elif self.state == "loading":
             self.card.loading(self.progress)
-        elif self.state == "failed":
+        elif self.error is not None:
             title, advice, buttons = explain(self.error["code"])
             buttons = [found for found in buttons if found[1] in BUTTONS] or [("Try again", "retry")]
-            self.card.problem(title, advice, self.error.get("message") or "", buttons, self.error["code"])
+            self.card.problem(title, advice, self.error, buttons)
         elif self.state == "ready" or engine.site is None or not wanted:
             self.card.hide()
         elif self.offered:

@@ -77,7 +77,7 @@ class Transcribe(Tab):
 
     def wish(self) -> dict:
         """What the pipeline is called with."""
-        wish = {"return_timestamps": True}
+        wish: dict = {"return_timestamps": True}
         if self.languages and self.spoken.value:
             wish["language"] = self.spoken.value
         if self.languages and self.english.checked:
@@ -135,7 +135,8 @@ class Transcribe(Tab):
         self.update()
         self.keep_focus(self.recording.querySelector("button"))
         announce("Recording.")
-        fixed, offset, written = [], 0.0, 0.0
+        fixed: list[dict] = []
+        offset = written = 0.0
         try:
             while microphone.on or written < microphone.seconds:
                 if microphone.on and microphone.seconds - written < EVERY:

@@ -27,7 +27,8 @@ def digits(value: float) -> str:
         return "0"
     if value < 99.95:
         return "%.*f" % (3 if value < 0.0995 else 2 if value < 9.995 else 1, value)
-    text, groups = "%d" % round(value), []
+    text = "%d" % round(value)
+    groups: list[str] = []
     while text:
         groups.insert(0, text[-3:])
         text = text[:-3]
@@ -108,6 +109,11 @@ ERRORS = {
         "The browser has no room to keep the model. Free some space or delete a model that you no longer use.",
         [("See what is kept", "settings"), ("Try again", "retry")],
     ),
+    "permission": (
+        "The browser asks again for your files",
+        "It gives this page the files of your own model only after you allow it once more. Choose them again.",
+        [("Choose the files", "pick-file")],
+    ),
     "offline": (
         "No connection",
         "The model is not completely on this device yet. The download goes on where it stopped, by itself, as soon as "
@@ -123,6 +129,18 @@ ERRORS = {
         "The model is in use in another tab",
         "One tab at a time holds it, so that the graphics card is not filled twice. Reading and writing work here too.",
         [("Use it here", "use-here")],
+    ),
+    "internal": (
+        "Something in TensorTab is broken",
+        "This is not your mistake. Try again; if it happens again, copy the report and send it to those who make this. "
+        "It says where the program failed, in which browser and on which graphics card.",
+        [("Try again", "retry"), ("Reload", "reload")],
+    ),
+    "start_failed": (
+        "The engine could not start",
+        "Reload the page, or try another browser. Your conversations stay readable here. If it happens again, copy the "
+        "report and send it to those who make this.",
+        [("Try again", "retry"), ("Reload", "reload")],
     ),
     "crashed": (
         "The engine stopped",
@@ -140,10 +158,8 @@ ERRORS = {
         [("Settings", "tune")],
     ),
 }
-UNKNOWN = ("Something went wrong", "Try again; if it stays so, reload the page. Nothing is lost.",
-           [("Try again", "retry"), ("Reload", "reload")])
 
 
 def explain(code: str) -> tuple:
     """(title, advice, buttons) for an error's code."""
-    return ERRORS.get(code, UNKNOWN)
+    return ERRORS[code]

@@ -4,11 +4,13 @@ import asyncio
 import json
 import math
 from collections.abc import Awaitable, Callable
+from importlib.util import find_spec
 from typing import Any
 
 from .debug import knob, level
 from .device import Device, choose, f16, lanes, matrix, tier
 from .dtype import f32
+from .errors import Error
 from .ops import Hardware
 from .plan import build
 from .schedule import home, schedule
@@ -51,6 +53,8 @@ class Program:
 
     async def load(self) -> "Program":
         """Compiles the kernels and binds the buffers."""
+        if level("CHECK") and find_spec("numpy") is None:
+            raise Error("bad_request", "CHECK=1 computes each step in NumPy as well: install it, or leave CHECK out.")
         self._report()
         buffers = {name: buffer.on(self.device) for name, buffer in self.named.items()}
         self.handle = await self.device.load(self.plan, buffers)

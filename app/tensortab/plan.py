@@ -127,7 +127,7 @@ def _graph(dispatches: list[Dispatch], steps: list[dict], bound: Any) -> list[di
 
 
 def verify(plan: dict[str, Any], hw: Hardware) -> None:
-    """Refuses a plan that a device could not run; never trusted to be ours."""
+    """Raises Error("internal") for a plan that a device could not run, ("out_of_memory") for one that is too large."""
     for buffer in plan["buffers"]:
         if buffer["size"] > hw.max_binding:
             raise Error(
@@ -136,17 +136,18 @@ def verify(plan: dict[str, Any], hw: Hardware) -> None:
             )
     for step in plan["steps"]:
         made = plan["kernels"][step["kernel"]]
+        where = f"plan: {made['label']}"
         storage = [m for m in made["bindings"] if m != "uniform"]
         if len(storage) != len(step["bind"]):
-            raise ValueError(f"{made['label']}: {len(storage)} storage bindings, {len(step['bind'])} operands")
+            raise Error("internal", f"{where}: {len(storage)} storage bindings, {len(step['bind'])} operands")
         written = set()
         for mode, (buffer, offset, size) in zip(storage, step["bind"], strict=True):
             if offset % ALIGN or offset + size > max(16, (plan["buffers"][buffer]["size"] + 15) // 16 * 16):
-                raise ValueError(f"{made['label']}: range {offset}+{size} of buffer {buffer}")
+                raise Error("internal", f"{where}: range {offset}+{size} of buffer {buffer}")
             if mode == "storage":
                 written.add(buffer)
         reads = [b for m, (b, _, _) in zip(storage, step["bind"], strict=True) if m != "storage"]
         if written & set(reads):
-            raise ValueError(f"{made['label']}: reads and writes the same buffer")
+            raise Error("internal", f"{where}: reads and writes the same buffer")
         if not all(1 <= n <= hw.workgroups for n in step["grid"]):
-            raise ValueError(f"{made['label']}: grid {step['grid']}")
+            raise Error("internal", f"{where}: grid {step['grid']}")

@@ -1,24 +1,6 @@
 """The engine's worker: answers the page's messages with the library. static/worker.js starts it.
 
-Messages are JSON text; one with inputs (Files, Blobs, ImageBitmaps, typed arrays) is the array [text, input, ...].
-
-page -> worker   {"id", "method", "params"}: load {"task", "model"} (or null with the Files), which is answered by
-                 {"model": its name, "stored"} and the "languages" that a multilingual one hears; unload {"task"},
-                 chat {an OpenAI chat request}, abort {"target": id}, run {"source": Python}, lab, info, storage,
-                 delete {"model"}; export {"model"}, answered by [text, Blob]; import with a File, answered by
-                 {"model"} (its progress is of the stage "import"); keep {"model"} with the user's Files or
-                 FileSystemFileHandles; handles {"model"}, answered by [text, [FileSystemFileHandle, ...]], of which
-                 the page asks for permission; and those with {"task", "params"}:
-                 task   what a pipeline is called with: params {"inputs", options} (or an input beside them); chunks are
-                        partial results, the result is the last one, or {"output"} of a pipeline that has no parts
-                 embed  params {"inputs": texts} or inputs: the answer is [text, Float32Array] with {"dimensions"}
-                 index  params {"dimensions", "version"} and a Float32Array: the vectors that are searched from now on
-                 search params {"inputs": text, "k", "version"}: {"found": [[row, score], ...]}, the nearest first, or
-                        {"found": null} if the index is not of that version
-worker -> page   {"id", "event": "progress", "stage", "loaded", "total"} and {"id", "event": "chunk", "chunk"}, then one
-                 {"id", "result"} or {"id", "error": {"code", "message"}}
-                 {"event": "ready", "info", "boot", "ms"}, {"event": "lost", "message"},
-                 {"id": null, "error"} if there can be no answer to anything (no WebGPU)
+Their messages, each method with its params, its events and its result, are described by app/studio/protocol.json.
 """
 
 import asyncio
@@ -37,6 +19,7 @@ from typing import Any, cast
 from urllib.parse import parse_qsl
 
 import js
+import pyodide
 from pyodide.code import eval_code_async
 from pyodide.ffi import create_proxy, to_js
 
@@ -53,7 +36,7 @@ for _package in (formats, models, tasks):  # imported now, so that they are in t
         import_module(_module.name)
 
 PROGRESS_SECONDS = 0.1  # between two reports of a stage
-
+REPORTED = ("vendor", "architecture", "device", "description", "fallback", "features")  # what a report says of the GPU
 
 CHAT = "text-generation"
 SUMMARY = "summarization"  # by a model of its own if one is loaded, else by the chat's
@@ -64,6 +47,12 @@ class Engine:
 
     def __init__(self, post: Callable[..., None]) -> None:
         self._post = post
+        self.methods = {
+            "load": self._load, "unload": self._unload, "chat": self._chat, "task": self._task, "embed": self._embed,
+            "index": self._index, "search": self._search, "abort": self._abort, "run": self._run,
+            "lab": self._lab, "info": self._info, "storage": self._storage, "delete": self._delete,
+            "export": self._export, "import": self._import, "keep": self._keep, "handles": self._handles,
+        }  # fmt: skip
         self._tasks: dict[int, asyncio.Task] = {}
         self._models: dict[str, Any] = {}  # what the last load of a task was asked for: a name, Files or None
         self._pipes: dict[str, Any] = {}  # the models on the GPU, by task
@@ -89,22 +78,16 @@ class Engine:
         task.add_done_callback(lambda _: self._tasks.pop(message["id"]))
 
     async def _answer(self, id: int, method: str, params: dict[str, Any], files: list[Any]) -> None:
-        methods = {
-            "load": self._load, "unload": self._unload, "chat": self._chat, "task": self._task, "embed": self._embed,
-            "index": self._index, "search": self._search, "abort": self._abort, "run": self._run,
-            "lab": self._lab, "info": self._info, "storage": self._storage, "delete": self._delete,
-            "export": self._export, "import": self._import, "keep": self._keep, "handles": self._handles,
-        }  # fmt: skip
         try:
-            if method not in methods:
+            if method not in self.methods:
                 raise tt.Error("bad_request", f"The engine has no method {method!r}.")
-            result = await methods[method](id, params, files)
+            result = await self.methods[method](id, params, files)
             arrays = [result.pop("array")] if "array" in result else []
             self.send(*arrays, id=id, result=result)
         except asyncio.CancelledError:
             self.send(id=id, error={"code": "aborted", "message": "It was stopped."})
         except BaseException as error:  # whatever it is, the page gets an answer
-            self.send(id=id, error=failure(error))
+            self.send(id=id, error=self.failure(error, f"Request: {method}"))
 
     async def ready(self, boot: str) -> None:
         """Says that the engine is up, or why it can't be."""
@@ -112,7 +95,25 @@ class Engine:
             info = await self._info(0, {}, [])
             self.send(event="ready", info=info, boot=boot, ms=round(js.performance.now()))
         except Exception as error:
-            self.send(id=None, error=failure(error))
+            self.send(id=None, error=self.failure(error, "While starting", "start_failed"))
+
+    def failure(self, error: BaseException, when: str, code: str = "internal") -> dict[str, str]:
+        """{code, message} of anything that was raised. What is not an error of the request, of the device or of the
+        network is a fault of ours: it gets `code`, and a report for the user to copy."""
+        if isinstance(error, MemoryError):
+            error = tt.Error("out_of_memory", "Python is out of memory: reload the page, or use a smaller model.")
+        if isinstance(error, tt.Error) and error.code != "internal":
+            return {"code": error.code, "message": error.message}
+        traceback.print_exception(error)
+        info = {name: self._device.info[name] for name in REPORTED} if self._device else "none yet"
+        report = (
+            f"TensorTab {tt.__version__}, Pyodide {pyodide.__version__}",
+            f"Browser: {js.navigator.userAgent}",
+            f"GPU: {info}",
+            when,
+            "".join(traceback.format_exception(error)),
+        )
+        return {"code": code, "message": summary(error), "report": "\n".join(report)}
 
     # The device
 
@@ -139,21 +140,22 @@ class Engine:
     # The models
 
     async def _load(self, id: int, params: dict[str, Any], files: list[Any]) -> dict[str, Any]:
-        """The newest load of a task wins: it ends one that runs or waits, what its model is doing, and measuring."""
-        name = params.get("task", CHAT)
+        """The newest load of a task wins: it ends one that runs or waits. Until its model is downloaded, the one before
+        works on; then that one's request, or a measurement, is ended. If the load fails, the model before stays: it is
+        still on the GPU, or the next request brings it back."""
+        name, wanted = params.get("task", CHAT), files or params.get("model")
         if name in self._loading:
             self._loading[name].cancel()
         self._loading[name] = self._tasks[id]
+        progress = self._progress(id)
+        model = await self._find(wanted, progress)
         await self._end(name)
         if self._measuring is not None:
             self._tasks[self._measuring].cancel()
         async with self._turns:
-            self._models[name] = files or params.get("model")
-            try:
-                return await self._make(id, name)
-            except BaseException:
-                del self._models[name]
-                raise
+            about = await self._make(name, model, progress)
+            self._models[name] = wanted
+            return about
 
     async def _unload(self, id: int, params: dict[str, Any], files: list[Any]) -> dict[str, Any]:
         """Gives the memory back, after ending what the model is doing."""
@@ -171,17 +173,24 @@ class Engine:
         if self._working is not None and self._working[1] == name:
             await self._abort(0, {"target": self._working[0]}, [])
 
-    async def _make(self, id: int, name: str) -> dict[str, Any]:
-        """The model that was asked for, on the GPU; `id` gets the progress."""
-        progress = Progress(lambda stage, loaded, total: self.send(
+    def _progress(self, id: int) -> "Progress":
+        """Tells a request how far its stages are."""
+        return Progress(lambda stage, loaded, total: self.send(
             id=id, event="progress", stage=stage, loaded=loaded, total=total
         ))  # fmt: skip
+
+    async def _find(self, wanted: Any, progress: "Progress") -> Any:
+        """The model that was asked for, downloaded and verified."""
+        if wanted is None:
+            return None
+        return await find(wanted, lambda loaded, total: progress("download", loaded, total))
+
+    async def _make(self, name: str, model: Any, progress: "Progress") -> dict[str, Any]:
+        """Puts a model on the GPU in the place of the task's one before, which is freed first: there may be no room for
+        both."""
+        device = await self.device()
         if name in self._pipes:
             self._pipes.pop(name).free()
-        device = await self.device()
-        model = self._models[name]
-        if model is not None:
-            model = await find(model, lambda loaded, total: progress("download", loaded, total))
         pipe = self._pipes[name] = await tt.pipeline(cast(Any, name), model, device=device, on_progress=progress)
         about = {"model": pipe.name, "stored": getattr(model, "stored", True)}
         if name == CHAT:
@@ -202,7 +211,8 @@ class Engine:
                 if name not in self._pipes:
                     if name not in self._models:
                         raise tt.Error("bad_request", "No model is loaded: load one first.")
-                    await self._make(id, name)
+                    progress = self._progress(id)
+                    await self._make(name, await self._find(self._models[name], progress), progress)
                 self._working = id, name, self._pipes[name]
                 yield self._pipes[name]
             finally:
@@ -287,8 +297,16 @@ class Engine:
 
     async def _run(self, id: int, params: dict[str, Any], files: list[Any]) -> dict[str, Any]:
         """Names stay from one run to the next; `tt` is the library, `pipe` the chat's model."""
-        result = await eval_code_async(params["source"], globals=self._globals, filename="<page>")
-        return {"text": "" if result is None else str(result)}
+        try:
+            result = await eval_code_async(params["source"], globals=self._globals, filename="<page>")
+            return {"text": "" if result is None else str(result)}
+        except (tt.Error, MemoryError, asyncio.CancelledError):
+            raise
+        except BaseException as error:  # the user's own code: told with its line
+            traceback.print_exception(error)
+            places = [at for at in traceback.extract_tb(error.__traceback__) if at.filename == "<page>"]
+            line = f"line {places[-1].lineno}: " if places else ""  # a SyntaxError says it itself
+            raise tt.Error("bad_request", line + summary(error)) from None
 
     # The Lab
 
@@ -296,9 +314,7 @@ class Engine:
         """What tensortab.lab measures, of the model at hand if there is one; loads and chats wait meanwhile."""
         if self._turns.locked():
             raise tt.Error("bad_request", "The engine is loading a model or working: measure when it is done.")
-        progress = Progress(lambda stage, done, total: self.send(
-            id=id, event="progress", stage=stage, loaded=done, total=total
-        ))  # fmt: skip
+        progress = self._progress(id)
         async with self._turns:
             self._measuring = id
             try:
@@ -325,9 +341,7 @@ class Engine:
         return {"array": await library.export(params["model"])}
 
     async def _import(self, id: int, params: dict[str, Any], files: list[Any]) -> dict[str, Any]:
-        progress = Progress(lambda stage, loaded, total: self.send(
-            id=id, event="progress", stage=stage, loaded=loaded, total=total
-        ))  # fmt: skip
+        progress = self._progress(id)
         return {"model": await library.import_(files[0], lambda loaded, total: progress("import", loaded, total))}
 
     async def _keep(self, id: int, params: dict[str, Any], files: list[Any]) -> dict[str, Any]:
@@ -358,16 +372,9 @@ class Progress:
         self._report(stage, loaded, total)
 
 
-def failure(error: BaseException) -> dict[str, str]:
-    """{code, message} of anything that was raised; what is not one of our errors is told with its line."""
-    if isinstance(error, tt.Error):
-        return {"code": error.code, "message": error.message}
-    traceback.print_exception(error)
-    if isinstance(error, MemoryError):
-        return {"code": "out_of_memory", "message": "Python is out of memory. Reload the page, or use a smaller model."}
-    lines = [f"line {at.lineno}: " for at in traceback.extract_tb(error.__traceback__) if at.filename == "<page>"]
-    message = "".join(traceback.format_exception_only(error)).strip()
-    return {"code": "bad_request", "message": "".join(lines[-1:]) + message}
+def summary(error: BaseException) -> str:
+    """The type and the message of an exception; the message alone where it is one of ours."""
+    return error.message if isinstance(error, tt.Error) else "".join(traceback.format_exception_only(error)).strip()
 
 
 def start(modules: Any, early: Any, boot: str) -> None:

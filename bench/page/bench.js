@@ -46,7 +46,7 @@ async function alone(name, options, work, start = "load") {
   try {
     await new Promise((done) => { frame.onload = done; });
     const started = performance.now();
-    const engine = await (await frame.contentWindow.engine)[start]({ ...ENGINES[name], ...options });
+    const engine = await (await /** @type {any} */ (frame.contentWindow).engine)[start]({ ...ENGINES[name], ...options });
     const seconds = (performance.now() - started) / 1000;
     const value = await work(engine, seconds);
     await engine.free();
@@ -153,6 +153,7 @@ async function main() {
   const ids = Array.from({ length: promptTokens }, (_, n) => long[n % long.length]);
   const checked = prompts.filter((prompt) => prompt.ids.length <= promptTokens);
   const wanted = (name) => asked.get("tasks")?.split(",").includes(name) ?? true;
+  /** @type {Record<string, any>} */
   const engines = Object.fromEntries((wanted("SmolLM2") ? names : []).map((name) => [name, { runs: [] }]));
   const result = {
     date: new Date().toISOString().slice(0, 10),

@@ -45,7 +45,7 @@ function wordErrors(a, b) {
   row.unshift(0);
   left.forEach((word, i) => {
     const next = [i + 1];
-    right.forEach((other, j) => next.push(Math.min(row[j + 1] + 1, next[j] + 1, row[j] + (word !== other))));
+    right.forEach((other, j) => next.push(Math.min(row[j + 1] + 1, next[j] + 1, row[j] + Number(word !== other))));
     row = next;
   });
   return row.at(-1) / left.length;

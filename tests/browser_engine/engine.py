@@ -8,17 +8,24 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from building.steps import ROOT
 from tests.browser import Browser
 
 from .conftest import SmallSite
 
+# Every message is held to the protocol; Engine.end() fails if one did not fit.
 START = """
+const { Protocol } = await import(location.origin + "/protocol.js");
+const protocol = new Protocol(await (await fetch("/protocol.json")).json());
+const unfit = globalThis.unfit = [];
+const held = (way, data) => { try { protocol[way](data); } catch (error) { unfit.push(error.message); } };
 const worker = globalThis.worker = new Worker(`/worker.js${globalThis.query ?? ""}`, { type: "module" });
 const told = globalThis.told = [], waiting = new Map();
 const up = Promise.withResolvers();
 worker.onerror = (error) => up.reject(new Error(error.message));
 worker.onmessage = ({ data }) => {
-  const message = JSON.parse(data);
+  held("told", data);
+  const message = JSON.parse([data].flat()[0]);
   told.push(message);
   if (message.event === "ready" || (message.id === null && message.error)) up.resolve(message);
   if (message.result) waiting.get(message.id)?.resolve(message.result);
@@ -27,7 +34,9 @@ worker.onmessage = ({ data }) => {
 const ask = globalThis.ask = (method, params = {}, file = null) => {
   const id = ask.last = (ask.last ?? 0) + 1, text = JSON.stringify({ id, method, params });
   waiting.set(id, Promise.withResolvers());
-  worker.postMessage(file ? [text, file] : text);
+  const data = file ? [text, file] : text;
+  held("asked", data);
+  worker.postMessage(data);
   return waiting.get(id).promise;
 };
 return up.promise;
@@ -45,6 +54,8 @@ def share(dist: Path, folder: Path) -> None:
                 os.link(file, folder / path)
             except OSError:
                 shutil.copy(file, folder / path)
+    shutil.copy(ROOT / "tests/studio/protocol.js", folder)
+    shutil.copy(ROOT / "app/studio/protocol.json", folder)
 
 
 def make_model(site: SmallSite, name: str, size: int = 150_000, shard_size: int = 65_536, seed: str = "") -> bytes:
@@ -83,3 +94,4 @@ class Engine:
 
     def end(self) -> None:
         self.tab.evaluate("worker.terminate()")
+        assert self.tab.evaluate("unfit") == []

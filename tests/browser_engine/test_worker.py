@@ -46,14 +46,54 @@ def test_starts_without_a_snapshot(tab: Browser, small_site: SmallSite, dist: Pa
     engine.end()
 
 
-def test_a_site_that_lacks_files_says_so(tab: Browser, small_site: SmallSite, dist: Path) -> None:
+@pytest.mark.parametrize(
+    ("path", "fault", "code"),
+    [
+        ("pyodide/pyodide-lock.json", 404, "start_failed"),
+        ("pyodide/pyodide-lock.json", lambda data: data[:-9], "start_failed"),
+        ("pyodide/pyodide-lock.json", ("cut", 0), "offline"),
+    ],
+    ids=["missing", "no JSON", "no network"],
+)
+def test_a_start_that_fails_says_why(
+    tab: Browser, small_site: SmallSite, dist: Path, path: str, fault: Any, code: str
+) -> None:
     share(dist, small_site.folder)
-    small_site.faults["pyodide/pyodide-lock.json"] = 404
+    small_site.faults[path] = fault
     tab.open(small_site.url)
     engine = Engine(tab)
+    error = engine.first["error"]
     assert engine.first["id"] is None
-    assert engine.first["error"]["code"] == "offline"
+    assert error["code"] == code and "Python could not start: " in error["message"]
+    if code == "start_failed":
+        for part in ("Pyodide ", "Browser: Mozilla/", "GPU: ", "While starting", "Error"):
+            assert part in error["report"]
     engine.end()
+
+
+def test_a_fault_of_ours_is_told_as_one(engine: Engine) -> None:
+    """An exception of Python, and a kernel that does not compile; the user's own code is told with its line."""
+    engine.python("""
+        import tensortab.worker
+        async def find(*_): return 1 // 0
+        kept, tensortab.worker.find = tensortab.worker.find, find
+    """)
+    with pytest.raises(PageError) as caught:
+        engine.ask("load", model="tiny")
+    assert caught.value.code == "internal" and "ZeroDivisionError" in str(caught.value)
+    report = engine.tab.evaluate("told.at(-1).error.report")
+    for part in ("TensorTab ", "Browser: Mozilla/", "GPU: {'vendor'", "Request: load", "in find"):
+        assert part in report
+    engine.python("tensortab.worker.find = kept")
+    with pytest.raises(PageError) as caught:
+        engine.python("""
+            from tensortab.device import choose
+            kernel = {"label": "odd", "code": "fn main( {", "bindings": []}
+            plan = {"version": 1, "buffers": [], "kernels": [kernel], "params": "", "steps": []}
+            await (await choose()).load(plan, {})
+        """)
+    assert caught.value.code == "internal" and "kernel odd does not compile" in str(caught.value)
+    assert "executor.js" in engine.tab.evaluate("told.at(-1).error.report")
 
 
 def test_random_numbers_differ_from_visit_to_visit(tab: Browser, small_site: SmallSite, dist: Path) -> None:
@@ -115,6 +155,7 @@ def test_unknown_methods_and_missing_models(engine: Engine) -> None:
         with pytest.raises(PageError) as caught:
             engine.ask(method, **params)
         assert caught.value.code == code
+    assert engine.tab.evaluate("unfit.splice(0)")[0] == "protocol: there is no method fly"
 
 
 def test_a_file_that_is_no_model(engine: Engine) -> None:

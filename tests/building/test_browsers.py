@@ -28,8 +28,13 @@ def test_values_and_errors(browser: Browser, tmp_path: Path) -> None:
         assert (tmp_path / "shot.png").read_bytes()[:4] == b"\x89PNG"
         gpu = """(async () => { for (let n = 0; n < 20; n++) {
             const adapter = await navigator.gpu.requestAdapter();
-            if (adapter) return [adapter.info.vendor, adapter.info.description, [...adapter.features]];
-            await new Promise((done) => setTimeout(done, 250)); } })()"""
-        assert browser.evaluate(gpu) is not None
+            if (!adapter) { await new Promise((done) => setTimeout(done, 250)); continue; }
+            const device = await adapter.requestDevice();
+            const buffer = device.createBuffer({ size: 4, usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST });
+            device.queue.writeBuffer(buffer, 0, Uint8Array.of(3, 1, 4, 1));
+            await buffer.mapAsync(GPUMapMode.READ);
+            return [...new Uint8Array(buffer.getMappedRange())];
+        } })()"""
+        assert browser.evaluate(gpu) == [3, 1, 4, 1]
     finally:
         blank.stop()

@@ -35,6 +35,12 @@ def test_the_catalogue_is_the_lock_and_the_site(dist: Path) -> None:
 
 
 @pytest.mark.parametrize("name", CATALOGUE)
+def test_a_model_of_the_site_fits_a_phone(name: str) -> None:
+    """Safari on iOS ends a tab that takes about 1 GB."""
+    assert CATALOGUE[name]["size"] < CATALOGUE[name]["memory"] < 1e9
+
+
+@pytest.mark.parametrize("name", CATALOGUE)
 def test_a_model_is_whole_in_small_shards(dist: Path, name: str) -> None:
     folder = dist / "models" / name
     manifest = json.loads((folder / "manifest.json").read_text())

@@ -53,6 +53,30 @@ def test_works_with_the_server_gone(browser: Browser, small: Site) -> None:
         small.start()
 
 
+@pytest.mark.parametrize("fault", ["a manifest is missing", "no index", "a broken index", "an index that is cut"])
+def test_what_is_said_of_models_is_optional(chromium: Browser, small: Site, fault: str) -> None:
+    """The app goes offline without it; what there is of it is kept."""
+    models = [{"name": "gone"}, {"name": "tiny"}]
+    (small.folder / "models/index.json").write_text(json.dumps({"default": "tiny", "models": models}))
+    if fault == "no index":
+        small.fail("models/index.json")
+    elif fault == "a broken index":
+        small.alter("models/index.json", lambda data: b"[" + data)
+    elif fault == "an index that is cut":
+        small.cut("models/index.json", 3)
+    chromium.open(small.url)
+    chromium.evaluate(REGISTER)
+    small.stop()
+    try:
+        chromium.open(small.url)
+        assert chromium.evaluate("document.title") == "one"
+        if fault == "a manifest is missing":
+            assert json.loads(chromium.evaluate(FETCH.format("models/tiny/manifest.json"))) == {"name": "tiny"}
+            assert json.loads(chromium.evaluate(FETCH.format("models/index.json")))["models"] == models
+    finally:
+        small.start()
+
+
 def test_an_update_comes_whole_at_the_next_load(browser: Browser, small: Site) -> None:
     browser.open(small.url)
     browser.evaluate(REGISTER)

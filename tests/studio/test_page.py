@@ -265,6 +265,49 @@ def test_an_own_file_is_loaded_and_a_broken_one_explained(page: Page) -> None:
     assert page.text("#engine-state") == "mine.gguf"
 
 
+def test_a_fault_of_ours_has_a_report_to_copy(page: Page) -> None:
+    page.open()
+    clipboard = "{ value: { writeText: async (text) => { globalThis.copied = text; } } }"
+    page.js(f"void Object.defineProperty(navigator, 'clipboard', {clipboard})")
+    page.fake(fault={"code": "internal", "message": "Said by the test.", "stack": "kernels.py, line 7"})
+    page.wait("document.querySelector('[data-act=load-default]')")
+    page.click("[data-act=load-default]")
+    page.wait("document.querySelector('#notice').dataset.code === 'internal'")
+    assert "not your mistake" in page.text("#notice")
+    page.click("#notice [data-act=copy-report]")
+    page.wait("globalThis.copied")
+    assert page.js("copied") == "In the fake engine\nkernels.py, line 7"
+    page.click("#notice [data-act=retry]")
+    page.wait("document.documentElement.dataset.engine === 'ready'")
+
+
+@pytest.mark.parametrize("code", ["start_failed", "offline"])
+def test_a_start_that_fails_begins_anew(page: Page, fake: Site, code: str) -> None:
+    """Of an engine that is not there nothing can be asked: trying again makes a new one."""
+    fault = {"code": code, "message": "Said by the test."} | ({"report": "at line 7"} if code == "start_failed" else {})
+    broken = f"postMessage(JSON.stringify({{ id: null, error: {json.dumps(fault)} }}));".encode()
+    fake.alter("worker.js", lambda _: broken)
+    page.open()
+    page.wait(f"document.querySelector('#notice').dataset.code === {code!r}")
+    report = page.js("document.querySelector('#notice pre')?.textContent ?? ''")
+    assert report == ("at line 7" if code == "start_failed" else "")
+    fake.mend()
+    if code == "offline":
+        page.js("dispatchEvent(new Event('online'))")
+    else:
+        page.click("#notice [data-act=retry]")
+    page.load()
+    page.send("short")
+    page.answered(2)
+
+
+def test_a_file_of_the_engine_that_cannot_be_had_is_told(page: Page, fake: Site) -> None:
+    fake.fail("worker.js")
+    page.open()
+    page.wait("document.querySelector('#notice').dataset.code === 'start_failed'")
+    assert "Browser: Mozilla/" in page.js("document.querySelector('#notice pre').textContent")
+
+
 @pytest.mark.parametrize("code", ["out_of_memory", "bad_shard", "quota", "offline", "no_adapter", "bad_request"])
 def test_an_error_says_what_to_do_and_retrying_works(page: Page, code: str) -> None:
     page.open()
@@ -283,6 +326,38 @@ def test_an_error_says_what_to_do_and_retrying_works(page: Page, code: str) -> N
     page.click(f"[data-act={action}]")
     page.answered(2)
     assert page.turns() == ["short please", "A short answer."]
+
+
+@pytest.mark.parametrize("end", ["error", "cancel", "offline"])
+def test_a_load_that_fails_leaves_the_model_before(page: Page, end: str) -> None:
+    """It is said which one stays; it answers, and another try loads the new one."""
+    page.open()
+    page.load()
+    page.fake(pace=20 if end == "cancel" else 1)
+    if end != "cancel":
+        page.fake(fault={"code": "quota" if end == "error" else "offline", "message": "Said by the test."})
+    page.click("#engine-line")
+    page.wait("document.querySelector('#hub-id')")
+    page.js("document.querySelector('#hub-id').value = 'some/other'")
+    page.click("[data-act=load-hub]")
+    if end == "cancel":
+        page.wait("document.querySelector('#notice [data-act=cancel-load]')")
+        page.click("#notice [data-act=cancel-load]")
+        page.wait("document.querySelector('#notice').hidden")
+    else:
+        page.wait(f"document.querySelector('#notice').dataset.code === '{'quota' if end == 'error' else 'offline'}'")
+        assert "SmolLM2-135M-Instruct is still loaded." in page.text("#notice")
+    assert page.text("#engine-state") == "SmolLM2-135M-Instruct"
+    if end == "offline":
+        page.js("dispatchEvent(new Event('online'))")
+    elif end == "error":
+        page.click("#notice [data-act=retry]")
+    if end != "cancel":
+        page.wait("document.querySelector('#engine-state').innerText === 'some/other'")
+    page.send("short")
+    page.answered(2)
+    assert page.requests()[-1]["model"] == ("SmolLM2-135M-Instruct" if end == "cancel" else "some/other")
+    assert page.js("document.querySelector('#notice').hidden")
 
 
 def test_offline_goes_on_by_itself(page: Page) -> None:
@@ -729,11 +804,11 @@ def test_the_lab_says_what_went_wrong(page: Page) -> None:
     page.fake(fault={"code": "out_of_memory", "message": "Said by the test."})
     page.wait("!document.querySelector('[data-act=measure]').disabled")
     page.click("[data-act=measure]")
-    page.wait("document.querySelector('.lab [data-kind=error]').checkVisibility()")
+    page.wait("document.querySelector('.lab [data-kind=error]')?.checkVisibility()")
     said = page.text(".lab [role=alert]")
     assert "Not enough memory" in said and "Said by the test." in said
     measure(page)
-    assert page.js("document.querySelector('.lab [data-kind=error]').checkVisibility()") is False
+    assert page.js("document.querySelector('.lab .notice').checkVisibility()") is False
 
 
 def test_the_lab_and_an_answer_wait_for_each_other(page: Page) -> None:

@@ -177,6 +177,12 @@ def test_own_files_become_the_model_of_the_page_that_is_shown(page: Page) -> Non
     page.wait("document.querySelector('#transcribe .in-use')?.innerText === 'mine.safetensors'")
     assert page.js("document.documentElement.dataset.engine") == "idle", "the chat has no model yet"
     assert page.text("#engine-state") == "mine.safetensors"
+    drop(page, "[new File(['x'], 'broken.gguf')]")
+    page.wait("document.querySelector('#transcribe [data-code=bad_file]')?.checkVisibility()")
+    assert page.text("#transcribe .in-use") == "mine.safetensors", "it stays where another one can't be loaded"
+    drop(page, f"[{WAV}(3, 'a.wav')]")
+    page.wait("document.querySelectorAll('.said li').length === 4")
+    assert page.js(seen("#transcribe [data-code=bad_file]")) is False
 
 
 def test_the_settings_load_a_model_into_its_page(page: Page) -> None:
@@ -473,9 +479,10 @@ def test_a_picture_waits_for_the_model_that_is_loaded_in_the_end(page: Page) -> 
     page.click("#classify [data-code=bad_file] [data-act=pick-file]")
     give(page, "#model-file", CLIP)
     page.wait("document.querySelectorAll('.bars li').length === 8")
-    page.fake(pace=300)
+    page.fake(pace=3000)  # of the look at it, which the load overtakes
     drop(page, f"[{PNG}('b.png')]")
     page.wait("document.querySelector('#classify .stage')?.innerText === 'Looking at b.png'")
+    page.fake(pace=1)
     drop(page, "[new File(['x'], 'vit.safetensors'), new File(['{}'], 'config.json')]")
     page.wait("document.querySelector('#classify .in-use').innerText === 'vit.safetensors'")
     page.wait("document.querySelectorAll('.bars li').length === 5")

@@ -6,6 +6,7 @@ import sys
 from array import array
 from collections.abc import Iterator
 from importlib import import_module
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 from unittest.mock import MagicMock
@@ -129,7 +130,10 @@ def worker(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
         return {"context": generator.context if generator else None}
 
     monkeypatch.setattr(module, "find", find)
-    monkeypatch.setattr(module, "tt", SimpleNamespace(pipeline=pipeline, Error=module.tt.Error))
+    tt = SimpleNamespace(pipeline=pipeline, Error=module.tt.Error, __version__="1.2.3")
+    monkeypatch.setattr(module, "tt", tt)
+    monkeypatch.setattr(module, "pyodide", SimpleNamespace(__version__="9.9"))
+    module.js.navigator.userAgent = "Some/1.0"
     monkeypatch.setattr(module.Engine, "device", device)
     monkeypatch.setattr(module, "lab", SimpleNamespace(measure=measure))
     monkeypatch.setattr(module, "Index", Index)
@@ -174,6 +178,43 @@ def test_a_load_ends_the_answer_before_it_frees_the_model(worker: Any) -> None:
     said = played(worker, steps)
     assert said[2]["result"]["finish_reason"] == "abort"
     assert said[3]["result"]["model"] == "two"
+    assert Pipe.alive == 1
+
+
+@pytest.mark.parametrize("stage", ["download", "load", "aborted"])
+def test_a_load_that_fails_leaves_the_model_before(worker: Any, monkeypatch: pytest.MonkeyPatch, stage: str) -> None:
+    """While it downloads, the model before works on; what was freed for it comes back with the next request."""
+    find, pipeline = worker.find, worker.tt.pipeline
+
+    async def failing(*given: Any, **options: Any) -> Any:
+        await asyncio.sleep(0.05)
+        if "two" in given:
+            raise worker.tt.Error("offline", "no host answers")
+        return await (pipeline if options else find)(*given, **options)
+
+    async def steps(ask: Any) -> None:
+        await ask(1, "load", model="one")
+        if stage == "load":
+            monkeypatch.setattr(worker.tt, "pipeline", failing)
+        else:
+            monkeypatch.setattr(worker, "find", failing)
+        await ask(2, "chat", 0.01, messages=[])
+        await ask(3, "load", 0.02 if stage == "aborted" else 0.1, model="two")
+        if stage == "aborted":
+            await ask(4, "abort", target=3)
+        await ask(5, "abort", 0.2, target=2)
+        await ask(6, "chat", messages=[])
+        await ask(7, "abort", target=6)
+        await ask(8, "load", 0.2, model="three")
+
+    messages = heard(worker, steps)
+    said = {message["id"]: message for message in messages}
+    assert said[3]["error"]["code"] == ("aborted" if stage == "aborted" else "offline")
+    assert said[6]["result"]["finish_reason"] == "abort"
+    assert said[8]["result"]["model"] == "three"
+    kinds = [(message["id"], "chunk" in message) for message in messages]
+    if stage != "load":
+        assert (2, True) in kinds[kinds.index((3, False)) :], "the model before was ended for a download that failed"
     assert Pipe.alive == 1
 
 
@@ -335,3 +376,84 @@ def test_texts_are_embedded_and_searched(worker: Any) -> None:
     assert said[3]["result"] == said[6]["result"] == {"found": None}
     assert said[5]["result"] == {"found": [[1, 37.0], [2, 21.0]]}
     assert Pipe.alive == 100, "the model and its index were freed"
+
+
+def test_its_methods_are_the_protocols(worker: Any) -> None:
+    protocol = json.loads((Path(__file__).resolve().parents[2] / "app/studio/protocol.json").read_text())
+    assert set(worker.Engine(lambda *_: None).methods) == set(protocol["methods"])
+
+
+@pytest.mark.parametrize("fault", [KeyError("nowhere"), AssertionError("an invariant"), "internal"], ids=str)
+def test_a_fault_of_ours_is_told_as_one(worker: Any, monkeypatch: pytest.MonkeyPatch, fault: Any) -> None:
+    """With a report: versions, browser, GPU, the request's method and the traceback."""
+    fault = fault if isinstance(fault, BaseException) else worker.tt.Error("internal", "kernel x does not compile")
+
+    async def create(_self: Pipe, **_: object) -> None:
+        raise fault
+
+    monkeypatch.setattr(Pipe, "create", create)
+
+    async def steps(ask: Any) -> None:
+        await ask(1, "load", model="one")
+        await ask(2, "chat", messages=[{"role": "user", "content": "a secret"}])
+
+    error = played(worker, steps)[2]["error"]
+    assert error["code"] == "internal"
+    assert str(fault) in error["message"]
+    for part in ("TensorTab 1.2.3", "Browser: Some/1.0", "GPU: ", "Request: chat", "in create", type(fault).__name__):
+        assert part in error["report"]
+    assert "a secret" not in error["report"]
+
+
+def test_errors_of_a_request_have_no_report(worker: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of the library with a code of their own, a lack of memory, and those of the user's own code in run."""
+    said = {}
+    for n, fault in enumerate([worker.tt.Error("context_exceeded", "too long"), MemoryError()]):
+
+        async def create(_self: Pipe, fault: BaseException = fault, **_: object) -> None:
+            raise fault
+
+        monkeypatch.setattr(Pipe, "create", create)
+
+        async def steps(ask: Any) -> None:
+            await ask(1, "load", model="one")
+            await ask(2, "chat", messages=[])
+
+        said[n] = played(worker, steps)[2]["error"]
+    assert said[0] == {"code": "context_exceeded", "message": "too long"}
+    assert set(said[1]) == {"code", "message"} and said[1]["code"] == "out_of_memory"
+
+
+def test_the_users_own_code_is_told_with_its_line(worker: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def run(source: str, globals: dict, filename: str) -> None:
+        exec(compile(source, filename, "exec"), globals)
+
+    monkeypatch.setattr(worker, "eval_code_async", run)
+
+    async def steps(ask: Any) -> None:
+        await ask(1, "run", source="x = 1\n1 / 0")
+        await ask(2, "run", source="(")
+        await ask(3, "run", source="raise SystemExit")
+
+    said = played(worker, steps)
+    assert said[1]["error"] == {"code": "bad_request", "message": "line 2: ZeroDivisionError: division by zero"}
+    assert said[2]["error"]["code"] == "bad_request" and "SyntaxError" in said[2]["error"]["message"]
+    assert said[3]["error"] == {"code": "bad_request", "message": "line 1: SystemExit"}
+
+
+def test_a_start_that_fails_is_told_as_one(worker: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[dict] = []
+
+    async def started(fault: BaseException) -> dict:
+        async def device(_: object) -> None:
+            raise fault
+
+        monkeypatch.setattr(worker.Engine, "device", device)
+        await worker.Engine(lambda text: said.append(json.loads(text))).ready("cold")
+        return said[-1]
+
+    told = asyncio.run(started(ValueError("odd")))
+    assert told["id"] is None and told["error"]["code"] == "start_failed"
+    assert "ValueError: odd" in told["error"]["report"]
+    told = asyncio.run(started(worker.tt.Error("no_adapter", "none")))
+    assert told["error"] == {"code": "no_adapter", "message": "none"}

@@ -179,14 +179,23 @@ def test_a_chat_model_is_asked_for_the_length(tmp_path):
     devices.use(None)
 
 
-def test_a_chats_pipeline_can_be_lent():
+def test_a_chats_pipeline_can_be_lent(tmp_path):
+    """It says what a pipeline of its own says, and chats on afterwards."""
+    devices.use(CPUDevice())
+    own = opened("chat", tmp_path)
     chat = asyncio.run(tt.pipeline("text-generation", model=TINY, context=320))
     try:
+        before = asyncio.run(chat("Once", max_new_tokens=4, do_sample=False))
         lent = asyncio.run(tt.pipeline("summarization", model=chat))
         assert lent.writer.pipe is chat and lent.name == chat.name
-        assert asyncio.run(lent("A short text.", max_length=4))[0]["summary_text"] is not None
+        summary = asyncio.run(lent(SHORT, max_length=8))
+        assert summary == asyncio.run(own(SHORT, max_length=8))
+        assert summary[0]["summary_text"].strip()
+        assert asyncio.run(chat("Once", max_new_tokens=4, do_sample=False)) == before
     finally:
         chat.free()
+        own.free()
+        devices.use(None)
 
 
 def words(text: str) -> int:

@@ -15,12 +15,14 @@ from ..errors import CODES, Error
 
 @contextmanager
 def _errors() -> Iterator[None]:
-    """A JavaScript error {code, message} becomes ours."""
+    """A JavaScript error {code, message} becomes ours; one without a code of ours is a fault of the executor."""
     try:
         yield
     except JsException as error:
         code = getattr(error, "code", None)
-        raise Error(code if code in CODES else "bad_request", str(getattr(error, "message", error))) from None
+        ours = Error(code if code in CODES else "internal", str(getattr(error, "message", error)))
+        ours.add_note(str(getattr(error, "stack", "")))
+        raise ours from None
 
 
 class _Bytes:
@@ -53,7 +55,7 @@ class BrowserDevice:
             return cls(await browser.module("executor").createExecutor())
 
     def create_buffer(self, size: int, label: str) -> int:
-        """The id of a buffer of zeros. If there is no memory for it, the next awaited call raises "out_of_memory"."""
+        """The id of a buffer of zeros. Where there is no memory for it, the calls that use it raise "out_of_memory"."""
         with _errors():
             return self._js.createBuffer(size, label)
 

@@ -1,12 +1,16 @@
 """Plans on native WebGPU through the wgpu API: Dawn (wgpudawn, Tint) or wgpu-native (wgpu, Naga).
 
-The twin of static/executor.js: the same operations on the same Plan.
+The twin of static/executor.js: the same operations on the same Plan, and the same errors. Natively WebGPU raises an
+error in the call that it belongs to.
 """
 
 import asyncio
 import base64
+import functools
 import importlib
-from collections.abc import Awaitable
+import inspect
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any
 
@@ -41,6 +45,25 @@ def matrices(adapter: Any) -> bool:
 def _camel(name: str) -> str:
     head, *rest = name.split("-")
     return head + "".join(word.capitalize() for word in rest)
+
+
+def _checked(method: Callable[..., Any]) -> Callable[..., Any]:
+    """A method whose errors of WebGPU become ours."""
+    if inspect.iscoroutinefunction(method):
+
+        @functools.wraps(method)
+        async def later(self: "NativeDevice", *args: Any, **options: Any) -> Any:
+            with self._errors():
+                return await method(self, *args, **options)
+
+        return later
+
+    @functools.wraps(method)
+    def now(self: "NativeDevice", *args: Any, **options: Any) -> Any:
+        with self._errors():
+            return method(self, *args, **options)
+
+    return now
 
 
 class NativeDevice:
@@ -90,6 +113,33 @@ class NativeDevice:
         self._counts = {"buffers": 0, "bytes": 0, "bindGroups": 0, "submits": 0, "created": 0}
         self._staging += [self._new_staging(POOL_BYTES) for _ in range(POOL)]
 
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except self.api.classes.GPUOutOfMemoryError as error:
+            message = f"The GPU has no memory left ({error}). Close other programs or use a smaller model."
+            raise Error("out_of_memory", message) from error
+        except (self.api.classes.GPUError, self.api.classes.GPUPipelineError) as error:
+            raise Error("internal", str(error)) from error
+
+    def _buffer(self, buffer: int) -> Any:
+        if buffer not in self._buffers:
+            raise Error("internal", f"there is no buffer {buffer}")
+        return self._buffers[buffer]
+
+    def _range(self, buffer: int, offset: int, size: int) -> Any:
+        """The buffer; wgpu-native ends the process where a copy goes beyond one."""
+        found = self._buffer(buffer)
+        if offset % 4 or not 0 <= offset <= offset + size <= found.size:
+            raise Error("internal", f"buffer {buffer} has {found.size} bytes, the range is {offset} to {offset + size}")
+        return found
+
+    def _plan(self, plan: int) -> SimpleNamespace:
+        if plan not in self._plans:
+            raise Error("internal", f"there is no plan {plan}")
+        return self._plans[plan]
+
     def _id(self) -> int:
         self._next += 1
         return self._next
@@ -101,6 +151,7 @@ class NativeDevice:
         self._counts["created"] += 1
         return self.device.create_buffer(size=max(16, (size + 15) // 16 * 16), usage=usage, label=label)
 
+    @_checked
     def create_buffer(self, size: int, label: str) -> int:
         usage = self.api.BufferUsage
         buffer = self._create(size, usage.STORAGE | usage.COPY_SRC | usage.COPY_DST, label)
@@ -112,26 +163,34 @@ class NativeDevice:
     def destroy_buffer(self, buffer: int) -> None:
         if self._destroyed:
             return
-        gone = self._buffers.pop(buffer)
+        gone = self._buffer(buffer)
+        for program in self._plans.values():
+            if buffer in program.ids:
+                program.destroyed = buffer
+        del self._buffers[buffer]
         self._counts["buffers"] -= 1
         self._counts["bytes"] -= gone.size
         gone.destroy()
 
+    @_checked
     def write(self, buffer: int, offset: int, data: Any) -> None:
         view = memoryview(data).cast("B")
         if len(view) % 4:
             view = memoryview(bytes(view) + bytes(-len(view) % 4))
-        self.device.queue.write_buffer(self._buffers[buffer], offset, view)
+        self.device.queue.write_buffer(self._range(buffer, offset, len(view)), offset, view)
 
+    @_checked
     def copy(self, source: int, offset: int, target: int, size: int) -> None:
+        pair = self._range(source, offset, size), self._range(target, 0, size)
         encoder = self.device.create_command_encoder()
-        encoder.copy_buffer_to_buffer(self._buffers[source], offset, self._buffers[target], 0, size)
+        encoder.copy_buffer_to_buffer(pair[0], offset, pair[1], 0, size)
         self.device.queue.submit([encoder.finish()])
 
+    @_checked
     async def read(self, buffer: int, offset: int, size: int) -> bytes:
-        staging = self._stage(size)
+        source, staging = self._range(buffer, offset, size), self._stage(size)
         encoder = self.device.create_command_encoder()
-        encoder.copy_buffer_to_buffer(self._buffers[buffer], offset, staging, 0, (size + 3) // 4 * 4)
+        encoder.copy_buffer_to_buffer(source, offset, staging, 0, (size + 3) // 4 * 4)
         self.device.queue.submit([encoder.finish()])
         return await self._landed(staging, size)
 
@@ -163,78 +222,108 @@ class NativeDevice:
     def _pipeline(self, kernel: dict) -> tuple[Any, Any]:
         key = (kernel["label"], kernel["code"])
         if key not in self._pipelines:
-            layout = self.device.create_bind_group_layout(
-                entries=[
-                    {"binding": n, "visibility": self.api.ShaderStage.COMPUTE, "buffer": {"type": mode}}
-                    for n, mode in enumerate(kernel["bindings"])
-                ]
-            )
-            pipeline = self.device.create_compute_pipeline(
-                label=kernel["label"],
-                layout=self.device.create_pipeline_layout(bind_group_layouts=[layout]),
-                compute={
-                    "module": self.device.create_shader_module(label=kernel["label"], code=kernel["code"]),
-                    "entry_point": "main",
-                },
-            )
-            self._counts["created"] += 4
-            self._pipelines[key] = (pipeline, layout)
+            try:
+                self._pipelines[key] = self._compile(kernel)
+            except self.api.classes.GPUError as error:
+                raise Error("internal", f"kernel {kernel['label']} does not compile: {error}") from error
         return self._pipelines[key]
 
+    def _compile(self, kernel: dict) -> tuple[Any, Any]:
+        layout = self.device.create_bind_group_layout(
+            entries=[
+                {"binding": n, "visibility": self.api.ShaderStage.COMPUTE, "buffer": {"type": mode}}
+                for n, mode in enumerate(kernel["bindings"])
+            ]
+        )
+        pipeline = self.device.create_compute_pipeline(
+            label=kernel["label"],
+            layout=self.device.create_pipeline_layout(bind_group_layouts=[layout]),
+            compute={
+                "module": self.device.create_shader_module(label=kernel["label"], code=kernel["code"]),
+                "entry_point": "main",
+            },
+        )
+        self._counts["created"] += 4
+        return pipeline, layout
+
+    @_checked
     async def load(self, plan: dict, buffers: dict[str, int]) -> int:
+        if missing := [b["name"] for b in plan["buffers"] if b["name"] and b["name"] not in buffers]:
+            raise Error("internal", f'plan: buffer "{missing[0]}" was not given')
         pipelines = [self._pipeline(kernel) for kernel in plan["kernels"]]
         params = base64.b64decode(plan["params"])
         usage = self.api.BufferUsage
         uniform = self._create(len(params), usage.UNIFORM | usage.COPY_DST, "params")
         if params:
             self.device.queue.write_buffer(uniform, 0, params)
-        loaded = SimpleNamespace(steps=[], shared=[], uniform=uniform)
-        self._plans[key := self._id()] = loaded
+        shared: list[int] = []
         try:
-            loaded.shared = self._pool.take([b["size"] for b in plan["buffers"] if not b["name"]])
-            spare = iter(loaded.shared)
+            shared += self._pool.take([b["size"] for b in plan["buffers"] if not b["name"]])
+            spare = iter(shared)
             ids = [buffers[b["name"]] if b["name"] else next(spare) for b in plan["buffers"]]
-            for step in plan["steps"]:
-                kernel = plan["kernels"][step["kernel"]]
-                pipeline, layout = pipelines[step["kernel"]]
-                bind = iter(step["bind"])
-                entries = []
-                for n, mode in enumerate(kernel["bindings"]):
-                    if mode == "uniform":
-                        resource = {"buffer": uniform, "offset": step["params"], "size": 256}
-                    else:
-                        index, offset, size = next(bind)
-                        resource = {"buffer": self._buffers[ids[index]], "offset": offset, "size": size}
-                    entries.append({"binding": n, "resource": resource})
-                group = self.device.create_bind_group(label=kernel["label"], layout=layout, entries=entries)
-                loaded.steps.append((pipeline, group, tuple(step["grid"])))
-                self._counts["created"] += 1
-                self._counts["bindGroups"] += 1
-        except BaseException:
-            self.unload(key)
+            steps = self._bind(plan, ids, uniform, pipelines)
+        except BaseException:  # nothing of it is left
+            self._pool.give_back(shared)
+            uniform.destroy()
             raise
+        self._counts["created"] += len(steps)
+        self._counts["bindGroups"] += len(steps)
+        self._plans[key := self._id()] = SimpleNamespace(
+            steps=steps, ids=frozenset(ids), shared=shared, uniform=uniform, destroyed=0
+        )
         return key
 
+    def _bind(self, plan: dict, ids: list[int], uniform: Any, pipelines: list) -> list[tuple]:
+        """(pipeline, bind group, grid) of each step; `ids` are those of the plan's buffers."""
+        steps = []
+        for step in plan["steps"]:
+            kernel = plan["kernels"][step["kernel"]]
+            pipeline, layout = pipelines[step["kernel"]]
+            bind = iter(step["bind"])
+            entries = []
+            for n, mode in enumerate(kernel["bindings"]):
+                if mode == "uniform":
+                    resource = {"buffer": uniform, "offset": step["params"], "size": 256}
+                else:
+                    index, offset, size = next(bind)
+                    resource = {"buffer": self._buffer(ids[index]), "offset": offset, "size": size}
+                entries.append({"binding": n, "resource": resource})
+            group = self.device.create_bind_group(label=kernel["label"], layout=layout, entries=entries)
+            steps.append((pipeline, group, tuple(step["grid"])))
+        return steps
+
+    @_checked
     def replay(self, plan: int, steps: int = 1, buffer: int = -1, offset: int = 0, size: int = 0) -> Awaitable[bytes]:
+        program = self._plan(plan)
+        if program.destroyed:  # wgpu-native ends the process there
+            raise Error("internal", f"buffer {program.destroyed} of the plan was destroyed")
+        source = self._range(buffer, offset, size) if size else None
         encoder = self.device.create_command_encoder()
         compute = encoder.begin_compute_pass()
         for _ in range(steps):
-            for pipeline, group, grid in self._plans[plan].steps:
+            for pipeline, group, grid in program.steps:
                 compute.set_pipeline(pipeline)
                 compute.set_bind_group(0, group)
                 compute.dispatch_workgroups(*grid)
         compute.end()
         staging = None
-        if size:
+        if source:
             staging = self._stage(size)
-            encoder.copy_buffer_to_buffer(self._buffers[buffer], offset, staging, 0, (size + 3) // 4 * 4)
+            encoder.copy_buffer_to_buffer(source, offset, staging, 0, (size + 3) // 4 * 4)
         self.device.queue.submit([encoder.finish()])
         self._counts["submits"] += 1
 
-        return self._landed(staging, size)
+        async def result() -> bytes:
+            with self._errors():
+                return self._unstage(staging, size) if staging else b""
 
+        return result()
+
+    @_checked
     async def profile(self, plan: int) -> list[int]:
-        steps = self._plans[plan].steps
+        steps = self._plan(plan).steps
+        if "timestamp-query" not in self.info["features"]:
+            raise Error("bad_request", "profile: this GPU has no timestamp-query")
         usage = self.api.BufferUsage
         queries = self.device.create_query_set(type="timestamp", count=2 * len(steps))
         resolved = self.device.create_buffer(size=16 * len(steps), usage=usage.QUERY_RESOLVE | usage.COPY_SRC)
@@ -259,7 +348,8 @@ class NativeDevice:
     def unload(self, plan: int) -> None:
         if self._destroyed:
             return
-        gone = self._plans.pop(plan)
+        gone = self._plan(plan)
+        del self._plans[plan]
         self._counts["bindGroups"] -= len(gone.steps)
         gone.uniform.destroy()
         self._pool.give_back(gone.shared)
