@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 from tensortab import models
+from tensortab.decoder import Decoder
 from tensortab.device.cpu import CPUDevice
 from tensortab.errors import Error
 from tensortab.formats import Checkpoint, open_checkpoint
-from tensortab.generate import Generator
 from tensortab.weights import Weights
 
 from tests.models.test_hostile import opened
@@ -67,7 +67,7 @@ def test_a_file_of_another_architecture_is_refused(tmp_path: Path) -> None:
     checkpoint, _ = opened("qwen3", tmp_path)
     names = ", ".join(sorted(name for name in checkpoint.tensors if "_norm." in name)[:3])
     with pytest.raises(Error, match=f"'llama' do not have here: {names} and 1 more. Its answers would be wrong"):
-        Generator(replace(checkpoint, config=checkpoint.config | {"model_type": "llama"}), CPUDevice())
+        Decoder(replace(checkpoint, config=checkpoint.config | {"model_type": "llama"}), CPUDevice())
 
 
 def test_an_unknown_tensor_that_cannot_be_read_is_no_matter(tmp_path: Path) -> None:
@@ -82,4 +82,4 @@ def test_a_folder_with_more(tmp_path: Path) -> None:
     tensors["model.layers.0.self_attn.q_norm.weight"] = weight("q_norm", (256,))
     more = asyncio.run(open_checkpoint(write_folder(tmp_path / "more", checkpoint.config, tensors)))
     with pytest.raises(Error, match=r"model\.layers\.0\.self_attn\.q_norm\.weight"):
-        Generator(more, CPUDevice())
+        Decoder(more, CPUDevice())

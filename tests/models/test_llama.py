@@ -99,7 +99,7 @@ def test_the_scale_of_rotations_of_files_of_2023(tmp_path, software):
     }
     for file, tokens in expected.items():
         generator = opened(file, software)
-        prompt = load_tokenizer(generator.weights.checkpoint).encode("hello world, hello again and again")
+        prompt = load_tokenizer(generator.decoder.weights.checkpoint).encode("hello world, hello again and again")
 
         async def run(generator=generator, prompt=prompt):
             return [token.logprobs[0] async for token in generator.generate(prompt, Sampling(), 3, top_logprobs=0)]

@@ -315,7 +315,7 @@ class NativeDevice:
 
         async def result() -> bytes:
             with self._errors():
-                return self._unstage(staging, size) if staging else b""
+                return await self._landed(staging, size)
 
         return result()
 
