@@ -106,7 +106,7 @@ KINDS: dict[str, type[Pipe]] = {
 @pytest.fixture
 def worker(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     before = set(sys.modules)
-    for name in ("js", "pyodide", "pyodide.code", "pyodide.ffi", "pyodide.http"):
+    for name in ("js", "pyodide", "pyodide.code", "pyodide.ffi", "pyodide.http", "pyodide_js"):
         monkeypatch.setitem(sys.modules, name, MagicMock())
     module = import_module("tensortab.worker")
 

@@ -201,6 +201,7 @@ class NativeDevice:
         fit = next((n for n, buffer in enumerate(self._staging) if buffer.size >= size), None)
         return self._new_staging(max(POOL_BYTES, size)) if fit is None else self._staging.pop(fit)
 
+    @_checked
     async def _landed(self, staging: Any, size: int) -> bytes:
         """What was copied to a staging buffer, if any, after a turn of the event loop: waiting for the GPU blocks."""
         try:
@@ -313,11 +314,7 @@ class NativeDevice:
         self.device.queue.submit([encoder.finish()])
         self._counts["submits"] += 1
 
-        async def result() -> bytes:
-            with self._errors():
-                return await self._landed(staging, size)
-
-        return result()
+        return self._landed(staging, size)
 
     @_checked
     async def profile(self, plan: int) -> list[int]:
