@@ -105,14 +105,11 @@ def test_picked_files(engine: Engine) -> None:
         """(async () => {
           const files = await Promise.all(names.map(async (name) =>
             new File([await (await fetch(`picked/${name}`)).blob()], name)));
-          worker.postMessage([JSON.stringify({ id: ask.last = (ask.last ?? 0) + 1, method: "load" }), ...files]);
-          const answer = () => told.find((m) => m.id === ask.last && (m.result || m.error));
-          while (!answer()) await new Promise((ok) => setTimeout(ok, 50));
-          return answer();
+          return ask("load", { model: null }, ...files);
         })()""",
         300,
     )
-    assert loaded["result"]["model"] == "your model"
+    assert loaded["model"] == "your model"
     engine.python(GREEDY)
     tokens = engine.python("[token.id async for token in pipe.generator.generate(IDS, Sampling(), 16)]", 300)
     assert json.loads(tokens) == TINY["tiny_llama.greedy"].tolist()
