@@ -1,7 +1,6 @@
-"""A model in this browser's storage, as a Source: its shards, each verified when it is first read."""
+"""A model in this browser's storage, as a Source: its shards, each verified before it is first read."""
 
 import asyncio
-from collections import defaultdict
 from typing import Any
 
 import js
@@ -11,6 +10,7 @@ from ...errors import Error
 from .. import check_range, parts
 from .storage import Folder, Memory
 
+AHEAD = 3  # shards that are verified at once: that one which is read, and those after it
 
 class ShardSource:
     """A complete model. Made by `await ShardSource.open(folder, manifest)`.
@@ -25,8 +25,7 @@ class ShardSource:
         self.files = parts(self, manifest)
         self.blobs = blobs
         self._folder, self._shard_size = folder, manifest["shard_size"]
-        self._verified: set[int] = set()
-        self._verifying: defaultdict[int, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._verifications: dict[int, asyncio.Task] = {}
 
     @classmethod
     async def open(cls, folder: Folder | Memory, manifest: dict[str, Any]) -> "ShardSource | None":
@@ -55,25 +54,35 @@ class ShardSource:
         if size == 0:
             return js.Uint8Array.new(0)
         start = offset - index * self._shard_size
+        for following in range(index, min(index + AHEAD, len(self.blobs))):
+            self._begin(following)
+        await asyncio.wait([self._verifications[index]])  # whoever is cancelled meanwhile leaves it to the others
+        self._verifications[index].result()
         try:
-            async with self._verifying[index]:
-                if index not in self._verified:
-                    return (await self._verify(index)).subarray(start, start + size)
             return js.Uint8Array.new(await self.blobs[index].slice(start, start + size).arrayBuffer())
         except JsException as error:
-            raise Error(
-                "bad_shard", f"{self.name} can't be read from storage ({error.message}): load it again"
-            ) from None
+            raise self._unreadable(error) from None
 
-    async def _verify(self, index: int) -> Any:
-        """The shard, whose hash is right: a disk may have changed it since it was stored."""
-        buffer, name = await self.blobs[index].arrayBuffer(), self.manifest["shards"][index]["sha256"]
-        if (await js.crypto.subtle.digest("SHA-256", buffer)).to_bytes().hex() != name:
+    def _begin(self, index: int) -> None:
+        """Verifies a shard, unless that has begun."""
+        if index not in self._verifications:
+            task = self._verifications[index] = asyncio.ensure_future(self._verify(index))
+            task.add_done_callback(lambda done: done.cancelled() or done.exception())  # told to whoever reads the shard
+
+    async def _verify(self, index: int) -> None:
+        """Raises Error("bad_shard") if a shard is not what its hash says: a disk may have changed it."""
+        name = self.manifest["shards"][index]["sha256"]
+        try:
+            digest = await js.crypto.subtle.digest("SHA-256", await self.blobs[index].arrayBuffer())
+        except JsException as error:
+            raise self._unreadable(error) from None
+        if digest.to_bytes().hex() != name:
             await self._folder.remove(name)
             raise Error(
                 "bad_shard",
                 f"A part of {self.name} was damaged in this browser's storage. Load it again: only that part is "
                 "downloaded.",
             )
-        self._verified.add(index)
-        return js.Uint8Array.new(buffer)
+
+    def _unreadable(self, error: JsException) -> Error:
+        return Error("bad_shard", f"{self.name} cannot be read from storage ({error.message}): load it again")
