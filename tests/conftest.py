@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from tensortab import device as devices
 
 from building.models import MODEL, model
 from building.server import Server
@@ -63,6 +64,19 @@ class Site:
         """The network is gone: connections are refused."""
         self._server.shutdown()
         self._server.server_close()
+
+
+@pytest.fixture(autouse=True)
+def no_default_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    """choose() may not open the machine's own device here: Dawn and wgpu-native choose their drivers, and Dawn its
+    toggles, when the first device of a process is opened, and tests/kernels/conftest.py says which ones."""
+    opening = devices._open
+
+    async def named(name: str) -> devices.Device:
+        assert name not in ("", "gpu"), "this test opens the default device: say which one by DEVICE or devices.use()"
+        return await opening(name)
+
+    monkeypatch.setattr(devices, "_open", named)
 
 
 @pytest.fixture(scope="session")

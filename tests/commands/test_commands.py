@@ -42,7 +42,10 @@ def test_info_of_what_does_not_run_here(tmp_path: Path, capsys: pytest.CaptureFi
 
 
 @pytest.mark.parametrize("command", [["info"], ["pack"], ["chat"]])
-def test_an_error_is_a_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str], command: list[str]) -> None:
+def test_an_error_is_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: list[str]
+) -> None:
+    monkeypatch.setenv("DEVICE", "cpu")
     (tmp_path / "x.gguf").write_bytes(gguf(LLAMA)[:50])
     for source in (str(tmp_path / "none.gguf"), str(tmp_path / "x.gguf"))[: 1 if command == ["pack"] else 2]:
         assert main([*command, source]) == 1

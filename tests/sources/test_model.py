@@ -90,6 +90,7 @@ def test_the_same_model_in_shards(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_a_model_of_the_catalogue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its package's file or folder, once that is installed; what must be converted says how."""
     monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("DEVICE", "cpu")
     for name, about in catalogue().items():
         folder = tmp_path / about["package"].replace("-", "_")
         for told in (lambda name=name: found(name), lambda task=about["task"]: asyncio.run(tt.pipeline(task))):
