@@ -47,7 +47,7 @@ def test_npm_lock_has_integrity_and_names_no_host(folder: Path) -> None:
     assert packages and all(p["integrity"].startswith("sha512-") for p in packages.values())
     wanted = json.loads((folder / "package.json").read_text())
     for name, version in (wanted.get("dependencies", {}) | wanted.get("devDependencies", {})).items():
-        assert packages[f"node_modules/{name}"]["version"] == version
+        assert packages[f"node_modules/{name}"]["version"] == version.rpartition("@")[2]  # of npm:pyodide@0.27.7, too
     assert "://" not in re.sub(r'"url": "[^"]+"', "", text)
 
 
