@@ -1,4 +1,4 @@
-"""Lifetimes -> a few shared buffers for everything that lives only inside a plan.
+"""Transient buffers: those of tensors that live only inside a plan. Tensors with disjoint lifetimes share one.
 
 WebGPU forbids reading and writing one buffer in one dispatch, even at different offsets, so this is a pool of
 buffers, not one arena: a tensor has a buffer to itself from the dispatch that writes it to the last that reads it.
@@ -17,17 +17,18 @@ class Lifetime:
 
 
 def assign(lifetimes: list[Lifetime], share: bool = True) -> tuple[dict[int, int], list[int]]:
-    """Tensor -> number of its buffer, and the buffers' sizes; by best fit in order of birth."""
+    """Chooses buffers by best fit, in the order in which the lifetimes begin. Returns {key: index of its buffer} and
+    the sizes of the buffers in bytes. Without `share` each tensor has its own."""
     sizes: list[int] = []
     busy_until: list[int] = []
     place: dict[int, int] = {}
     for life in sorted(lifetimes, key=lambda t: (t.first, -t.nbytes)):
-        free = [n for n, until in enumerate(busy_until) if until < life.first] if share else []
-        fits = [n for n in free if sizes[n] >= life.nbytes]
+        idle = [n for n, until in enumerate(busy_until) if until < life.first] if share else []
+        fits = [n for n in idle if sizes[n] >= life.nbytes]
         if fits:
             slot = min(fits, key=lambda n: sizes[n])
-        elif free:
-            slot = max(free, key=lambda n: sizes[n])
+        elif idle:
+            slot = max(idle, key=lambda n: sizes[n])
             sizes[slot] = life.nbytes
         else:
             slot = len(sizes)
@@ -39,18 +40,18 @@ def assign(lifetimes: list[Lifetime], share: bool = True) -> tuple[dict[int, int
 
 
 class Pool:
-    """Buffers for what lives only inside a plan, shared by all plans of a device: they run one after the other, and
-    none of them relies on what another left there. `make` and `drop` are the device's."""
+    """The transient buffers of a device, shared by all its plans: plans run one after the other, and none relies on
+    what another left there. `make(size)` creates a buffer on the device, `drop(id)` destroys it."""
 
     def __init__(self, make: Callable[[int], int], drop: Callable[[int], None]) -> None:
         self._make, self._drop = make, drop
-        self._buffers: dict[int, tuple[int, int]] = {}  # buffer -> its size, how many plans have it
+        self._buffers: dict[int, tuple[int, int]] = {}  # id -> (size, number of plans that use it)
         self._taking = False
-        self._late: list[int] = []  # given back meanwhile, by the finalizers of the garbage collector
+        self._late: list[int] = []  # given back during take(), by finalizers that the garbage collector ran
 
     def take(self, sizes: list[int]) -> list[int]:
-        """A buffer for each size, no two the same: of those there are the smallest that fits, or else a new one. All
-        or none of them are taken."""
+        """A different buffer for each size: the smallest in the pool that fits, or else a new one. If one cannot be
+        made, none is taken."""
         taken: dict[int, int] = {}
         self._taking = True
         try:
