@@ -1,4 +1,4 @@
-"""The memory planner: nothing that lives at the same time shares a buffer."""
+"""The memory planner: tensors that live at the same time never share a buffer."""
 
 from hypothesis import given
 from hypothesis import strategies as st

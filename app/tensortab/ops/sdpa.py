@@ -18,7 +18,8 @@ def _sdpa_shape(arg: dict, q: Any, k: Any, v: Any, *more: Any) -> tuple:
     if "lengths" in given:
         check(given["lengths"].dtype is u32 and given["lengths"].shape == q.shape[:1], "sdpa", q, given["lengths"])
     if "bias" in given:
-        check(given["bias"].shape == (heads, q.shape[1], k.shape[1]), "sdpa (needs a bias [H, T, S])", q, k, given["bias"])
+        whole = given["bias"].shape == (heads, q.shape[1], k.shape[1])
+        check(whole, "sdpa (needs a bias [H, T, S])", q, k, given["bias"])
     return q.shape, f32
 
 
