@@ -26,7 +26,8 @@ export class Failure extends Error {
 
 export async function createExecutor() {
   const adapter = await requestAdapter();
-  const requiredFeatures = FEATURES.filter((name) => adapter.features.has(name) && (name !== MATRIX || matrices(adapter)));
+  const offered = FEATURES.filter((name) => adapter.features.has(name));
+  const requiredFeatures = offered.filter((name) => name !== MATRIX || matrices(adapter));
   const requiredLimits = Object.fromEntries(LIMITS.map((name) => [name, adapter.limits[name]]));
   try {
     return new Executor(adapter, await adapter.requestDevice({ requiredFeatures, requiredLimits }));
@@ -200,7 +201,8 @@ class Executor {
     let scopes = 2;
     this.#device.pushErrorScope("out-of-memory");
     this.#device.pushErrorScope("validation");
-    const loaded = { ids: new Set(), shared: [], params: this.#params(plan.params), steps: [], checked: false, error: null };
+    const params = this.#params(plan.params);
+    const loaded = { ids: new Set(), shared: [], params, steps: [], checked: false, error: null };
     const handle = ++this.#ids;
     this.#plans.set(handle, loaded);
     try {
@@ -562,7 +564,7 @@ function checkPlan(plan, named, sizeOf, limits) {
       const end = roundUp(plan.buffers[index].size, 16), most = limits.maxStorageBufferBindingSize;
       const aligned = isCount(offset) && offset % limits.minStorageBufferOffsetAlignment === 0;
       check(aligned, `${where}: offset ${offset} in binding ${j} is not aligned`);
-      check(isSize(size) && size % 4 === 0, `${where}: size ${size} in binding ${j} is not a multiple of 4`);
+      check(isSize(size) && size % 4 === 0, `${where}: size ${size} in binding ${j} is not a positive multiple of 4`);
       check(size <= most, `${where}: ${size} bytes in binding ${j}, this GPU allows ${most}`);
       check(offset + size <= end, `${where}: binding ${j} ends at ${offset + size}, its buffer at ${end}`);
       const same = (other) => other === index || (ids[index] !== null && ids[other] === ids[index]);

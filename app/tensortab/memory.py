@@ -46,35 +46,35 @@ class Pool:
     def __init__(self, make: Callable[[int], int], drop: Callable[[int], None]) -> None:
         self._make, self._drop = make, drop
         self._buffers: dict[int, tuple[int, int]] = {}  # id -> (size, number of plans that use it)
-        self._taking = False
-        self._late: list[int] = []  # given back during take(), by finalizers that the garbage collector ran
+        self._acquiring = False
+        self._late: list[int] = []  # released during acquire(), by finalizers that the garbage collector ran
 
-    def take(self, sizes: list[int]) -> list[int]:
+    def acquire(self, sizes: list[int]) -> list[int]:
         """A different buffer for each size: the smallest in the pool that fits, or else a new one. If one cannot be
-        made, none is taken."""
-        taken: dict[int, int] = {}
-        self._taking = True
+        made, none is acquired."""
+        chosen: dict[int, int] = {}
+        self._acquiring = True
         try:
-            self._take(sizes, taken)
+            self._acquire(sizes, chosen)
         except BaseException:
-            self._late += taken.values()
+            self._late += chosen.values()
             raise
         finally:
-            self._taking = False
+            self._acquiring = False
             late, self._late = self._late, []
-            self.give_back(late)
-        return [taken[n] for n in range(len(sizes))]
+            self.release(late)
+        return [chosen[n] for n in range(len(sizes))]
 
-    def _take(self, sizes: list[int], taken: dict[int, int]) -> None:
+    def _acquire(self, sizes: list[int], chosen: dict[int, int]) -> None:
         for n in sorted(range(len(sizes)), key=lambda n: -sizes[n]):
-            fits = [b for b, (size, _) in self._buffers.items() if size >= sizes[n] and b not in taken.values()]
+            fits = [b for b, (size, _) in self._buffers.items() if size >= sizes[n] and b not in chosen.values()]
             buffer = min(fits, key=lambda b: self._buffers[b][0]) if fits else self._make(sizes[n])
             size, plans = self._buffers.get(buffer, (sizes[n], 0))
             self._buffers[buffer] = (size, plans + 1)
-            taken[n] = buffer
+            chosen[n] = buffer
 
-    def give_back(self, buffers: list[int]) -> None:
-        if self._taking:
+    def release(self, buffers: list[int]) -> None:
+        if self._acquiring:
             self._late += buffers
             return
         for buffer in buffers:

@@ -94,14 +94,14 @@ def test_a_pool_is_given_buffers_back_while_it_is_asked():
     dropped = []
 
     def make(size: int) -> int:
-        pool.give_back(old)
+        pool.release(old)
         return size
 
     pool = Pool(lambda size: size, dropped.append)
-    old = pool.take([3])
+    old = pool.acquire([3])
     pool._make = make
-    assert sorted(pool.take([2, 5])) == [3, 5]
-    assert dropped == [] and sorted(pool.take([1, 4])) == [3, 5]
+    assert sorted(pool.acquire([2, 5])) == [3, 5]
+    assert dropped == [] and sorted(pool.acquire([1, 4])) == [3, 5]
 
 
 def test_chained_functions_stay_on_the_device(device, rng, monkeypatch):

@@ -56,7 +56,7 @@ class CPUDevice:
         return self._buffers[buffer][offset : offset + size].tobytes()
 
     async def load(self, plan: dict, buffers: dict[str, int]) -> int:
-        shared = self._pool.take([b["size"] for b in plan["buffers"] if not b["name"]])
+        shared = self._pool.acquire([b["size"] for b in plan["buffers"] if not b["name"]])
         spare = iter(shared)
         ids = [buffers[b["name"]] if b["name"] else next(spare) for b in plan["buffers"]]
         self._next += 1
@@ -90,7 +90,7 @@ class CPUDevice:
 
     def unload(self, plan: int) -> None:
         if not self._destroyed:
-            self._pool.give_back(self._plans.pop(plan)[2])
+            self._pool.release(self._plans.pop(plan)[2])
 
     def counters(self) -> dict[str, int]:
         return {**self._counts, "buffers": len(self._buffers), "pipelines": 0, "bindGroups": 0}

@@ -264,12 +264,12 @@ class NativeDevice:
             self.device.queue.write_buffer(uniform, 0, params)
         shared: list[int] = []
         try:
-            shared += self._pool.take([b["size"] for b in plan["buffers"] if not b["name"]])
+            shared += self._pool.acquire([b["size"] for b in plan["buffers"] if not b["name"]])
             spare = iter(shared)
             ids = [buffers[b["name"]] if b["name"] else next(spare) for b in plan["buffers"]]
             steps = self._bind(plan, ids, uniform, pipelines)
         except BaseException:  # a plan that was not loaded leaves nothing behind
-            self._pool.give_back(shared)
+            self._pool.release(shared)
             uniform.destroy()
             raise
         self._counts["created"] += len(steps)
@@ -354,7 +354,7 @@ class NativeDevice:
         del self._plans[plan]
         self._counts["bindGroups"] -= len(gone.steps)
         gone.uniform.destroy()
-        self._pool.give_back(gone.shared)
+        self._pool.release(gone.shared)
 
     def counters(self) -> dict[str, int]:
         return {**self._counts, "pipelines": len(self._pipelines)}

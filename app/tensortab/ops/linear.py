@@ -163,7 +163,7 @@ def _matmul(hw: Hardware, node: Any) -> list[Dispatch]:
     batch = math.prod(node.shape[:-2])
     for t in (a, b):
         if math.prod(t.shape[:-2]) not in (1, batch):
-            raise ShapeError("matmul: the batch axes are broadcast in part only: call expand() on both operands first")
+            raise ShapeError("matmul: an operand's batch axes are broadcast only in part, use expand() on it first")
     (m, k), n = a.shape[-2:], b.shape[-1]
     params = {"m": m, "n": n, "k": k, "batch": batch}
     params |= {
