@@ -201,8 +201,9 @@ class Executor {
     let scopes = 2;
     this.#device.pushErrorScope("out-of-memory");
     this.#device.pushErrorScope("validation");
-    const params = this.#params(plan.params);
-    const loaded = { ids: new Set(), shared: [], params, steps: [], checked: false, error: null };
+    const loaded = {
+      ids: new Set(), shared: [], params: this.#params(plan.params), steps: [], checked: false, error: null,
+    };
     const handle = ++this.#ids;
     this.#plans.set(handle, loaded);
     try {
