@@ -17,7 +17,7 @@ fn main(
   let row = id.y * grid.x + id.x;
   if (row >= p.rows) { return; }
   var key = 0u;
-  var at = select(0xFFFFFFFFu, 0u, lane == 0u); // lanes with nothing lose every tie
+  var at = select(0xFFFFFFFFu, 0u, lane == 0u); // lanes without elements lose every tie
   for (var c = lane; c < p.cols; c += WG) {
     let k = ordered(x[row * p.cols + c]);
     if (k > key) {

@@ -1,5 +1,5 @@
-// y[i] = x[i] as a number of another dtype, for i < count. A fraction is cut off towards zero, and what is too large or
-// too small becomes the last number that f32 and the dtype both have; u32 and i32 become each other bit by bit.
+// y[i] = x[i] as a number of another dtype, for i < count. Fractions are truncated towards zero, and numbers out of
+// range become the nearest that both f32 and the dtype can represent; between u32 and i32 the bits are kept.
 // grid: ceil(count / 64) workgroups, folded in y. ref: ops astype. pick: always.
 const FROM: u32 = 0u; // spec: 0u f32 | 1u u32 | 2u i32
 const TO: u32 = 1u; // spec: 0u f32 | 1u u32 | 2u i32

@@ -1,14 +1,14 @@
-// Included. Attention of one new token, which also takes its key and value into the cache, for the positions of a slice
+// Included. Attention of one new token, whose key and value it also writes to the cache, for the positions of a slice
 // and one head:
 //   kcache[g, pos, :] = rope(k[g], pos), vcache[g, pos, :] = v[g, :], and
 //   y[h, :] = sum over s <= pos of softmax_s(rope(q[h], pos) . kcache[g, s] * scale) vcache[g, s, :],
-// pos = state[0], g = h / (heads / kv_heads). Key and value are in workgroup memory for every workgroup, so that nobody
+// pos = state[0], g = h / (heads / kv_heads). Each workgroup has the new key and value in its own memory, so that none
 // waits for the cache.
 // SPLIT: the positions are cut into `splits` slices of at least AT_LEAST, and y is the parts of attention_split.wgsl
-// instead: [heads, splits, HEAD_DIM + 2] f32, put together by attention_merge.wgsl.
-// ABREAST invocations share a position, each with every ABREAST-th eight elements of it; sums, numerators and
-// denominators of online softmax meet at the end: by shuffles among the LANES that are certainly in one subgroup, then
-// in workgroup memory. The next position is under way while one is computed.
+// instead: [heads, splits, HEAD_DIM + 2] f32, which attention_merge.wgsl joins.
+// ABREAST invocations share a position, each with every ABREAST-th eight elements of it; the numerators and
+// denominators of their online softmax are added at the end: by shuffles among the LANES that are certainly in one
+// subgroup, then in workgroup memory. The next position is loaded while one is computed.
 // Needs qkv: array<f32> with q, k and v at q_at, k_at and v_at, state, rope_table, kcache, vcache: array<vec4<u32>>
 // (eight f16), y, p {heads, kv_heads, context, splits, scale}, HEAD_DIM, LANES and WG; include rope.wgsl first.
 const ABREAST: u32 = 4u;     // spec: 1u to 16u, divides HEAD_DIM / 8 and LANES
@@ -68,7 +68,7 @@ fn attend_step(h: u32, slice: u32, lid: u32, q_at: u32, k_at: u32, v_at: u32) {
   let end = min(first + length, count);
   let lane = lid % ABREAST;
 
-  // what the cache has of the first position may come in while key and query are turned
+  // the first position is loaded from the cache while the key and the query are rotated
   var at = (rows + min(first + lid / ABREAST, p.context - 1u)) * EIGHTS + lane;
   var k = array<vec4<u32>, EACH>();
   var v = array<vec4<u32>, EACH>();

@@ -3,8 +3,8 @@
 // qkv: [rows, (heads + 2 kv_heads) * head_dim] f32, of which q is read; rope_table: rope.wgsl; kcache, vcache:
 // [kv_heads, context, head_dim / 2] u32 = f16 pairs, positions 0 .. pos + rows - 1 already written; y: [rows, heads *
 // head_dim] f32. head_dim: a multiple of 8, at most 256.
-// grid: (heads, rows, 1). ref: ops attention. pick: many rows or a short context; else attention_split; software
-// adapters take WG = 8u (head_dim 64) to 32u; another head_dim takes attention_serial.
+// grid: (heads, rows, 1). ref: ops attention. pick: many rows or a short context, else attention_split; a
+// head_dim that is no multiple of 8: attention_serial. Software adapters use WG = 8u (head_dim 64) to 32u.
 // include: rope.wgsl
 // include: attend.wgsl
 

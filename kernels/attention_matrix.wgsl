@@ -3,12 +3,12 @@ enable subgroups;
 enable chromium_experimental_subgroup_matrix;
 // attention.wgsl for many rows by subgroup matrices (online softmax: Dao et al. 2022, arXiv:2205.14135): f16 products,
 // f32 sums.
-// A workgroup computes 16 * SUBGROUPS rows of one head, a subgroup 16 of them, in steps of 32 positions. Scores leave
-// their matrices through workgroup memory, where two invocations have a row; the sums of v stay in matrices, and take
-// that way only where a row's maximum grows by more than GROWTH: exp(GROWTH) is well within f16.
-// head_dim: 64, 96 or 128; matrices beyond it are named too, but not used. Bindings and shapes: attention.wgsl.
+// A workgroup computes 16 * SUBGROUPS rows of one head, a subgroup 16 of them, in steps of 32 positions. Scores go from
+// their matrices to workgroup memory, where two invocations share a row. The sums of v stay in matrices, and are stored
+// and scaled there only when a row's maximum grows by more than GROWTH: exp(GROWTH) is well within f16.
+// head_dim: 64, 96 or 128; matrices beyond it are declared too, but not used. Bindings and shapes: attention.wgsl.
 // grid: (heads, ceil(rows / (16 * SUBGROUPS)), 1), later rows first, as they take longer. ref: ops attention.
-// pick: many rows, where 16 x 16 x 16 matrices are.
+// pick: many rows, with 16 x 16 x 16 matrices.
 const HEAD_DIM: u32 = 64u;      // spec: 64u | 96u | 128u
 const SUBGROUPS: u32 = 4u;      // spec: 2u | 4u, 2 where that fills the GPU better
 
@@ -25,21 +25,21 @@ const SIZE: u32 = 32u * SUBGROUPS;
 const ROWS: u32 = 16u * SUBGROUPS;
 const CHUNKS: u32 = HEAD_DIM / 8u;
 const WIDE: u32 = CHUNKS + 1u;  // vectors a row of a strip
-const AT4: u32 = min(8u, CHUNKS - 2u); // where matrices 4 to 7 of a strip begin, if there are so many
+const AT4: u32 = min(8u, CHUNKS - 2u); // where matrices 4 to 7 of a strip begin, if there are that many
 const AT5: u32 = min(10u, CHUNKS - 2u);
 const AT6: u32 = min(12u, CHUNKS - 2u);
 const AT7: u32 = min(14u, CHUNKS - 2u);
 const LOWEST: f32 = -3.4e38;
 const GROWTH: f32 = 6.0;
 var<workgroup> memory: array<array<vec4<u32>, 16u * WIDE>, 4>;  // q, then two strips of k and two of v
-var<workgroup> scores: array<array<vec4<u32>, 144>, SUBGROUPS>; // of a subgroup; their exponentials as f16; its sums
-var<workgroup> grown: u32; // the last step in which a maximum grew: all write the same
+var<workgroup> scores: array<array<vec4<u32>, 144>, SUBGROUPS>; // a subgroup's scores, their exp as f16, or its sums
+var<workgroup> grown: u32; // the last step in which a maximum grew; all invocations write the same
 
 fn epilogue(v: f32, i: u32) -> f32 { return v; } // fuse
 // include: matrix.wgsl
 // include: rope.wgsl
 
-// Scales what the subgroup stored to its scores: half a row of 32, from vector `place` on.
+// Multiplies the sums that the subgroup stored in `scores`: half a row of 32, from vector `place` on.
 fn shrink(subgroup: u32, place: u32, factor: f32) {
     workgroupBarrier();
     for (var n = place; n < place + 4u; n++) {
@@ -48,7 +48,7 @@ fn shrink(subgroup: u32, place: u32, factor: f32) {
     workgroupBarrier();
 }
 
-// Brings the same to y, from element `at` on.
+// Writes these sums to y, from element `at` on.
 fn leave(subgroup: u32, place: u32, factor: f32, some: bool, at: u32) {
     workgroupBarrier();
     if some {

@@ -1,7 +1,8 @@
-// Attention over a long context, second half: y[t, h, :] from the slices of attention_split.wgsl, without barriers; 0 where
-// no slice has a key.
+// Attention over a long context, second half: joins the slices of attention_split.wgsl to y[t, h, :], without barriers;
+// 0 where no slice has a key.
 // parts: [rows, heads, splits, head_dim + 2] f32 -> y: [rows, heads * head_dim] f32. One invocation an element of y.
-// grid: (ceil(head_dim / WG), heads, rows). ref: ops attention. pick: after attention_split, attention_step and sdpa_row.
+// grid: (ceil(head_dim / WG), heads, rows). ref: ops attention. pick: after attention_split, attention_step and
+// sdpa_row.
 const WG: u32 = 64u; // spec: 4u to 256u
 
 struct Params { rows: u32, heads: u32, head_dim: u32, splits: u32 }

@@ -1,5 +1,5 @@
-// y[t, h, :] = causal attention as attention.wgsl, without barriers: one invocation a (t, h), online softmax in f32.
-// Bindings and params as attention.wgsl, but the caches are read as u32 and head_dim is any even number up to 256.
+// y[t, h, :] = causal attention like attention.wgsl, without barriers: one invocation a (t, h), online softmax in f32.
+// Bindings and params: attention.wgsl, but the caches are read as u32 and head_dim is any even number up to 256.
 // grid: ceil(rows * heads / WG) workgroups, folded in y: (min(n, 65535), ceil(n / 65535), 1). ref: ops attention.
 // pick: a head_dim that is no multiple of 8. Not for long contexts on lavapipe, which ends loops after 65,535
 // iterations of an invocation: head_dim * positions must stay below that.

@@ -1,8 +1,8 @@
 // Attention (attention.wgsl) of few query rows over a long context, first half: the positions 0 .. pos + t are cut into
 // `splits` slices of equal length, at least AT_LEAST; one workgroup a (slice, h, t) writes its part of the weighted
 // sum. parts: [rows, heads, splits, head_dim + 2] f32: the sum of exp(score - m) v, then m, then the sum of exp(score -
-// m). A slice without positions writes only the latter two: the lowest number and 0. attention_merge.wgsl puts the
-// slices together. Bindings otherwise as attention.wgsl. head_dim: a multiple of 8, at most 256.
+// m). A slice without positions writes only the latter two: the lowest number and 0. attention_merge.wgsl joins the
+// slices. The other bindings: attention.wgsl. head_dim: a multiple of 8, at most 256.
 // grid: (splits, heads, rows). ref: ops attention. pick: one row at a position from LONG on (generate.py).
 // include: rope.wgsl
 // include: attend.wgsl

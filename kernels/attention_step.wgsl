@@ -1,5 +1,5 @@
 enable subgroups;
-// Attention of one new token, which also takes its key and value into the cache: attend_step.wgsl, one workgroup a
+// Attention of one new token, whose key and value it also writes to the cache: attend_step.wgsl, one workgroup a
 // (slice, h).
 // qkv: [(heads + 2 kv_heads) * HEAD_DIM] f32; rope_table: rope.wgsl; kcache, vcache: [kv_heads, context, HEAD_DIM / 8]
 // of eight f16; y: [heads * HEAD_DIM] f32, or parts.

@@ -1,10 +1,10 @@
 enable subgroups;
-// attention_step.wgsl with the matvec before it: query, key and value of a head are rows of W times x, RMS-normed, made by
-// the head's own workgroup; for small models, whose dispatches cost more than the keys and values made anew in each head.
-// The items (row, group of 32 columns) go around the invocations, all their weights under way at once.
+// attention_step.wgsl with the matvec before it: each head's workgroup computes its query, key and value as rows of W
+// times x, RMS-normed. It is for small models, whose dispatches cost more than computing keys and values in each head.
+// The items (row, group of 32 columns) are dealt out to the invocations, and all their weights are loaded at once.
 // x: [K] f32, g: [K] f32 gain, w: planes of FORMAT, [(heads + 2 kv_heads) * HEAD_DIM, K]; the others as attention_step.
-// grid: (1, heads, 1). ref: ops rms_norm, linear, kv_update and attention. pick: as attention_step, with a short context
-// and few weights.
+// grid: (1, heads, 1). ref: ops rms_norm, linear, kv_update and attention. pick: as attention_step, with a short
+// context and few weights.
 // include: rope.wgsl
 const HEAD_DIM: u32 = 64u;   // spec: a multiple of 8, at most 256
 const K: u32 = 64u;          // spec: columns of W

@@ -1,7 +1,7 @@
-// Included. The order of f32 values in the bits of whole numbers (comparisons are then exact where compilers assume no
-// NaN and no inf), and the best of a workgroup's WG invocations.
+// Included. f32 values as integers of the same order (whose comparisons are exact even where compilers assume that
+// there is no NaN and no inf), and the best of a workgroup's WG invocations.
 
-// The bits of a float as a number of the same order (NaN 0, -0 = 0), and back.
+// A float as an integer of the same order (NaN becomes 0, -0 equals 0), and back.
 fn ordered(v: f32) -> u32 {
   let bits = bitcast<u32>(v);
   if ((bits & 0x7FFFFFFFu) > 0x7F800000u) { return 0u; }

@@ -1,5 +1,5 @@
-// One of several tensors put side by side: y[i / part * whole + start + i % part] = x[i] for i < count, where `part` words
-// of x and `whole` words of y follow each other along the axis and those after it. x, y: words of any 4-byte dtype.
+// Copies one of several tensors to its place in y: y[i / part * whole + start + i % part] = x[i] for i < count, where
+// `part` words of x and `whole` words of y belong to one index of the axes before. x, y: words of any 4-byte dtype.
 // grid: ceil(count / 64) workgroups, folded in y. ref: ops concat. pick: always, once for each tensor.
 const WG: u32 = 64u;
 

@@ -4,7 +4,8 @@
 // x: [N, height, width, channels] f32, w: [kernel_height, kernel_width, channels / groups, outputs] f32 ->
 // y: [N, out_height, out_width, outputs] f32, any sizes. An invocation computes 4 outputs of a group at 4 neighbouring
 // positions; neighbouring invocations read neighbouring weights and the same x. No barriers. count: invocations.
-// grid: ceil(count / 64), folded in y. ref: ops conv. pick: what unfold and linear, or conv_depthwise, can't do.
+// grid: ceil(count / 64), folded in y. ref: ops conv. pick: where neither unfold with linear nor
+// conv_depthwise can be used.
 
 struct Params {
   height: u32, width: u32, channels: u32, out_height: u32, out_width: u32, kernel_height: u32, kernel_width: u32,

@@ -1,5 +1,5 @@
-// y[i] = epilogue(x[i], i) for i < count: a chain of elementwise operations in the generated epilogue. In place is not
-// possible (y must not be x). x, y: [count] f32.
+// y[i] = epilogue(x[i], i) for i < count: a chain of elementwise operations in the generated epilogue. y must not be x:
+// this cannot work in place. x, y: [count] f32.
 // grid: ceil(count / WG) workgroups, folded in y: (min(n, 65535), ceil(n / 65535), 1).
 // ref: every elementwise op. pick: the chain could not run in the store of the kernel before it.
 const WG: u32 = 64u; // spec: 32u | 64u | 128u | 256u

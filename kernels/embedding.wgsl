@@ -1,5 +1,5 @@
 // embedding: y[t, :] = W[tokens[pos + t], :] with pos = state[0].
-//   POSITIONS: W[min(first + pos + t, row_end - 1), :] instead: learned positions. A row beyond the table is a padded one.
+//   POSITIONS: W[min(first + pos + t, row_end - 1), :] instead: learned positions. Only padding lies beyond the table.
 // tokens: u32[...], state: u32[8], w: planes of FORMAT -> y: [rows, k] f32. k % 32 == 0.
 // A table may be split over several buffers: this one holds the rows row_start..row_end-1, and only tokens among
 // those are written. One invocation dequantises 32 weights; no barriers.

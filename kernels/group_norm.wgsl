@@ -1,7 +1,8 @@
-// y[n, p, c] = (x[n, p, c] - mean) / sqrt(var + eps) * g[c] + b[c], mean and variance over all positions p and the channels
-// of c's group (arXiv:1803.08494), one workgroup a group. The mean first, then the variance about it, as in layer_norm.wgsl.
-// x, y: [N, positions, channels] f32; g, b: [channels] f32; channels % groups == 0, else any sizes. A group's invocations
-// take its numbers in turn, neighbours neighbouring channels.
+// y[n, p, c] = (x[n, p, c] - mean) / sqrt(var + eps) * g[c] + b[c], mean and variance over all positions p and the
+// channels of c's group (arXiv:1803.08494), one workgroup a group. The mean comes first, then the variance, as in
+// layer_norm.wgsl.
+// x, y: [N, positions, channels] f32; g, b: [channels] f32; channels % groups == 0, else any sizes. The invocations of
+// a workgroup read numbers in turn, neighbours neighbouring channels.
 // grid: (groups, N). ref: ops group_norm. pick: always.
 const WG: u32 = 256u; // spec: a power of two, 4u to 256u
 

@@ -2,7 +2,7 @@
 // next kv_heads), x[t, h, :] for those of v (the last kv_heads): one workgroup a (t, h).
 // x, y: [rows, heads + 2 kv_heads, head_dim] f32; g: [2, head_dim] f32, the gains of q and those of k.
 // grid: N = rows * (heads + 2 kv_heads), folded in y: (min(N, 65535), ceil(N / 65535), 1). ref: ops head_norm.
-// pick: always; software adapters take WG = 4u, since a barrier costs there by the invocation.
+// pick: always; software adapters use WG = 4u, since there the cost of a barrier grows with the invocations.
 const WG: u32 = 64u; // spec: a power of two, 4u to 256u
 
 struct Params { rows: u32, heads: u32, kv_heads: u32, head_dim: u32, eps: f32 }

@@ -1,14 +1,14 @@
-// Included. Products of block formats with x in integers: each 32 numbers of x become s (256 h + l) with h, l signed
-// bytes, so that their largest magnitude is 32512 s and they keep 16 bits. The dot products of h and l with the quants
-// (dot4I8Packed) are exact. The formats are in int8/. Needs x, g: array<vec4<f32>>, K, WG, TILE and NORM.
+// Included. Products of block formats with x in integers: each 32 numbers of x become s (256 h + l), where h and l are
+// signed bytes, so that their largest magnitude is 32512 s and they keep 16 bits. The dot products of h and l with the
+// quants (dot4I8Packed) are exact. The formats are in int8/. Needs x, g: array<vec4<f32>>, K, WG, TILE and NORM.
 const LANES: u32 = 32u;         // spec: 4u to 32u, invocations that are certainly in one subgroup
 const GROUPS = K / 32u;
 const HELD = min(GROUPS, TILE);
-const SHARE = min(LANES, 8u); // lanes that bring a group of x
+const SHARE = min(LANES, 8u); // lanes that load a group of x together
 const QUADS = 8u / SHARE;
 const TURNS = (HELD * SHARE + WG - 1u) / WG;
 
-// Of each group: 32 bytes h, 32 bytes l, (s, the sum of x).
+// For each group: 32 bytes h, 32 bytes l, then (s, the sum of x).
 var<workgroup> xs: array<vec4<u32>, 5u * HELD>;
 var<workgroup> team_squares: array<f32, WG / LANES>;
 
@@ -29,7 +29,7 @@ fn team_sum(v: f32) -> f32 {
     return s;
 }
 
-// Brings the groups from `start` on to workgroup memory. Gives the sum of the squares of this invocation's numbers.
+// Loads the groups from `start` on to workgroup memory. Returns the sum of the squares of this invocation's numbers.
 fn stage(t: u32, start: u32, lid: u32) -> f32 {
     var squares = 0.0;
     for (var turn = 0u; turn < TURNS; turn++) {
@@ -80,7 +80,7 @@ fn part(at: u32) -> Part {
     return Part(array<vec4<u32>, 2>(xs[i], xs[i + 1u]), array<vec4<u32>, 2>(xs[i + 2u], xs[i + 3u]), more.x, more.y);
 }
 
-// 1 / sqrt(mean(x^2) + eps) from the sums of squares that the invocations have.
+// 1 / sqrt(mean(x^2) + eps) from the sums of squares of all invocations.
 fn inverse_root(squares: f32, lid: u32, eps: f32) -> f32 {
     let sum = team_sum(squares);
     if lid % LANES == 0u { team_squares[lid / LANES] = sum; }

@@ -1,8 +1,8 @@
 // y[r, c] = (x[r, c] - mean(x[r, :])) / sqrt(var(x[r, :]) + eps) * g[c] + b[c] (arXiv:1607.06450), one workgroup a row.
-// x, y: [rows, cols] f32; g, b: [cols] f32; any cols. The mean first, then the variance about it: one pass for both
-// loses digits where the mean is large.
+// x, y: [rows, cols] f32; g, b: [cols] f32; any cols. The mean is computed first, then the variance about
+// it: one pass for both loses digits where the mean is large.
 // grid: rows, folded in y: (min(rows, 65535), ceil(rows / 65535), 1). ref: ops layer_norm. pick: always; software
-// adapters take WG = 4u, since a barrier costs there by the invocation.
+// adapters use WG = 4u, since there the cost of a barrier grows with the invocations.
 const WG: u32 = 128u; // spec: a power of two, 4u to 256u
 
 struct Params { rows: u32, cols: u32, eps: f32 }

@@ -1,8 +1,8 @@
 // linear: y[t, j] = x[t, :] . W[j, :] for many rows of x.
 // x: [rows, k] f32, w: planes of FORMAT -> y[t * y_stride + y_offset + j] for j < n. k % 32 == 0.
-// A workgroup computes a tile of 64 rows by 64 columns in steps of 32 of k: half of its invocations bring a row of x
-// each to workgroup memory, the other half dequantise 32 weights each; then each adds up 8 by 4 outputs.
-// A tile is stored as 8 times 64 vectors, vector 64 q + r holding columns 4q..4q+3 of row r: without bank conflicts.
+// A workgroup computes a tile of 64 rows by 64 columns in steps of 32 of k: half of its invocations each load a row of
+// x to workgroup memory, the other half each dequantise 32 weights; then each adds up 8 by 4 outputs.
+// A tile is stored as 8 times 64 vectors, where vector 64 q + r holds columns 4q..4q+3 of row r: no bank conflicts.
 // grid: G = ceil(n / 64) as (min(G, 65535), ceil(G / 65535), ceil(rows / 64)). pick: rows > 4, without f16.
 
 struct Params { rows: u32, n: u32, k: u32, blocks: u32, y_stride: u32, y_offset: u32, eps: f32 }

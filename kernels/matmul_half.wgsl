@@ -4,11 +4,11 @@ enable f16;
 //   GATED: activated(gate) * up, where gate is row j and up row n + j of W.
 // x: [rows, k] f32, w: planes of FORMAT -> y[t * y_stride + y_offset + j] for j < n. k % 32 == 0.
 // A workgroup computes a tile of 64 rows by 64 rows of W (GATED: 32 of gate and 32 of up, 16 by 16 in turn) in steps of
-// 64 of k: each invocation dequantises 32 weights and brings 8 vectors of x, then adds up 8 by 4 outputs.
-// A tile is stored as 16 times 64 vectors, vector 64 q + (r ^ q % 8) holding columns 4q..4q+3 of row r: neighbours
-// neither write nor read a bank together.
+// 64 of k: each invocation dequantises 32 weights and loads 8 vectors of x, then adds up 8 by 4 outputs.
+// A tile is stored as 16 times 64 vectors, where vector 64 q + (r ^ q % 8) holds columns 4q..4q+3 of row r, so that
+// neighbours cause no bank conflicts.
 // grid: G = ceil(n / 64), GATED: ceil(n / 32), as (min(G, 65535), ceil(G / 65535), ceil(rows / 64)).
-// ref: ops linear. pick: rows > 4, where f16 is but no matrices are.
+// ref: ops linear. pick: rows > 4, with f16 but without subgroup matrices.
 const GATED: bool = false;      // spec: activated(gate) * up
 
 struct Params { rows: u32, n: u32, k: u32, blocks: u32, y_stride: u32, y_offset: u32, eps: f32 }
@@ -40,7 +40,7 @@ fn sums(s: Pairs) -> vec4<f32> {
         + vec4<f32>(vec2<f32>(s.a).y, vec2<f32>(s.b).y, vec2<f32>(s.c).y, vec2<f32>(s.d).y);
 }
 
-// Row r of a workgroup's rows of W, within bounds.
+// The row of W that is row r of a workgroup's, within bounds.
 fn row_of(first: u32, r: u32) -> u32 {
     if GATED {
         return min(first + r / 32u * 16u + r % 16u, p.n - 1u) + select(0u, p.n, r / 16u % 2u == 1u);
@@ -75,7 +75,7 @@ fn main(@builtin(local_invocation_index) lid: u32, @builtin(workgroup_id) wg: ve
     let first_t = wg.z * 64u;
     let first_j = (wg.y * grid.x + wg.x) * select(64u, 32u, GATED);
     let groups = p.k / 32u;
-    let q = lid % 16u;              // brings this vector of a step of x, for rows row, row + 8, ...
+    let q = lid % 16u;              // loads this vector of a step of x, for rows row, row + 8, ...
     let row = lid / 16u;
     let slab = lid % 2u;            // and this group of one row of W
     let w_row = row_of(first_j, lid / 2u) * groups;
@@ -158,11 +158,11 @@ fn main(@builtin(local_invocation_index) lid: u32, @builtin(workgroup_id) wg: ve
             workgroupBarrier();
         }
         let over = vec2<f32>(largest(top_x), largest(top_w)) * scale >= ROOM;
-        if lid == 0u { // the tile's memory is free
+        if lid == 0u { // the tile's memory is not needed any more
             xs[0] = vec4<f16>();
         }
         workgroupBarrier();
-        if any(over) { // where several write one remains: what it does not know is found at the next try
+        if any(over) { // if several invocations write, one remains; the next try finds what it does not know
             xs[0] = vec4<f16>(select(vec2<f16>(), vec2<f16>(1.0h), over), 0.0h, 0.0h);
         }
         let next = smaller(scale, workgroupUniformLoad(&xs[0]).xy > vec2<f16>());

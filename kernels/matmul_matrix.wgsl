@@ -1,16 +1,16 @@
 enable f16;
 enable subgroups;
 enable chromium_experimental_subgroup_matrix;
-// linear: y[t, j] = x[t, :] . W[j, :] for many rows of x, by subgroup matrices: f16 products, f32 sums (range.wgsl:
-// numbers that f16 does not hold).
+// linear: y[t, j] = x[t, :] . W[j, :] for many rows of x, by subgroup matrices: f16 products, f32 sums (see range.wgsl
+// for numbers beyond f16).
 //   GATED: activated(gate) * up, where gate is row j and up row n + j of W.
 // x: [rows, k] f32, w: planes of FORMAT -> y[t * y_stride + y_offset + j] for j < n. k % 32 == 0.
 // A workgroup of 8 subgroups computes 128 rows by 128 rows of W (GATED: 64 of gate and 64 of up, 16 by 16 in turn) in
-// steps of 64 of k: it brings both to workgroup memory as f16, then each subgroup adds up 4 by 2 matrices.
-// Strips 0..7 are rows of x, 8..15 rows of W. In each 32 of k the order is 0..3, 16..19, 4..7, ..., of both: neighbours
-// read neighbouring vectors of x.
+// steps of 64 of k: it loads both to workgroup memory as f16, then each subgroup adds up 4 by 2 matrices.
+// Strips 0..7 hold rows of x, 8..15 rows of W. Each 32 of k are in the order 0..3, 16..19, 4..7, ... in both, so that
+// neighbours read neighbouring vectors of x.
 // grid: G = ceil(n / 128), GATED: ceil(n / 64), as (min(G, 65535), ceil(G / 65535), ceil(rows / 128)).
-// ref: ops linear. pick: rows > 4, where 16 x 16 x 16 matrices are, if there are enough of these tiles to go round.
+// ref: ops linear. pick: rows > 4, with 16 x 16 x 16 matrices, if there are enough tiles to keep the GPU busy.
 const GATED: bool = false;      // spec: activated(gate) * up
 
 struct Params { rows: u32, n: u32, k: u32, blocks: u32, y_stride: u32, y_offset: u32, eps: f32 }
@@ -20,7 +20,7 @@ struct Params { rows: u32, n: u32, k: u32, blocks: u32, y_stride: u32, y_offset:
 @group(0) @binding(3) var<uniform> p: Params;
 
 const WIDE: u32 = select(32u, 16u, GATED);  // columns of y a subgroup
-const ROOM: f32 = 32768.0; // for x and for W
+const ROOM: f32 = 32768.0; // the largest magnitude that x and W may have in f16
 var<workgroup> memory: array<array<vec4<u32>, 144>, 16>;
 
 fn epilogue(v: f32, i: u32) -> f32 { return v; } // fuse
@@ -30,7 +30,7 @@ fn epilogue(v: f32, i: u32) -> f32 { return v; } // fuse
 // include: formats/f32.wgsl // spec: FORMAT
 // include: gates/silu.wgsl // spec: GATE
 
-// Row r of a workgroup's rows of W, within bounds.
+// The row of W that is row r of a workgroup's, within bounds.
 fn row_of(first: u32, r: u32) -> u32 {
     if GATED {
         return min(first + r / 32u * 16u + r % 16u, p.n - 1u) + select(0u, p.n, r / 16u % 2u == 1u);
@@ -51,8 +51,8 @@ fn value(r: u32, c: u32, at: u32, factor: f32) -> f32 {
     return epilogue(v, at);
 }
 
-// Rows 16i..16i+15 of each subgroup's, which are in strips 0..7, and 16 more in strips 8..15: 4 elements at a time, so
-// that what the epilogue reads is under way for all of them before any is stored.
+// Stores rows 16i..16i+15 of each subgroup, which are in strips 0..7, and 16 more in strips 8..15: 4 elements at a
+// time, so that the epilogue's reads for all of them are under way before any is stored.
 fn store(first_t: u32, first_j: u32, i: u32, factor: f32, lid: u32) {
     let c = lid % WIDE;
     for (var first = lid / WIDE; first < 256u; first += 1024u / WIDE) {
@@ -77,7 +77,7 @@ fn main(@builtin(local_invocation_index) lid: u32, @builtin(workgroup_id) wg: ve
     let first_t = wg.z * 128u;
     let first_j = (wg.y * grid.x + wg.x) * 4u * WIDE;
     let groups = p.k / 32u;
-    let c = lid % 4u;               // brings these two vectors of a group of x, for rows row, row + 32, ...
+    let c = lid % 4u;               // loads these two vectors of a group of x, for rows row, row + 32, ...
     let slab = lid / 4u % 2u;
     let row = lid / 8u;
     let x0 = min(first_t + row, p.rows - 1u) * groups;
@@ -201,11 +201,11 @@ fn main(@builtin(local_invocation_index) lid: u32, @builtin(workgroup_id) wg: ve
             workgroupBarrier();
         }
         let over = vec2<f32>(largest(top_x), largest(top_w)) * scale >= vec2<f32>(ROOM);
-        if lid == 0u { // the tile's memory is free
+        if lid == 0u { // the tile's memory is not needed any more
             memory[0][0] = vec4<u32>();
         }
         workgroupBarrier();
-        if any(over) { // where several write one remains: what it does not know is found at the next try
+        if any(over) { // if several invocations write, one remains; the next try finds what it does not know
             memory[0][0] = vec4<u32>(select(vec2<u32>(), vec2<u32>(1u), over), 0u, 0u);
         }
         let next = smaller(scale, workgroupUniformLoad(&memory[0][0]).xy > vec2<u32>());

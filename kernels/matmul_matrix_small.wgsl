@@ -2,10 +2,10 @@ enable f16;
 enable subgroups;
 enable chromium_experimental_subgroup_matrix;
 // linear as in matmul_matrix.wgsl (parameters, bindings, GATED), in tiles of 32 rows by 32 rows of W (GATED: 16 of gate
-// and 16 of up), in steps of 128 of k: each of four subgroups takes 32 of them, and adds up 2 by 2 matrices.
-// Strips 4i + s are rows of x, 8 + 4i + s rows of W, 16i to 16i + 15 of each, s being the subgroup.
+// and 16 of up), in steps of 128 of k: each of four subgroups computes 32 of these, and adds up 2 by 2 matrices.
+// Strips 4i + s hold rows 16i to 16i + 15 of x, and strips 8 + 4i + s those of W, where s is the subgroup.
 // grid: G = ceil(n / 32), GATED: ceil(n / 16), as (min(G, 65535), ceil(G / 65535), ceil(rows / 32)).
-// ref: ops linear. pick: rows > 4, where 16 x 16 x 16 matrices are and matmul_matrix had too few workgroups.
+// ref: ops linear. pick: rows > 4, with 16 x 16 x 16 matrices, where matmul_matrix would have too few workgroups.
 const GATED: bool = false;      // spec: activated(gate) * up
 
 struct Params { rows: u32, n: u32, k: u32, blocks: u32, y_stride: u32, y_offset: u32, eps: f32 }
@@ -15,7 +15,7 @@ struct Params { rows: u32, n: u32, k: u32, blocks: u32, y_stride: u32, y_offset:
 @group(0) @binding(3) var<uniform> p: Params;
 
 const WIDE: u32 = select(32u, 16u, GATED);  // columns of y
-const ROOM: f32 = 32768.0; // for x and for W
+const ROOM: f32 = 32768.0; // the largest magnitude that x and W may have in f16
 var<workgroup> memory: array<array<vec4<u32>, 82>, 16>;
 
 fn epilogue(v: f32, i: u32) -> f32 { return v; } // fuse
@@ -25,7 +25,7 @@ fn epilogue(v: f32, i: u32) -> f32 { return v; } // fuse
 // include: formats/f32.wgsl // spec: FORMAT
 // include: gates/silu.wgsl // spec: GATE
 
-// Row r of a workgroup's rows of W, within bounds.
+// The row of W that is row r of a workgroup's, within bounds.
 fn row_of(first: u32, r: u32) -> u32 {
     if GATED {
         return min(first + r % 16u, p.n - 1u) + select(0u, p.n, r >= 16u);
@@ -33,7 +33,7 @@ fn row_of(first: u32, r: u32) -> u32 {
     return min(first + r, p.n - 1u);
 }
 
-// Of row r and column c of the tile: the sum of the subgroups' sums.
+// The sum of the subgroups' sums for row r and column c of the tile.
 fn sum(r: u32, c: u32) -> f32 {
     let strip = r / 16u * 8u + c / 16u * 4u;
     let at = r % 16u * 5u + c % 16u / 4u;
@@ -41,7 +41,7 @@ fn sum(r: u32, c: u32) -> f32 {
         + bitcast<f32>(memory[strip + 2u][at][c % 4u]) + bitcast<f32>(memory[strip + 3u][at][c % 4u]);
 }
 
-// The same with what comes after it, for y[at].
+// The same with the gate and the epilogue, for y[at].
 fn value(r: u32, c: u32, at: u32, factor: f32) -> f32 {
     var v = factor * sum(r, c);
     if GATED {
@@ -57,7 +57,7 @@ fn main(@builtin(local_invocation_index) lid: u32, @builtin(workgroup_id) wg: ve
     let first_j = (wg.y * grid.x + wg.x) * WIDE;
     let groups = p.k / 32u;
     let slab = lid % 4u;
-    let c = lid / 4u % 4u;          // brings these two vectors of a group of x, for rows row, row + 8, ...
+    let c = lid / 4u % 4u;          // loads these two vectors of a group of x, for rows row, row + 8, ...
     let row = lid / 16u;
     let x0 = min(first_t + row, p.rows - 1u) * groups;
     let x1 = min(first_t + row + 8u, p.rows - 1u) * groups;
@@ -126,11 +126,11 @@ fn main(@builtin(local_invocation_index) lid: u32, @builtin(workgroup_id) wg: ve
             workgroupBarrier();
         }
         let over = vec2<f32>(largest(top_x), largest(top_w)) * scale >= vec2<f32>(ROOM);
-        if lid == 0u { // the tile's memory is free
+        if lid == 0u { // the tile's memory is not needed any more
             memory[0][0] = vec4<u32>();
         }
         workgroupBarrier();
-        if any(over) { // where several write one remains: what it does not know is found at the next try
+        if any(over) { // if several invocations write, one remains; the next try finds what it does not know
             memory[0][0] = vec4<u32>(select(vec2<u32>(), vec2<u32>(1u), over), 0u, 0u);
         }
         let next = smaller(scale, workgroupUniformLoad(&memory[0][0]).xy > vec2<u32>());
@@ -147,7 +147,7 @@ fn main(@builtin(local_invocation_index) lid: u32, @builtin(workgroup_id) wg: ve
     workgroupBarrier();
     let column = lid % WIDE;
     let j = first_j + column;
-    // 4 elements at a time: what the epilogue reads is under way for all of them before any is stored
+    // 4 elements at a time, so that the epilogue's reads for all of them are under way before any is stored
     for (var first = lid / WIDE; first < 32u; first += 512u / WIDE) {
         let r = first + vec4<u32>(0u, 1u, 2u, 3u) * (128u / WIDE);
         let at = (first_t + r) * p.y_stride + p.y_offset + j;

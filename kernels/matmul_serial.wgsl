@@ -1,7 +1,7 @@
 // linear: y[t, j] = x[t, :] . W[j, :] for many rows of x.
 // x: [rows, k] f32, w: planes of FORMAT -> y[t * y_stride + y_offset + j] for j < n. k % 32 == 0.
-// An invocation computes 8 output columns for 4 rows of x: loads are what costs on a processor, and each group of x is
-// loaded once for 8 columns, each group of weights loaded and dequantised once for 4 rows. No barriers.
+// An invocation computes 8 output columns for 4 rows of x: on a processor the loads are the cost, and each group of x
+// is loaded once for 8 columns, each group of weights loaded and dequantised once for 4 rows. No barriers.
 // grid: G = ceil(n / (8 * WG)) as (min(G, 65535), ceil(G / 65535), ceil(rows / 4)). pick: software adapters, rows > 4.
 const WG: u32 = 8u;             // spec: invocations a workgroup
 
@@ -73,7 +73,7 @@ fn main(@builtin(local_invocation_index) lid: u32, @builtin(workgroup_id) wg: ve
     store4(sums[7], t, j + 7u);
 }
 
-// One group of a row of W with that of 4 rows of x.
+// The products of one group of a row of W with the same group of 4 rows of x.
 fn column(g: u32, v: array<array<vec4<f32>, 8>, 4>) -> vec4<f32> {
     let weights = weights32(g);
     return vec4<f32>(inner(weights, v[0]), inner(weights, v[1]), inner(weights, v[2]), inner(weights, v[3]));

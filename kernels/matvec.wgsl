@@ -1,10 +1,10 @@
 // linear: y[t, j] = x[t, :] . W[j, :]
-//   NORM: with x[t, :] * g / sqrt(mean(x[t, :]^2) + eps) in the place of x[t, :], the sum of squares taken in the same
-//   pass and the root applied at the end.
+//   NORM: with x[t, :] * g / sqrt(mean(x[t, :]^2) + eps) in the place of x[t, :]; the sum of squares is computed in the
+//   same pass, and the root is applied at the end.
 //   GATED: activated(gate) * up, where gate is row j and up row n + j of W.
 // x: [rows, k] f32, g: [k] f32, w: planes of FORMAT -> y[t * y_stride + y_offset + j] for j < n. k % 32 == 0.
-// LANES neighbouring invocations share 4 rows of W (4 outputs, or 2 gated ones) and take groups of 32 columns in turn,
-// so that they read neighbouring vectors of the planes; their sums meet in workgroup memory.
+// LANES neighbouring invocations share 4 rows of W (4 outputs, or 2 gated ones) and compute groups of 32 columns in
+// turn, so that they read neighbouring vectors of the planes; their sums are added in workgroup memory.
 // grid: G = ceil(n / OUT) as (min(G, 65535), ceil(G / 65535), rows), OUT = 4 * WG / LANES, GATED: 2 * WG / LANES.
 // pick: default limits, rows <= 4.
 const WG: u32 = 64u;            // spec: invocations a workgroup
@@ -23,7 +23,7 @@ var<workgroup> sums: array<vec4<f32>, WG>;
 var<workgroup> squares: array<f32, WG>;
 
 fn epilogue(v: f32, i: u32) -> f32 { return v; } // fuse
-// No layer norm: only matvec_subgroup.wgsl takes one in.
+// There is no layer norm here: only matvec_subgroup.wgsl can compute one.
 fn normed(v: array<vec4<f32>, 8>, i: u32) -> array<vec4<f32>, 8> { return v; }
 // include: formats/inner.wgsl
 // include: formats/f32.wgsl // spec: FORMAT

@@ -1,13 +1,13 @@
 enable subgroups;
 // linear: y[t, j] = x[t, :] . W[j, :] over weights of a block format, in integers.
 //   x becomes integers of 16 bits that share a scale among 32 (int8_input.wgsl).
-//   NORM: with x[t, :] * g / sqrt(mean(x[t, :]^2) + eps) in the place of x[t, :], the root applied at the end.
+//   NORM: with x[t, :] * g / sqrt(mean(x[t, :]^2) + eps) in the place of x[t, :]; the root is applied at the end.
 //   GATED: activated(gate) * up, where gate is row j and up row n + j of W.
 // x: [rows, k] f32, g: [k] f32, w: planes of FORMAT -> y[t * y_stride + y_offset + j] for j < n. k % 32 == 0.
-// LANES neighbouring invocations share OUTPUTS outputs and take groups of 32 columns in turn; the weights of the next
-// group are under way meanwhile, those of the first while x is brought to workgroup memory, TILE groups at a time.
-// grid: G = ceil(n / (OUTPUTS * WG / LANES)) as (min(G, 65535), ceil(G / 65535), rows). pick: rows <= 4, a block format,
-// the tier "subgroups" (device/__init__.py).
+// LANES neighbouring invocations share OUTPUTS outputs and compute groups of 32 columns in turn. The weights of the
+// next group are loaded meanwhile, those of the first while x is loaded to workgroup memory, TILE groups at a time.
+// grid: G = ceil(n / (OUTPUTS * WG / LANES)) as (min(G, 65535), ceil(G / 65535), rows). pick: rows <= 4, a block
+// format, the tier "subgroups" (device/__init__.py).
 const K: u32 = 64u;             // spec: k
 const WG: u32 = 256u;           // spec: invocations a workgroup
 const OUTPUTS: u32 = 1u;        // spec: outputs of LANES invocations

@@ -1,10 +1,10 @@
-// What matvec.wgsl and matvec_subgroup.wgsl share: 4 rows of W against a part of one row of x, and the output of them.
+// The shared part of matvec.wgsl and matvec_subgroup.wgsl: 4 rows of W times a part of one row of x, and their outputs.
 const OUTPUTS = select(4u, 2u, GATED); // of 4 rows of W
 
 struct Part { sums: vec4<f32>, squares: f32 }
 
 // The groups lane, lane + lanes, ... of x[t, :] times those of the rows of W for the outputs first..first+OUTPUTS-1.
-// normed(v, i): what the file that includes this makes of group i before.
+// normed(v, i), which the including file defines, normalises group i before.
 fn partial_sums(t: u32, first: u32, lane: u32, lanes: u32) -> Part {
     let groups = p.k / 32u;
     let last = vec4<u32>(p.n - 1u);
@@ -29,7 +29,7 @@ fn partial_sums(t: u32, first: u32, lane: u32, lanes: u32) -> Part {
     return part;
 }
 
-// Writes output first + lane, lane < OUTPUTS, from the whole sums.
+// Writes output first + lane, for lane < OUTPUTS, from the complete sums.
 fn store(sums: vec4<f32>, squares: f32, t: u32, first: u32, lane: u32) {
     let j = first + lane;
     if j >= p.n { return; }

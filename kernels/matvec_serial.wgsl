@@ -1,10 +1,10 @@
 // linear: y[t, j] = x[t, :] . W[j, :]
-//   NORM: with x[t, :] * g / sqrt(mean(x[t, :]^2) + eps) in the place of x[t, :]. (rms_norm before it is faster here:
-//   each invocation would load g, too.)
+//   NORM: with x[t, :] * g / sqrt(mean(x[t, :]^2) + eps) in the place of x[t, :]. (It is faster to run
+//   rms_norm before, since each invocation would also load g.)
 //   GATED: activated(gate) * up, where gate is row j and up row n + j of W.
 // x: [rows, k] f32, g: [k] f32, w: planes of FORMAT -> y[t * y_stride + y_offset + j] for j < n. k % 32 == 0.
-// An invocation takes 8 rows of W, for 8 outputs or 4 gated ones: loads are what costs on a processor, and each group
-// of x is loaded once for them. No barriers, no workgroup memory.
+// An invocation computes 8 rows of W, for 8 outputs or 4 gated ones: on a processor the loads are the cost, and each
+// group of x is loaded once for all of them. No barriers, no workgroup memory.
 // grid: G = ceil(n / (8 * WG)), GATED: ceil(n / (4 * WG)), as (min(G, 65535), ceil(G / 65535), rows).
 // pick: software adapters, rows <= 4.
 const WG: u32 = 8u;             // spec: invocations a workgroup

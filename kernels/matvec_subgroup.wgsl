@@ -1,15 +1,16 @@
 enable subgroups;
 diagnostic(off, subgroup_uniformity); // the loop below is uniform within a subgroup, which the compiler cannot see
 // linear: y[t, j] = x[t, :] . W[j, :]
-//   NORM: with x[t, :] * g / sqrt(mean(x[t, :]^2) + eps) in the place of x[t, :], the sum of squares taken in the same
-//   pass and the root applied at the end.
+//   NORM: with x[t, :] * g / sqrt(mean(x[t, :]^2) + eps) in the place of x[t, :]; the sum of squares is computed in the
+//   same pass, and the root is applied at the end.
 //   LAYER: with (x[t, :] - mean(x[t, :])) * g / sqrt(var(x[t, :]) + eps) + b in its place; only then is b read.
 //   GATED: activated(gate) * up, where gate is row j and up row n + j of W.
 // x: [rows, k] f32, g, b: [k] f32, w: planes of FORMAT -> y[t * y_stride + y_offset + j] for j < n. k % 32 == 0.
-// A subgroup takes 4 rows of W (4 outputs, or 2 gated ones), its invocations groups of 32 columns in turn. A workgroup
-// has two such halves whatever the size of its subgroups: with more subgroups some are idle, a single one takes both.
-// Subgroups are taken to be runs of neighbouring invocations: WGSL does not promise it, but implementations do so in
-// workgroups of one dimension.
+// A subgroup computes 4 rows of W (4 outputs, or 2 gated ones), its invocations groups of 32 columns in turn. A
+// workgroup has two such halves whatever the size of its subgroups: with more subgroups some are idle, a single one
+// computes both.
+// Subgroups are assumed to be runs of neighbouring invocations: WGSL does not promise this, but in workgroups of one
+// dimension implementations do so.
 // grid: G = ceil(n / 8), GATED: ceil(n / 4), as (min(G, 65535), ceil(G / 65535), rows). pick: subgroups, rows <= 4.
 const WG: u32 = 64u;            // spec: invocations a workgroup
 const NORM: bool = false;       // spec: x is RMS-normed with gain g

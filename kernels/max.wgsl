@@ -1,7 +1,7 @@
 // y[r] = max(x[r, :]), or min(x[r, :]), one workgroup a row. x: [rows, cols] f32, any cols >= 1 -> y: [rows] f32.
 // grid: rows, folded in y: (min(rows, 65535), ceil(rows / 65535), 1). ref: ops max and min. pick: always; software
-// adapters take WG = 4u, since a barrier costs there by the invocation.
-const LEAST: bool = false; // spec: true | false  the least instead
+// adapters use WG = 4u, since there the cost of a barrier grows with the invocations.
+const LEAST: bool = false; // spec: true | false  the minimum instead
 const WG: u32 = 128u; // spec: a power of two, 4u to 256u
 
 struct Params { rows: u32, cols: u32 }
@@ -21,7 +21,7 @@ fn main(
   let row = id.y * grid.x + id.x;
   if (row >= p.rows) { return; }
   let base = row * p.cols;
-  var top = x[base]; // a lane with nothing of its own has the first
+  var top = x[base]; // a lane without elements has the first one
   for (var c = lane; c < p.cols; c += WG) { top = better(top, x[base + c]); }
   part[lane] = top;
   workgroupBarrier();

@@ -1,8 +1,8 @@
 // y[n, c] = sum over r of x[n, r, c] / rows: the mean of each column, of all positions of an image.
-// x: [batch, rows, cols] f32 -> y: [batch, cols] f32, any sizes. A workgroup takes 16 columns; WG / 16 invocations share
-// a column and take its rows in turn; their sums meet in workgroup memory.
-// grid: (ceil(cols / 16), batch). ref: ops mean. pick: always; software adapters take WG = 16u, since a barrier costs
-// there by the invocation.
+// x: [batch, rows, cols] f32 -> y: [batch, cols] f32, any sizes. A workgroup sums 16 columns; WG / 16 invocations share
+// a column and read its rows in turn; their sums are added in workgroup memory.
+// grid: (ceil(cols / 16), batch). ref: ops mean. pick: always; software adapters use WG = 16u, since there the cost of
+// a barrier grows with the invocations.
 const WG: u32 = 256u; // spec: 16u times a power of two
 
 struct Params { rows: u32, cols: u32 }

@@ -1,5 +1,5 @@
-// y[index, r, c, :] = rgb * scale + offset, where rgb are the first three bytes of x[top + r, left + c], or 0 outside of
-// x: an image cut out, rescaled and normalised.
+// y[index, r, c, :] = rgb * scale + offset, where rgb are the first three bytes of x[top + r, left + c], or 0 outside
+// of x: an image cut out, rescaled and normalised.
 // x: [height, width] u32 of 4 bytes each -> y: [N, out_height, out_width, 3] f32, of which one image is written.
 // grid: ceil(out_height * out_width / 64), folded in y. ref: ops pixel_values. pick: always.
 

@@ -1,7 +1,7 @@
-// y[ids[r], :] = x[r, :], in place: what lookup (embedding.wgsl) reads. Rows beyond the table are not stored; of equal
-// ids any one wins.
-// x: [batch, rows, k] f32, x_row elements from one row to the next, x_batch from batch to batch, from element x_start on;
-// ids: [batch * rows] u32; y: [count, k] f32; any k.
+// y[ids[r], :] = x[r, :], in place, in a table that lookup (embedding.wgsl) reads. Rows beyond the table are not
+// stored; among equal ids any one wins.
+// x: [batch, rows, k] f32, x_row elements from one row to the next, x_batch from batch to batch, from element x_start
+// on; ids: [batch * rows] u32; y: [count, k] f32; any k.
 // grid: ceil(batch * rows * k / WG), folded in y: (min(G, 65535), ceil(G / 65535), 1). ref: ops put. pick: always.
 const WG: u32 = 64u; // spec: 4u to 256u
 

@@ -1,4 +1,5 @@
-// Included. What the WG invocations of a workgroup have together; all of them must call it, and may do so again.
+// Included. The sum and the maximum over the WG invocations of a workgroup. All of them must call a function; further
+// calls need no barrier between them.
 var<workgroup> part: array<f32, WG>;
 
 fn total(v: f32, lane: u32) -> f32 {

@@ -1,6 +1,6 @@
-// y[h, t, s] = table[buckets[clamp(s - t - pos + far, 0, 2 far)], h] with pos = position[0]: what a score gets for how
-// far the key s is from the query pos + t (T5, arXiv:1910.10683); beyond `far` all distances are one.
-// table: [buckets, heads] f32, buckets: [2 far + 1] u32, of the distances from -far to far -> y: [heads, rows, cols] f32.
+// y[h, t, s] = table[buckets[clamp(s - t - pos + far, 0, 2 far)], h] with pos = position[0]: the bias of a score for
+// the distance of the key s from the query pos + t (T5, arXiv:1910.10683); distances beyond `far` count as `far`.
+// table: [buckets, heads] f32, buckets: [2 far + 1] u32, for distances -far..far -> y: [heads, rows, cols] f32.
 // grid: ceil(heads * rows * cols / WG), folded in y: (min(G, 65535), ceil(G / 65535), 1). ref: ops relative_bias.
 // pick: always.
 const WG: u32 = 64u; // spec: 4u to 256u

@@ -1,6 +1,6 @@
 // repack: one plane of a weight (see dtype.py) from the bytes of its blocks as they are in a file.
 // Byte b of the plane is byte src_offset + b % plane_bytes of block b / plane_bytes of the chunk in src. All of these
-// numbers are even: half words are moved, two for each word written.
+// numbers are even, so that half words are copied, two for each word written.
 // src: a chunk of whole blocks of src_bytes bytes, the first with an even number -> dst: the words dst_word ..
 // dst_word + count - 1, count = ceil(blocks * plane_bytes / 4). Where the last, odd block ends in half a word, the
 // other half is arbitrary: nothing reads it.

@@ -1,7 +1,7 @@
-// An image resized along one axis as Pillow does it: y[a, o, b] = sum over i of x[a, first(o) + i, b] * weight(o, i), each
-// byte for itself, rounded to 8 bits.
-// x: [.., size, step] u32 of 4 bytes each, table: [out_size, 1 + taps] i32, first(o) and then the weights with 22 bits of
-// fraction -> y: [.., out_size, step], count of them.
+// Resizes an image along one axis like Pillow: y[a, o, b] = sum over i of x[a, first(o) + i, b] * weight(o, i), for
+// each byte separately, rounded to 8 bits.
+// x: [.., size, step] u32 of 4 bytes each, table: [out_size, 1 + taps] i32, first(o) and then the weights with 22 bits
+// of fraction -> y: [.., out_size, step], count of them.
 // grid: ceil(count / 64), folded in y. ref: ops resize. pick: always, once for each axis.
 
 struct Params { count: u32, size: u32, out_size: u32, step: u32, taps: u32 }

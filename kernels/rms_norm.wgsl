@@ -1,7 +1,7 @@
 // y[r, c] = x[r, c] / sqrt(mean(x[r, :]^2) + eps) * g[c], one workgroup a row.
 // x, y: [rows, cols] f32; g: [cols] f32; any cols.
 // grid: rows, folded in y: (min(rows, 65535), ceil(rows / 65535), 1). ref: ops rms_norm. pick: always; software
-// adapters take WG = 4u, since a barrier costs there by the invocation.
+// adapters use WG = 4u, since there the cost of a barrier grows with the invocations.
 const WG: u32 = 128u; // spec: a power of two, 4u to 256u
 
 struct Params { rows: u32, cols: u32, eps: f32 }

@@ -1,7 +1,8 @@
 // Included. Rotary position embedding of one element of `qkv`: the pair (a, b) number i of a head, at position pos,
 // becomes (a cos - b sin, b cos + a sin) with the angle pos * theta_i; elements from ROTARY on stay.
 // The table has only 64 + ceil(context / 64) rows of (cos, sin): rows 0..63 are the angles of positions 0..63, row
-// 64 + n that of 64 n; their complex product is the angle of any position, as exact as f32 is. Needs the bindings qkv: array<f32>, rope_table: array<vec2<f32>>.
+// 64 + n that of 64 n; their complex product is the angle of any position, as exact as f32 is. Needs the bindings qkv:
+// array<f32>, rope_table: array<vec2<f32>>.
 const INTERLEAVED: bool = true; // spec: true = pairs (2i, 2i+1) (GGUF llama) | false = (i, i+ROTARY/2) (Hugging Face)
 const ROTARY: u32 = 64u; // spec: how many elements of a head are rotated, an even number: the table has half as many
 

@@ -1,4 +1,5 @@
-// Included. What the sampling kernels share. Their plan, for logits x [vocab], the repetition penalty already in them:
+// Included. The shared part of the sampling kernels. They run in this order, for logits x [vocab] that already contain
+// the repetition penalty:
 //   sample_max        each slice of SLICE tokens: the largest logit and its token; clears the histogram
 //   sample_histogram  d = max(x) - x by BINS bins: how many tokens, and how much of the probability (in fixed point, so
 //                     that the order of the atomic additions does not matter)
@@ -10,8 +11,8 @@
 //
 // Hugging Face's rules in its order: x / temperature; top-k keeps x >= the k-th largest; top-p keeps a token if the
 // probability of those above it is < top_p (so at least one); min-p keeps a token if its probability is >= min_p times
-// the largest. Ties with the last one kept are kept too. NaN counts as the lowest. If the largest logit is not finite
-// its first token is taken.
+// the largest. Ties with the last token kept are kept too. NaN counts as the lowest value. If the largest logit is not
+// finite, the first token that has it is chosen.
 const WG: u32 = 256u; // spec: a power of two, 4u to 256u; software adapters: 4u
 const SLICE: u32 = 1024u;
 const BINS: u32 = 1024u; // spec: 1024u | 256u, the same in all; software adapters, slow to compile large arrays: 256u
@@ -24,8 +25,8 @@ struct Settings {
   stop: array<u32, 16>,
 }
 
-// Bins of d >= 0 by its exponent and the first bits of its mantissa, from 2^-8 to 2^8: as fine near the maximum as far
-// from it. Integer arithmetic on one subtraction, so that every kernel agrees on every token's bin.
+// The bin of d >= 0, by its exponent and the first bits of its mantissa, from 2^-8 to 2^8: the bins are relatively as
+// fine near the maximum as far from it. It is integer arithmetic on one subtraction, so that all kernels agree.
 fn bin(d: f32) -> u32 {
   let bits = bitcast<u32>(d);
   return select(min((bits - 0x3B800000u) / BIN_WIDTH, BINS - 1u), 0u, bits < 0x3B800000u);
@@ -33,7 +34,7 @@ fn bin(d: f32) -> u32 {
 
 fn bin_start(b: u32) -> f32 { return select(bitcast<f32>(0x3B800000u + b * BIN_WIDTH), 0.0, b == 0u); }
 
-// exp(-d / temperature), 0 for a logit of -inf or NaN.
+// exp(-d / temperature), or 0 for a logit of -inf or NaN.
 fn weight(d: f32, temperature: f32) -> f32 {
   return select(exp(-d / temperature), 0.0, (bitcast<u32>(d) & 0x7FFFFFFFu) >= 0x7F000000u);
 }
@@ -54,7 +55,7 @@ fn largest(lane: u32, slices: u32) -> vec2<u32> {
 
 var<workgroup> running: array<vec2<f32>, 2u * WG>;
 
-// Of two numbers of each lane: the sums over the lanes before it, and over all (counts below 2^24 are exact).
+// For two numbers of each lane, their sums over the lanes before it and over all lanes (counts below 2^24 are exact).
 fn scan(lane: u32, v: vec2<f32>) -> vec4<f32> {
   var from_ = 0u;
   running[lane] = v;

@@ -2,9 +2,9 @@
 //   tokens[pos + 1] = token; penalties[token] = settings.repetition_penalty; state[0] = pos + 1; state[2] += 1;
 //   state[1] (done) = 1 if the token is a stop token or the new pos has reached settings.end.
 // `end` is the pos at which a generation is over: (prompt tokens - 1) + tokens to generate, at most the context's
-// length. Nothing is written when done is set already. The draw: u = pcg(pos xor pcg(seed)) / 2^32 (its upper 24 bits);
-// the token is the first in order of its number whose cumulative probability exceeds u, so a seed repeats a text on one
-// adapter exactly.
+// length. Nothing is written if done is set already. The draw: u = pcg(pos xor pcg(seed)) / 2^32 (its upper 24 bits);
+// the token is the first, in the order of ids, whose cumulative probability exceeds u, so that on one adapter a seed
+// repeats a text exactly.
 // logits: [vocab] f32; parts, cand: sample_select.wgsl; penalties: [vocab] f32; tokens: [context + 1] u32; state:
 // 8 u32.
 // grid: (1, 1, 1). ref: ops sample. pick: always.
@@ -29,7 +29,7 @@ var<workgroup> high_sums: array<atomic<u32>, 256>;
 var<workgroup> chosen: atomic<u32>;
 var<workgroup> start: vec3<u32>; // pos, done, tokens generated
 var<workgroup> item: u32; // the slice, then the token drawn
-var<workgroup> goal: f32; // what of u is left within it
+var<workgroup> goal: f32; // the part of u that is left within it
 
 fn pcg(v: u32) -> u32 {
   let s = v * 747796405u + 2891336453u;
@@ -93,7 +93,7 @@ fn threshold(
   return t;
 }
 
-// Whether a token at distance d of the maximum is kept; `t` is the exact threshold within the bins where top-k and
+// Whether a token at distance d from the maximum is kept; `t` is the exact threshold within the bins where top-k and
 // top-p end.
 fn kept(d: f32, key: u32, t: u32) -> bool {
   let b = bin(d);

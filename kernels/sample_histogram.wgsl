@@ -1,6 +1,6 @@
 // Sampling, 2 of 4 (see sample.wgsl): hist = for each bin of d = max - x the number of tokens, and the sum of
 // exp(-(d - start of the bin) / temperature) * 2^20 in two words (low 16 bits, the rest). One workgroup a slice of 1024
-// tokens. Nothing to do without top-k and top-p. Bindings as sample_max.wgsl, sizes too.
+// tokens. It returns at once without top-k and top-p. Bindings and sizes: sample_max.wgsl.
 // grid: (slices, 1, 1). ref: ops sample. pick: always.
 // include: sample.wgsl
 // include: best.wgsl

@@ -1,10 +1,10 @@
 // After sampling, in plans traced with logprobs: the log probability of the token drawn and of the 20 most likely ones,
 // from the raw distribution softmax(logits): after the repetition penalty, before temperature and every cut-off
-// (OpenAI's meaning). logprobs[row, 0] = the token drawn, [row, 1..20] = the most likely, best first, lower token first
-// among equals; each a pair (token, bits of the f32 log probability); row = the token's index in `tokens`. A vocabulary
-// under 20 fills up with 0xFFFFFFFF.
-// state[3] counts the rows written, so that a step after the end writes none (the host zeroes it with the rest of the
-// state).
+// (as OpenAI defines it). logprobs[row, 0] = the token drawn, [row, 1..20] = the most likely ones, best first, among
+// equals the lower token first; each is a pair (token, bits of the f32 log probability); row = the token's index in
+// `tokens`. With a vocabulary under 20 the rest is 0xFFFFFFFF.
+// state[3] counts the rows written, so that a decoding step after the end writes none (the host clears it with the rest
+// of the state).
 // logits: [vocab] f32; parts: sample_max.wgsl with LOGPROBS = true; tokens, state: sample_draw.wgsl; logprobs: [context
 // + 1, 21] pairs.
 // grid: (1, 1, 1). ref: ops sample. pick: after sample_draw, where log probabilities are wanted. vocab <= 256 *

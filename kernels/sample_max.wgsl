@@ -1,5 +1,5 @@
 // Sampling, 1 of 4 (see sample.wgsl): parts[slice] = (key of the slice's largest logit, its first token), one workgroup
-// a slice. With LOGPROBS also the slice's sum of exp(x - its largest). Clears hist for sample_histogram.
+// a slice. With LOGPROBS also the slice's sum of exp(x - largest logit). Clears hist for sample_histogram.
 // logits: [vocab] f32; state: 8 u32; parts: [16 + 8 slices] u32; hist: [3 * BINS] u32; slices = ceil(vocab / 1024).
 // grid: (slices, 1, 1). ref: ops sample. pick: always.
 // include: sample.wgsl

@@ -1,9 +1,9 @@
-// Sampling, 3 of 4 (see sample.wgsl): where top-k and top-p end, to a bin, and each slice's share.
+// Sampling, 3 of 4 (see sample.wgsl): finds the bins in which top-k and top-p end, and each slice's share.
 // parts[0..8): the bins below [0] are kept for certain; top-p ends in bins [1]..[2] (1..0: off), top-k in [3] (BINS:
 //   off); [4] f32: tokens above bin [3] that are no candidates; [5], [6] f32: probability above bin [1], above bin [3].
-// parts[slice]: probability of its certain tokens (that pass min-p), and its number of candidates, which lie in bins
-// [1]..[2] and [3].
-// cand: [2, slices, SLICE] u32: in the first half the keys of each slice's candidates, in order of their tokens.
+// parts[slice]: the probability of its certain tokens (those that pass min-p), and the number of its candidates, which
+// lie in bins [1]..[2] and [3].
+// cand: [2, slices, SLICE] u32: the first half has the keys of each slice's candidates, in the order of their tokens.
 // grid: (slices, 1, 1). ref: ops sample. pick: always.
 // include: sample.wgsl
 // include: best.wgsl

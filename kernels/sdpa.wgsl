@@ -1,11 +1,10 @@
 // y[n, t, h, :] = sum over s of softmax_s(q[n, t, h] . k[n, s, h] * scale + bias[h, t, s]) v[n, s, h, :], over the keys
 // s < lengths[n], and s <= t + S - T where CAUSAL (arXiv:1706.03762, online softmax: arXiv:2205.14135).
-// q: N batches of T rows, q_row vectors of 4 from one to the next and q_batch from batch to batch, from vector q_start on,
-// a row's head h at h * HEAD_DIM / 4; k, v: likewise, S rows; lengths: [N] u32; bias: [heads, T, S];
-// y: [N, T, heads * HEAD_DIM] f32. Without BIAS or LENGTHS their buffers are not read. Rows whose keys all do not count
-// are 0.
-// A workgroup has 32 rows of a head and goes through the keys in steps of 32: an invocation computes 2 x 4 scores, then
-// of 2 rows every eighth vector of y. Keys and values take turns in the same memory.
+// q: N batches of T rows, q_row vectors of 4 from one to the next and q_batch from batch to batch, from vector q_start
+// on, a row's head h at h * HEAD_DIM / 4; k, v: likewise, S rows; lengths: [N] u32; bias: [heads, T, S];
+// y: [N, T, heads * HEAD_DIM] f32. Without BIAS or LENGTHS their buffers are not read. A row that sees no key is 0.
+// A workgroup computes 32 rows of a head in steps of 32 keys: an invocation computes 2 x 4 scores, then every eighth
+// vector of y for 2 rows. Keys and values use the same memory in turn.
 // grid: (ceil(T / 32), heads, N). ref: ops sdpa. pick: HEAD_DIM a multiple of 4 up to 128, not software adapters.
 const HEAD_DIM: u32 = 64u;    // spec: a multiple of 4, 4u to 128u
 const CAUSAL: bool = false;   // spec: true | false
@@ -110,7 +109,7 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
   }
 }
 
-// The scores of row t and keys s, s + 8, s + 16 and s + 24, with their bias; LOWEST where a key does not count.
+// The scores of row t and keys s, s + 8, s + 16 and s + 24, with their bias; LOWEST for keys that it does not see.
 fn seen(score: vec4<f32>, head: u32, t: u32, s: u32, end: u32) -> vec4<f32> {
   let key = s + vec4(0u, 8u, 16u, 24u);
   var biased = score;

@@ -1,7 +1,7 @@
-// sdpa.wgsl for few rows: a workgroup has one row of a head and a slice of the keys. Its invocations first have a key
-// each, then a vector of v for a part of the keys.
-// Bindings, shapes and formula: sdpa.wgsl. SPLIT: y is the parts of attention_split.wgsl instead, [N * T, heads, slices,
-// HEAD_DIM + 2] f32, put together by attention_merge.wgsl.
+// sdpa.wgsl for few rows: a workgroup computes one row of a head and a slice of the keys. Each of its invocations first
+// computes the score of one key, then a vector of the sum over a part of the values.
+// Bindings, shapes and formula: sdpa.wgsl. SPLIT: y is the parts of attention_split.wgsl instead, [N * T, heads,
+// slices, HEAD_DIM + 2] f32, which attention_merge.wgsl joins.
 // grid: (T * slices, heads, N), slices = ceil(S / 128), SPLIT if more than 1. ref: ops sdpa. pick: up to 8 rows,
 // HEAD_DIM a multiple of 4 up to 128, not software adapters.
 const HEAD_DIM: u32 = 64u;    // spec: a multiple of 4, 4u to 128u

@@ -1,8 +1,8 @@
-// sdpa.wgsl without barriers: an invocation has 4 rows of a head and goes through the keys 8 at a time, so that each load
-// serves several products. Keys times HEAD_DIM must stay below 260,000: lavapipe ends loops after 65,535 iterations.
+// sdpa.wgsl without barriers: an invocation computes 4 rows of a head, 8 keys at a time, so that each load is used for
+// several products. Keys times HEAD_DIM must stay below 260,000: lavapipe ends loops after 65,535 iterations.
 // Bindings, shapes and formula: sdpa.wgsl.
-// grid: ceil(N * ceil(T / 4) * heads / 16), folded in y. ref: ops sdpa. pick: software adapters; any HEAD_DIM beyond
-// sdpa's, and what does not lie in vectors of 4.
+// grid: ceil(N * ceil(T / 4) * heads / 16), folded in y. ref: ops sdpa. pick: software adapters, a HEAD_DIM that
+// sdpa.wgsl does not support, and operands that are not aligned to vectors of 4.
 const HEAD_DIM: u32 = 64u;    // spec: any
 const CAUSAL: bool = false;   // spec: true | false
 const LENGTHS: bool = false;  // spec: true | false
@@ -21,7 +21,7 @@ struct Params { n: u32, t: u32, s: u32, heads: u32, scale: f32, q_start: u32, q_
 
 fn epilogue(v: f32, i: u32) -> f32 { return v; } // fuse
 
-// The scores of 4 rows for a key, NONE where it does not count; `ends` says where each row's keys end.
+// The scores of 4 rows for a key, NONE for a row that does not see it; `ends`: where the keys of each row end.
 fn scored(score: vec4<f32>, s: u32, rows: vec4<u32>, h: u32, ends: vec4<u32>) -> vec4<f32> {
   var sum = score;
   if BIAS {

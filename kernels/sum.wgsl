@@ -1,7 +1,9 @@
-// y[r] = sum(x[r, :]), one workgroup a row. Does little but read, four words at a time: the Lab measures memory with it.
+// y[r] = sum(x[r, :]), one workgroup a row. It does little but read, four words at a time: the Lab measures the
+// memory's bandwidth with it.
 // x: [rows, cols] f32, cols a multiple of 4 -> y: [rows] f32.
-// grid: rows, folded in y: (min(rows, 65535), ceil(rows / 65535), 1). ref: ops sum. pick: columns in
-// fours, else sum_scalar; software adapters take WG = 4u, since a barrier costs there by the invocation.
+// grid: rows, folded in y: (min(rows, 65535), ceil(rows / 65535), 1). ref: ops sum. pick: where the
+// columns are a multiple of 4, else sum_scalar; software adapters use WG = 4u, since there the cost of a barrier grows
+// with the invocations.
 const WG: u32 = 256u; // spec: a power of two, 4u to 256u
 
 struct Params { rows: u32, cols: u32 }

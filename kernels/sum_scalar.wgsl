@@ -1,7 +1,7 @@
 // y[r] = sum(x[r, :]), one workgroup a row: sum.wgsl for any number of columns, one word at a time.
 // x: [rows, cols] f32 -> y: [rows] f32.
 // grid: rows, folded in y: (min(rows, 65535), ceil(rows / 65535), 1). ref: ops sum. pick: where the columns are not a
-// multiple of 4; software adapters take WG = 4u, since a barrier costs there by the invocation.
+// multiple of 4; software adapters use WG = 4u, since there the cost of a barrier grows with the invocations.
 const WG: u32 = 128u; // spec: a power of two, 4u to 256u
 
 struct Params { rows: u32, cols: u32 }

@@ -1,5 +1,5 @@
-// Whisper's rules for timestamps, 2 of 2 (see timestamps.wgsl): y = logits + mask, NEVER for a token that may not follow,
-// one workgroup a slice.
+// Whisper's rules for timestamps, 2 of 2 (see timestamps.wgsl): y = logits + mask, or NEVER for a token that may not
+// follow, one workgroup a slice.
 // logits, y: [vocab] f32; masks: [2, vocab] f32; tokens: u32 [...]; state: 8 u32; parts: timestamp_rules_part.wgsl.
 // grid: (ceil(vocab / 1024), 1, 1). ref: ops timestamp_rules. pick: always.
 // include: timestamps.wgsl

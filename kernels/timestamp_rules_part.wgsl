@@ -1,5 +1,5 @@
-// Whisper's rules for timestamps, 1 of 2 (see timestamps.wgsl): parts[slice] = (the largest logit of a text token, that of
-// a timestamp, the sum over its timestamps of exp(logit - that)), after the rules, one workgroup a slice.
+// Whisper's rules for timestamps, 1 of 2 (see timestamps.wgsl): parts[slice] = (the largest logit of a text token, that
+// of a timestamp, the sum over its timestamps of exp(logit - that)), after the rules, one workgroup a slice.
 // logits: [vocab] f32; masks: [2, vocab] f32; tokens: u32 [...]; state: 8 u32; parts: [3 slices] f32;
 // slices = ceil(vocab / 1024).
 // grid: (slices, 1, 1). ref: ops timestamp_rules. pick: always.

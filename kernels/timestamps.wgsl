@@ -1,10 +1,11 @@
 // Included. Whisper's rules for timestamps (arXiv:2212.04356, as transformers and openai-whisper apply them), for the
 // tokens begin .. pos that were generated so far, pos = state[0]; a token >= rules.first is a timestamp:
-//   after a pair of timestamps, or one that is the first token, comes text; after a single one another, or an end token;
-//   no timestamp is below the last one, nor equal to it unless it closes what that one opened;
+//   after a pair of timestamps, or one that is the first token, text must follow; after a single one, another one or an
+//   end token;
+//   a timestamp must not be below the last one, nor equal to it unless it closes the segment that the last one opened;
 //   where all timestamps together are likelier than the likeliest text token, only a timestamp may follow.
-// masks [2, vocab] f32 are added to the logits, the first row for the first token and the other one for all after it.
-// No timestamps: rules.first = vocab. What may not follow becomes NEVER.
+// masks [2, vocab] f32 are added to the logits: the first row for the first token, the second for all tokens after it.
+// Without timestamps rules.first = vocab. The logit of a token that may not follow becomes NEVER.
 const WG: u32 = 128u; // spec: a power of two, 4u to 256u; software adapters: 4u
 const SLICE: u32 = 1024u;
 const EACH: u32 = 3u; // words of a slice: the largest logit of text, that of timestamps, their sum of exp
@@ -14,7 +15,7 @@ struct Rules { begin: u32, first: u32, text_end: u32, spare: u32 } // text_end: 
 
 var<workgroup> newest: atomic<u32>; // index + 1 of the last timestamp in tokens
 
-// The ids from which on text (x) and timestamps (y) may follow.
+// The first ids of text (x) and of timestamps (y) that may follow.
 fn allowed(lane: u32) -> vec2<u32> {
   let next = state[0] + 1u;
   if (lane == 0u) { atomicStore(&newest, 0u); }

@@ -1,11 +1,11 @@
-// Of each slice of each row the k best, in order: y[r, 0, s * k + j] = the bits of the j-th largest value of slice s,
-// y[r, 1, s * k + j] = its index in the row; the lowest index first among equals. NaN comes last (as 0x7FC00000), -0 as
-// 0. In a slice with fewer than k values what is missing comes after the NaNs, with the index 0xFFFFFFFF.
-// FIRST: x: [rows, n] f32, the values. Otherwise x: [rows, 2, n] u32, what a run before made of larger rows.
+// The k best of each slice of each row, in order: y[r, 0, s * k + j] = the bits of the j-th largest value of slice s,
+// y[r, 1, s * k + j] = its index in the row; among equals the lowest index comes first. NaN comes last (as 0x7FC00000),
+// -0 becomes 0. In a slice with fewer than k values the missing ones come after the NaNs, with the index 0xFFFFFFFF.
+// FIRST: x: [rows, n] f32, the values. Otherwise x: [rows, 2, n] u32, the output of the run before.
 // y: [rows, 2, slices * k] u32, slices = ceil(n / slice).
-// k rounds: an invocation keeps the best of its values that was not taken yet, and looks for the next one when it was.
-// grid: rows * slices, folded in y: (min(G, 65535), ceil(G / 65535), 1). ref: ops topk. pick: always, again and again
-// until a row is one slice.
+// k rounds: an invocation keeps the best of its values that was not chosen yet, and looks for the next when it was.
+// grid: rows * slices, folded in y: (min(G, 65535), ceil(G / 65535), 1). ref: ops topk. pick: always, repeatedly until
+// a row is one slice.
 const WG: u32 = 256u; // spec: a power of two, 4u to 256u
 const FIRST: bool = true; // spec: false after the first run
 // include: best.wgsl

@@ -1,8 +1,8 @@
 // Runs plans on the GPU. A plan is data (JSON from app/tensortab/plan.py: buffers, kernels, params, steps); this file
-// knows no op. load() checks a plan and makes every GPU object it needs, once; replay() is one short loop over its
-// steps. The native twin is app/tensortab/device/native.py. Every error has a `code` of app/tensortab/errors.py, and is
-// told to the call that it belongs to: of a buffer to those that use it, of a plan to those that load or replay it.
-// What WebGPU reports of nothing in particular ends the calls that are under way, never a later one.
+// knows no op. load() checks a plan and makes every GPU object that it needs, once; replay() is one short loop over its
+// steps. The native twin is app/tensortab/device/native.py. Every error has a `code` of app/tensortab/errors.py and is
+// thrown in the calls that it belongs to: an error of a buffer where the buffer is used, an error of a plan where it is
+// loaded or replayed. An uncaptured error of WebGPU fails the calls that are under way, never a later one.
 
 const MATRIX = "chromium-experimental-subgroup-matrix";
 const FEATURES = ["shader-f16", "subgroups", "timestamp-query", MATRIX];
@@ -12,8 +12,8 @@ const LIMITS = [
 ];
 const SOFTWARE = /swiftshader|llvmpipe|lavapipe|microsoft basic/i;
 const ADAPTER_MS = 5000;
-const PARAMS = 256; // bytes of one step's uniform: its params start at multiples of this
-const POOL = 4, POOL_BYTES = 65536; // staging buffers made in advance: so many replays may be in flight
+const PARAMS = 256; // bytes of one step's uniform; its params start at a multiple of this
+const POOL = 4, POOL_BYTES = 65536; // staging buffers made in advance, for as many replays in flight
 const KEEP_BYTES = 1 << 20; // larger staging buffers are not kept
 const POLL_EVERY_MS = 0.15, POLL_FOR_MS = 6; // see #awaitPolled
 
@@ -26,17 +26,18 @@ export class Failure extends Error {
 
 export async function createExecutor() {
   const adapter = await requestAdapter();
-  const requiredFeatures = FEATURES.filter((name) => adapter.features.has(name) && (name !== MATRIX || matrices(adapter)));
+  const offered = FEATURES.filter((name) => adapter.features.has(name));
+  const requiredFeatures = offered.filter((name) => name !== MATRIX || matrices(adapter));
   const requiredLimits = Object.fromEntries(LIMITS.map((name) => [name, adapter.limits[name]]));
   try {
     return new Executor(adapter, await adapter.requestDevice({ requiredFeatures, requiredLimits }));
   } catch (error) {
-    throw new Failure("no_adapter", `The GPU gave no device: ${error.message}. Reload the page.`);
+    throw new Failure("no_adapter", `WebGPU could not open the GPU: ${error.message}. Reload the page.`);
   }
 }
 
-// Are its subgroup matrices those of the kernels: 16 x 16 x 16, f16 with f32 sums, in subgroups of 32? NVIDIA's always
-// are of 32, whatever sizes its driver allows for.
+// Whether the adapter has the subgroup matrices that the kernels need: 16 x 16 x 16, f16 with f32 sums, in subgroups of
+// 32. NVIDIA's subgroups always have 32, whatever range its driver reports.
 function matrices({ info }) {
   const fixed = info.vendor === "nvidia" || (info.subgroupMinSize === 32 && info.subgroupMaxSize === 32);
   return fixed && navigator.gpu.wgslLanguageFeatures?.has("subgroup_id") &&
@@ -44,7 +45,7 @@ function matrices({ info }) {
       M === 16 && N === 16 && K === 16 && componentType === "f16" && resultComponentType === "f32");
 }
 
-// Chrome answers null while its GPU process starts or restarts, and a request may hang after a loss.
+// Tries repeatedly: Chrome answers null while its GPU process starts, and a request may hang after a device was lost.
 async function requestAdapter() {
   if (!globalThis.navigator?.gpu) {
     throw new Failure("no_webgpu", "There is no WebGPU here. Open the page over https or on localhost, in a current " +
@@ -63,19 +64,19 @@ async function requestAdapter() {
 
 class Executor {
   #device;
-  #gone = null; // why the device was lost
-  #underway = new Set(); // {error} of each awaited call that has not ended
+  #gone = null; // {reason, message} once the device is lost
+  #underway = new Set(); // an {error} for each awaited call that has not ended
   #ids = 0;
   #buffers = new Map(); // id -> GPUBuffer
-  #verdicts = new Map(); // id of a buffer -> Promise, until it is known whether there was memory for it
-  #lacking = new Map(); // id of a buffer for which there was none -> Failure
+  #verdicts = new Map(); // buffer id -> Promise, until it is known whether there was memory for the buffer
+  #lacking = new Map(); // buffer id -> Failure, if there was none
   #plans = new Map(); // handle -> {steps: [{pipeline, bindGroup, grid}], params, ids, shared: [ids], checked, error}
-  #pool = new Map(); // buffer id -> how many plans have it for what lives only inside them
+  #pool = new Map(); // id of a transient buffer -> the number of plans that use it
   #layouts = new Map(); // binding types -> {group, pipeline}
   #pipelines = new Map(); // binding types, label and code -> Promise<GPUComputePipeline>
-  #staging = []; // free read-back buffers
-  #polled = 0; // promises that are waited for by polling
-  #pollUntil = 0; // 0: nothing is polled
+  #staging = []; // idle staging buffers
+  #polled = 0; // the number of promises that are awaited by polling
+  #pollUntil = 0; // when polling ends, in ms of performance.now(); 0 if there is none
   #channel = new MessageChannel();
 
   constructor(adapter, device) {
@@ -91,7 +92,7 @@ class Executor {
       limits: {},
     };
     for (const name in device.limits) this.info.limits[name] = device.limits[name];
-    // buffers, bytes: of createBuffer and of plans; created: every GPU object ever made
+    // buffers and bytes include those of plans; `created` counts every GPU object ever made
     this.counters = { buffers: 0, bytes: 0, pipelines: 0, bindGroups: 0, submits: 0, created: 0 };
     this.lost = device.lost.then(({ reason, message }) => (this.#gone = { reason, message }));
     device.addEventListener("uncapturederror", ({ error }) => {
@@ -102,7 +103,7 @@ class Executor {
 
   // ---- buffers
 
-  // Its bytes are zero. If there was no memory for it, that is known later: then every call that uses it fails.
+  // Returns the id of a buffer of zeros. If there is no memory for it, that is known later: calls that use it fail.
   createBuffer(size, label = "") {
     this.#ready();
     check(isSize(size), `buffer "${label}": ${size} is not a size`);
@@ -117,7 +118,7 @@ class Executor {
     const id = ++this.#ids;
     this.#verdicts.set(id, this.#device.popErrorScope().then((error) => {
       if (error && this.#buffers.has(id)) this.#lacking.set(id, translate(error, `buffer "${label}" of ${size} bytes`));
-    }, () => {}).finally(() => this.#verdicts.delete(id))); // it rejects after a loss, which #ready reports
+    }, () => {}).finally(() => this.#verdicts.delete(id))); // it rejects after the device is lost, which #ready reports
     this.#buffers.set(id, buffer);
     this.counters.buffers++;
     this.counters.bytes += buffer.size;
@@ -128,7 +129,7 @@ class Executor {
     const buffer = this.#buffers.get(id);
     check(buffer, `there is no buffer ${id}`);
     for (const plan of this.#plans.values()) {
-      if (plan.ids.has(id)) plan.error ??= new Failure("internal", `buffer ${id} of the plan was destroyed`);
+      if (plan.ids.has(id)) plan.error ??= new Failure("internal", `plan: its buffer ${id} was destroyed`);
     }
     this.#lacking.delete(id);
     this.#buffers.delete(id);
@@ -137,7 +138,7 @@ class Executor {
     buffer.destroy();
   }
 
-  // data: ArrayBuffer or a view of one. Where its length is no multiple of 4, zeros follow up to the next.
+  // data: an ArrayBuffer or a view of one. It is padded with zeros to a multiple of 4 bytes.
   write(id, offset, data) {
     this.#ready();
     const bytes = new Uint8Array(data.buffer ?? data, data.byteOffset ?? 0, data.byteLength);
@@ -161,7 +162,7 @@ class Executor {
     });
   }
 
-  // Puts `size` bytes of a buffer from `offset` on at the beginning of another one.
+  // Copies `size` bytes of a buffer from `offset` on to the beginning of another one.
   copy(source, offset, target, size) {
     this.#ready();
     check(source !== target && size % 4 === 0, `copy: ${size} bytes of buffer ${source} to buffer ${target}`);
@@ -184,14 +185,14 @@ class Executor {
 
   // ---- plans
 
-  // plan, and buffers {name: id} for the plan's named buffers: objects or their JSON text. Resolves to a handle.
+  // plan, and buffers, {name: id} of the plan's named buffers, are objects or JSON text. Resolves to a handle.
   async load(plan, buffers = {}) {
     this.#ready();
     if (typeof plan === "string") plan = JSON.parse(plan);
     if (typeof buffers === "string") buffers = JSON.parse(buffers);
     const named = new Map(Object.entries(buffers));
     const ids = this.#checked(plan, named);
-    const compiling = Promise.all(plan.kernels.map((kernel) => this.#pipeline(kernel))); // begins before any wait
+    const compiling = Promise.all(plan.kernels.map((kernel) => this.#pipeline(kernel))); // starts before any await
     compiling.catch(() => {}); // awaited below, after the buffers' verdicts
     await this.#settle(ids.filter((id) => id !== null));
     const pipelines = await compiling;
@@ -200,7 +201,9 @@ class Executor {
     let scopes = 2;
     this.#device.pushErrorScope("out-of-memory");
     this.#device.pushErrorScope("validation");
-    const loaded = { ids: new Set(), shared: [], params: this.#params(plan.params), steps: [], checked: false, error: null };
+    const loaded = {
+      ids: new Set(), shared: [], params: this.#params(plan.params), steps: [], checked: false, error: null,
+    };
     const handle = ++this.#ids;
     this.#plans.set(handle, loaded);
     try {
@@ -223,7 +226,7 @@ class Executor {
       }
       scopes = 0;
       const [invalid, full] = await Promise.all([this.#device.popErrorScope(), this.#device.popErrorScope()]);
-      await this.#settle(loaded.shared); // first: a buffer that lacks memory makes a bind group invalid
+      await this.#settle(loaded.shared); // first, since a buffer without memory also makes a bind group invalid
       if (full ?? invalid) throw translate(full ?? invalid, "plan");
       if (loaded.error) throw loaded.error;
     } catch (error) {
@@ -249,18 +252,18 @@ class Executor {
     this.counters.bindGroups -= plan.steps.length;
   }
 
-  // Submits the plan `steps` times in one pass, and a copy of `size` bytes of buffer `id`, before it returns. Resolves
-  // with those bytes when the GPU is done; with size 0 (no copy) to undefined. Makes no GPU object.
+  // Submits the plan `steps` times in one pass, then a copy of `size` bytes of buffer `id`, before it returns. Resolves
+  // to those bytes when the GPU is done, or to undefined if size is 0 (no copy). Makes no GPU object.
   replay(handle, steps = 1, id = 0, offset = 0, size = 0) {
     const done = this.#replay(handle, steps, id, offset, size);
-    done.catch(() => {}); // who does not wait learns of a failure from the next replay of the plan
+    done.catch(() => {}); // a caller that does not await it gets the failure from the next replay of the plan
     return done;
   }
 
   async #replay(handle, steps, id, offset, size) {
     this.#ready();
     const plan = this.#plan(handle);
-    check(isSize(steps), `replay: ${steps} steps`);
+    check(isSize(steps), `replay: ${steps} is not a number of repetitions`);
     const source = size === 0 ? null : this.#range(id, offset, size);
     const first = !plan.checked;
     if (first) this.#device.pushErrorScope("validation");
@@ -272,7 +275,7 @@ class Executor {
     const verdict = first ? this.#device.popErrorScope() : null;
     const done = source ? this.#mapped(staging, size) : this.#done();
     const result = this.#call(steps === 1 ? this.#awaitPolled(done) : done);
-    result.catch(() => {}); // awaited below, after the verdict, which says more
+    result.catch(() => {}); // awaited below, after the verdict, whose error says more
     if (lacking) await this.#settle([id]);
     const error = await verdict;
     if (error) throw (plan.error = translate(error, "plan"));
@@ -280,13 +283,14 @@ class Executor {
     return result;
   }
 
-  // Nanoseconds of each step of one replay (which does to the buffers what a replay does).
+  // Replays the plan once. Resolves to the nanoseconds of each step.
   async profile(handle) {
     this.#ready();
     const { steps } = this.#plan(handle);
-    check(this.#device.features.has("timestamp-query"), "profile: this GPU has no timestamp-query", "bad_request");
+    const timed = this.#device.features.has("timestamp-query");
+    check(timed, "profile: this GPU does not have the feature timestamp-query", "bad_request");
     const count = 2 * steps.length;
-    check(count <= 4096, `profile: ${steps.length} steps, a query set holds 2048`, "bad_request");
+    check(count <= 4096, `profile: the plan has ${steps.length} steps, a query set can time 2048`, "bad_request");
     const querySet = this.#device.createQuerySet({ type: "timestamp", count });
     const usage = GPUBufferUsage.QUERY_RESOLVE | GPUBufferUsage.COPY_SRC;
     const resolved = this.#newBuffer({ size: 8 * count, usage, label: "timestamps" });
@@ -306,14 +310,14 @@ class Executor {
     this.#channel.port1.close();
   }
 
-  // ---- the state of things
+  // ---- checks and errors
 
   #ready() {
     const gone = this.#gone;
     if (gone) throw new Failure("device_lost", `The GPU was lost: ${gone.message || gone.reason}`);
   }
 
-  // What the promise of a call gives. An error that belongs to nothing else and comes meanwhile is the call's.
+  // Awaits the promise of a call. An uncaptured error of WebGPU that is reported meanwhile fails the call.
   async #call(promise) {
     const call = { error: null };
     this.#underway.add(call);
@@ -326,7 +330,8 @@ class Executor {
     }
   }
 
-  // Submits work on a buffer. While it is not known whether there was memory for that, errors of the work say no more.
+  // Submits work on a buffer. While it is not known whether there was memory for it, validation errors are ignored,
+  // since they may only follow from the missing memory.
   #using(id, work) {
     if (!this.#verdicts.has(id)) return work();
     this.#device.pushErrorScope("validation");
@@ -378,8 +383,8 @@ class Executor {
 
   // ---- GPU objects
 
-  // A buffer for what lives only inside a plan that has `shared` already. Plans run one after the other and none relies
-  // on what another left, so they have such buffers in common: the smallest that fits, or else a new one.
+  // Adds a transient buffer to the `shared` ones of a plan: the smallest in the pool that fits, or else a new one. All
+  // plans share the pool, since they run one after the other and none relies on what another left there.
   #share(size, shared) {
     const fits = [...this.#pool.keys()].filter((id) => this.#buffers.get(id).size >= size && !shared.includes(id));
     const id = fits.length
@@ -427,7 +432,7 @@ class Executor {
   }
 
   async #compile(label, code, layout) {
-    this.#device.pushErrorScope("validation"); // the compiler's own messages say more
+    this.#device.pushErrorScope("validation"); // ignored, since the compiler's messages say more
     const module = this.#device.createShaderModule({ label, code });
     this.#device.popErrorScope().catch(() => {});
     try {
@@ -439,8 +444,8 @@ class Executor {
     } catch (error) {
       this.#ready();
       const { messages } = await module.getCompilationInfo();
-      const said = messages.filter(({ type }) => type === "error").map((m) => `line ${m.lineNum}: ${m.message}`);
-      throw new Failure("internal", `kernel ${label} does not compile: ${said.join("; ") || error.message}`);
+      const errors = messages.filter(({ type }) => type === "error").map((m) => `line ${m.lineNum}: ${m.message}`);
+      throw new Failure("internal", `kernel ${label} does not compile: ${errors.join("; ") || error.message}`);
     }
   }
 
@@ -452,8 +457,8 @@ class Executor {
 
   #copyOut(encoder, source, offset, size) {
     const whole = roundUp(size, 4);
-    const free = this.#staging.findIndex((buffer) => buffer.size >= whole);
-    const staging = free < 0 ? this.#newStaging(Math.max(POOL_BYTES, whole)) : this.#staging.splice(free, 1)[0];
+    const idle = this.#staging.findIndex((buffer) => buffer.size >= whole);
+    const staging = idle < 0 ? this.#newStaging(Math.max(POOL_BYTES, whole)) : this.#staging.splice(idle, 1)[0];
     encoder.copyBufferToBuffer(source, offset, staging, 0, whole);
     return staging;
   }
@@ -464,7 +469,7 @@ class Executor {
       await staging.mapAsync(GPUMapMode.READ, 0, whole);
     } catch (error) {
       staging.destroy();
-      await Promise.race([this.lost, sleep(100)]); // the reason may come after the rejection
+      await Promise.race([this.lost, sleep(100)]); // after a loss the reason may come later than the rejection
       this.#ready();
       throw translate(error, "reading back");
     }
@@ -475,8 +480,9 @@ class Executor {
     return bytes;
   }
 
-  // Chrome's GPU process looks for finished work every 2 ms only, and whenever something is sent to it. So while one step
-  // is waited for, and not for long, it gets empty submissions: 0.6 ms instead of 2.7 for 48 dispatches on an H100.
+  // Chrome's GPU process looks for finished work only every 2 ms, and whenever something is sent to it. So it is sent
+  // empty submissions while a read or a single replay is awaited, for a few ms: on an H100, 48 dispatches take 0.6 ms
+  // instead of 2.7.
   async #awaitPolled(promise) {
     this.#polled++;
     this.#poll();
@@ -488,7 +494,7 @@ class Executor {
   }
 
   async #poll() {
-    if (this.info.fallback) return; // its kernels need the processor themselves
+    if (this.info.fallback) return; // the kernels of a software adapter need the processor themselves
     const running = this.#pollUntil;
     this.#pollUntil = performance.now() + POLL_FOR_MS;
     if (running) return;
@@ -498,7 +504,7 @@ class Executor {
         this.#device.queue.submit([]);
         next = now + POLL_EVERY_MS;
       }
-      await new Promise((resolve) => { // the others' turn; timers are too slow
+      await new Promise((resolve) => { // lets other work run; timers are too slow
         this.#channel.port1.onmessage = resolve;
         this.#channel.port2.postMessage(null);
       });
@@ -512,7 +518,7 @@ class Executor {
   }
 }
 
-// The loop. For profiling each step gets a pass of its own, since that is what WebGPU can time.
+// The loop over the steps. For profiling each step has a pass of its own, since WebGPU can only time passes.
 function encode(encoder, steps, repeat, timestampWrites = null) {
   let pass = timestampWrites ? null : encoder.beginComputePass();
   for (let n = 0; n < repeat; n++) {
@@ -528,19 +534,19 @@ function encode(encoder, steps, repeat, timestampWrites = null) {
   if (!timestampWrites) pass.end();
 }
 
-// Throws unless every number of a plan (untrusted data) fits. Gives its buffers' ids, null for a transient one.
+// Throws unless every number of a plan (untrusted data) is valid. Returns the ids of its buffers, null if transient.
 function checkPlan(plan, named, sizeOf, limits) {
   check(plan?.version === 1, `plan: version ${plan?.version}, this page runs version 1`);
   const ids = plan.buffers.map(({ name, size }, i) => {
     check(isSize(size), `plan: buffer ${i} has size ${size}`);
     if (name === null) return null;
-    check(named.has(name), `plan: buffer "${name}" was not given`);
+    check(named.has(name), `plan: buffer "${name}" was not passed`);
     const actual = sizeOf(named.get(name));
-    check(size <= actual, `plan: buffer "${name}" must have ${size} bytes, it has ${actual}`);
+    check(size <= actual, `plan: buffer "${name}" needs ${size} bytes, but has ${actual}`);
     return named.get(name);
   });
   for (const { label, code, bindings } of plan.kernels) {
-    check(typeof label === "string" && typeof code === "string", "plan: a kernel without label or code");
+    check(typeof label === "string" && typeof code === "string", "plan: a kernel has no label or no code");
     const storages = bindings.filter((type) => type !== "uniform").length;
     const known = bindings.every((type) => ["read-only-storage", "storage", "uniform"].includes(type));
     check(known && bindings.length - storages <= 1, `plan: kernel ${label} has bindings ${bindings}`);
@@ -553,13 +559,13 @@ function checkPlan(plan, named, sizeOf, limits) {
     const { label, bindings } = plan.kernels[kernel];
     const where = `plan: step ${i} (${label})`;
     const types = bindings.filter((type) => type !== "uniform");
-    check(bind.length === types.length, `${where} binds ${bind.length} buffers, its kernel wants ${types.length}`);
+    check(bind.length === types.length, `${where} binds ${bind.length} buffers, its kernel needs ${types.length}`);
     bind.forEach(([index, offset, size], j) => {
       check(isCount(index) && index < ids.length, `${where} names buffer ${index}`);
       const end = roundUp(plan.buffers[index].size, 16), most = limits.maxStorageBufferBindingSize;
       const aligned = isCount(offset) && offset % limits.minStorageBufferOffsetAlignment === 0;
-      check(aligned, `${where}: offset ${offset} in binding ${j}`);
-      check(isSize(size) && size % 4 === 0, `${where}: size ${size} in binding ${j}`);
+      check(aligned, `${where}: offset ${offset} in binding ${j} is not aligned`);
+      check(isSize(size) && size % 4 === 0, `${where}: size ${size} in binding ${j} is not a positive multiple of 4`);
       check(size <= most, `${where}: ${size} bytes in binding ${j}, this GPU allows ${most}`);
       check(offset + size <= end, `${where}: binding ${j} ends at ${offset + size}, its buffer at ${end}`);
       const same = (other) => other === index || (ids[index] !== null && ids[other] === ids[index]);
@@ -567,10 +573,11 @@ function checkPlan(plan, named, sizeOf, limits) {
       check(types[j] !== "storage" || !again, `${where} writes buffer ${index} and binds it twice`);
     });
     const inside = isCount(params) && params % PARAMS === 0 && params < paramsEnd;
-    check(inside || types.length === bindings.length, `${where}: params at ${params} of ${paramsEnd}`);
+    const uniform = types.length < bindings.length;
+    check(inside || !uniform, `${where} has its params at ${params}, which is not a slot of the ${paramsEnd} bytes`);
     const most = limits.maxComputeWorkgroupsPerDimension;
     const fits = grid.length === 3 && grid.every((n) => isSize(n) && n <= most);
-    check(fits, `${where}: grid ${grid}, each must be 1 to ${most}`);
+    check(fits, `${where} has the grid ${grid}: each size must be 1 to ${most}`);
   });
   return ids;
 }
@@ -581,7 +588,7 @@ function translate(error, where = "") {
   return new Failure("out_of_memory", `The GPU has no memory left (${text}). Close other tabs or use a smaller model.`);
 }
 
-// By default for what only a fault of ours can make false.
+// The default code is for conditions that only a fault of ours can make false.
 function check(condition, message, code = "internal") {
   if (!condition) throw new Failure(code, message);
 }

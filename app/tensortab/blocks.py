@@ -1,4 +1,4 @@
-"""Block formats of weights in numpy: what each byte of a block means. The GPU's formats/*.wgsl give the same bits.
+"""Block formats of weights in NumPy: what each byte of a block means. kernels/formats/*.wgsl compute the same bits.
 
 In every format an element is a small integer times a scale of its group, plus or minus an offset of its group, in f32.
 """
@@ -23,7 +23,7 @@ def dequantize(raw: Any, dtype: DType) -> "ndarray":
     if data.size % dtype.nbytes:
         raise ValueError(f"{data.size} bytes aren't whole blocks of {dtype} ({dtype.nbytes} bytes each)")
     if dtype.name not in _FORMATS:
-        raise ValueError(f"{dtype} isn't a format of weights: one of {', '.join(_FORMATS)} is")
+        raise ValueError(f"{dtype} isn't a format of weights: the formats are {', '.join(_FORMATS)}")
     return _FORMATS[dtype.name](data.reshape(-1, dtype.nbytes)).reshape(-1)
 
 
@@ -113,7 +113,7 @@ def _q4_k(b: "ndarray") -> "ndarray":
 
 
 def _q5_k(b: "ndarray") -> "ndarray":
-    """As q4_k with 32 bytes of fifth bits before the nibbles: bit g of byte i belongs to element i of group g."""
+    """Like q4_k, with 32 bytes of fifth bits before the nibbles: bit g of byte i belongs to element i of group g."""
     import numpy as np
 
     fifth = b[:, None, 16:48] >> np.arange(8, dtype=np.uint8)[:, None] & 1
@@ -123,8 +123,8 @@ def _q5_k(b: "ndarray") -> "ndarray":
 def _q6_k(b: "ndarray") -> "ndarray":
     """128 bytes of low 4 bits, 64 of high 2 bits, 16 scales i8, scale f16. scale * scales * (q - 32)
 
-    In two halves of 128 elements, each 4 groups of 32: low bits in the low halves of 64 bytes, then in their high
-    halves; high bits of group g at bit 2g of 32 bytes.
+    A block has two halves of 128 elements, each of 4 groups of 32: their low bits are in the low halves of 64 bytes,
+    then in the high halves; the high bits of group g are at bit 2g of 32 bytes.
     """
     import numpy as np
 

@@ -8,13 +8,13 @@ class Buffer:
 
     def __init__(self, name: str, nbytes: int, data: Any = None) -> None:
         self.name = name
-        self.nbytes = max(4, nbytes)  # no device has buffers of nothing
+        self.nbytes = max(4, nbytes)  # no device has empty buffers
         self.data = data if nbytes else None
         self.device: Any = None
         self.id = 0
 
     def on(self, device: Any) -> int:
-        """This buffer's number on `device`, created (zeroed) and filled at first use."""
+        """The id of this buffer on `device`, where it is created (with zeros) and filled at the first use."""
         if self.device is None:
             self.device, self.id = device, device.create_buffer(self.nbytes, self.name)
             if self.data is not None:

@@ -1,15 +1,16 @@
-"""Every knob of TensorTab: environment variables in CPython, `?DEBUG=2` in the page, `with debug(DEBUG=0):` in scope.
+"""Every knob of TensorTab: an environment variable in CPython, `?DEBUG=2` in the page's address, or a `with` block in
+Python (`with debug(DEBUG=0):`).
 
-DEBUG    1 plans as they are made, 2 each kernel's time, GB/s and GFLOP/s, 3 the schedule, 4 WGSL, 5 the graph
-CHECK    1: each step also in numpy, stop at the first that differs
-POISON   1: what lives inside a plan starts as NaN instead of zero
-FUSE     0: no fusion (to find a bad one)
-ARENA    0: every tensor in a buffer of its own (to find a bad reuse)
-PROFILE  1: GPU time, bytes and FLOPs of each kernel, kept by the program (lab.py adds each one's share of its floor)
-PICK     op:kernel, forces a kernel for an op
-TIER     software | default | subgroups, forces a class of kernels
-DEVICE   cpu | gpu | dawn | wgpu
-DUMP     a folder to write each plan and its WGSL to (CPython)
+DEBUG    1 prints plans as they are made, 2 each kernel's time, GB/s and GFLOP/s, 3 the schedule, 4 WGSL, 5 the graph
+CHECK    1 computes each step in NumPy as well, and stops at the first that differs
+POISON   1 fills transient buffers with NaN instead of zeros
+FUSE     0 turns fusion off (to find a wrong one)
+ARENA    0 gives every tensor a buffer of its own (to find a wrong reuse)
+PROFILE  1 keeps the GPU time, bytes and FLOPs of each kernel in its Program (lab.py adds the share of the floor)
+PICK     op:kernel forces a kernel for an op
+TIER     software | default | subgroups forces a class of kernels
+DEVICE   cpu | gpu | dawn | wgpu forces a device
+DUMP     a folder to which each plan and its WGSL are written (CPython)
 """
 
 import os
@@ -27,7 +28,7 @@ def knob(name: str) -> str:
 
 
 def level(name: str) -> int:
-    """The value of a numeric knob; what is no number counts as 1 (other programs have a DEBUG=true of their own)."""
+    """The value of a numeric knob; other text counts as 1 (other programs have a DEBUG=true of their own)."""
     text = knob(name)
     return int(text) if text.isdigit() else int(bool(text))
 
@@ -37,7 +38,7 @@ def debug(**knobs: str | int) -> Iterator[None]:
     """Sets knobs within a `with` block."""
     before = dict(_scoped)
     if unknown := knobs.keys() - KNOBS.keys():
-        raise KeyError(f"there is no knob {', '.join(unknown)}; there is {', '.join(KNOBS)}")
+        raise KeyError(f"there is no knob {', '.join(unknown)}: the knobs are {', '.join(KNOBS)}")
     _scoped.update({name: str(value) for name, value in knobs.items()})
     try:
         yield

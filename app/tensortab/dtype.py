@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class DType:
-    """`block` elements take `nbytes` bytes in a file.
+    """A block of `block` elements has `nbytes` bytes in a file.
 
     On the GPU a weight of n blocks is stored as planes, one after the other, each padded to 16 bytes; a plane is
     (offset in the block, bytes per block) and holds those bytes of block 0, 1, 2, ... so that neighbouring
-    invocations read neighbouring words. `repack.wgsl` makes planes of file bytes.
+    invocations read neighbouring words. `repack.wgsl` makes the planes from the bytes of a file.
     """
 
     name: str

@@ -1,7 +1,7 @@
 """The one exception of TensorTab: a code for programs, a message for people."""
 
-# The one list of codes: static/executor.js, the engine's worker and the page tell the same ones. "bad_request" is
-# something that the caller may not ask for; "internal" is a fault of ours, and so is "start_failed" at the start.
+# The one list of codes: static/executor.js, the engine's worker and the page use the same ones. "bad_request" means
+# that the caller asked for something impossible; "internal" is a fault of ours, "start_failed" one during the start.
 CODES = (
     "no_webgpu", "no_adapter", "out_of_memory", "device_lost", "bad_shard", "bad_file",
     "context_exceeded", "quota", "permission", "offline", "aborted", "bad_request", "internal", "start_failed",

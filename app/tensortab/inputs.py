@@ -1,4 +1,4 @@
-"""What tasks are called with: files as a path or as bytes, one input or a list of them, and how many answers."""
+"""The arguments of tasks: a file as a path or as bytes, one input or a list of them, and the number of answers."""
 
 import asyncio
 import os
@@ -10,8 +10,8 @@ from .errors import Error
 
 
 def file_bytes(source: Any) -> Any:
-    """The bytes of a file that is given by its path or as bytes-like; None where `source` is neither. Raises
-    Error("bad_request") where the path cannot be read."""
+    """The bytes of a file, from its path or a bytes-like object; None if `source` is neither. Raises
+    Error("bad_request") if the path cannot be read."""
     if isinstance(source, bytes | bytearray):
         return source
     if isinstance(source, memoryview) and source.format == "B" and source.ndim == 1:
@@ -27,7 +27,7 @@ def file_bytes(source: Any) -> Any:
 
 
 def depth(source: Any) -> int:
-    """How deep lists of numbers are nested: 1 for [0.5, 1], 2 for [[1], [2]]; 0 for what is no list of numbers."""
+    """How deep lists of numbers are nested: 1 for [0.5, 1], 2 for [[1], [2]], and 0 for anything else."""
     count = 0
     while isinstance(source, list | tuple) and source:
         source, count = source[0], count + 1
@@ -35,12 +35,12 @@ def depth(source: Any) -> int:
 
 
 def several(inputs: Any, deepest: int = 0) -> bool:
-    """Whether it is a list of inputs. Lists of numbers that are nested at most `deepest` times are one input."""
+    """Whether `inputs` is a list of inputs. Lists of numbers nested at most `deepest` times are one input."""
     return isinstance(inputs, list | tuple) and not 0 < depth(inputs) <= deepest
 
 
 async def each(inputs: Any, one: Callable[[Any], Awaitable[Any]], deepest: int = 0) -> Any:
-    """one(inputs), or a list of the results if there are several. All have ended when the first error is raised."""
+    """one(inputs), or a list of one(input) if there are several. All have ended before the first error is raised."""
     if not several(inputs, deepest):
         return await one(inputs)
     results = await asyncio.gather(*map(one, inputs), return_exceptions=True)
@@ -51,16 +51,16 @@ async def each(inputs: Any, one: Callable[[Any], Awaitable[Any]], deepest: int =
 
 
 def one_of(name: str, value: Any, names: Iterable[str]) -> None:
-    """Raises Error("bad_request") where the option `name` has a value that is none of `names`."""
+    """Raises Error("bad_request") unless the value of the option `name` is one of `names`."""
     known = list(names)
     if not isinstance(value, str) or value not in known:
-        raise Error("bad_request", f"{name} is {value!r:.60}: give one of {', '.join(known)}.")
+        raise Error("bad_request", f"{name} is {value!r:.60}: use one of {', '.join(known)}.")
 
 
 def best_of(top_k: Any, count: int) -> int:
-    """How many of `count` answers are wanted; None stands for all. Raises Error("bad_request")."""
+    """The number of answers wanted, at most `count`; None stands for all. Raises Error("bad_request")."""
     if top_k is None:
         return count
     if type(top_k) is not int or top_k < 1:
-        raise Error("bad_request", f"top_k is {top_k!r}: give a whole number from 1 on, or None for all.")
+        raise Error("bad_request", f"top_k is {top_k!r}: use an integer of at least 1, or None for all.")
     return min(top_k, count)

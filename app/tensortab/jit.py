@@ -1,4 +1,4 @@
-"""Programs: a graph traced once, replayed from then on."""
+"""Programs: a graph is traced once, compiled to a plan, and replayed from then on."""
 
 import asyncio
 import json
@@ -31,12 +31,13 @@ def hardware(info: dict) -> Hardware:
 
 
 class Program:
-    """A plan on a device. `outputs` are the traced tensors, with storage."""
+    """A plan on a device. `outputs` are the traced tensors, which now have storage. A Program that is garbage-collected
+    unloads its plan."""
 
     def __init__(self, device: Device, outputs: list[Tensor], hw: Hardware | None = None) -> None:
-        """`hw` chooses other kernels than the device's own."""
+        """`hw`: the hardware to choose kernels for, by default that of `device`."""
         self.device, self.handle = device, 0
-        self._steps: list[int] = []  # with CHECK=1 a plan for each step
+        self._steps: list[int] = []  # with CHECK=1 the handles of one plan for each step
         hw = hw or hardware(device.info)
         dispatches, stored = schedule(outputs, hw)
         for n, d in enumerate(dispatches if level("DEBUG") >= 3 else []):
@@ -44,7 +45,7 @@ class Program:
         graph = device.interprets or level("CHECK") or level("DEBUG") >= 5 or knob("DUMP")
         self.plan, self.named = build(dispatches, stored, hw, bool(graph))
         for output, place in zip(outputs, stored, strict=True):
-            if output.buffer is None:  # it was rewritten, or is in another one's storage
+            if output.buffer is None:  # it was rewritten, or shares another tensor's storage
                 output.buffer = home(place)[0].buffer
         self.outputs = outputs
         self._timed = (level("PROFILE") > 0 or level("DEBUG") == 2) and "timestamp-query" in device.info["features"]
@@ -54,7 +55,7 @@ class Program:
     async def load(self) -> "Program":
         """Compiles the kernels and binds the buffers."""
         if level("CHECK") and find_spec("numpy") is None:
-            raise Error("bad_request", "CHECK=1 computes each step in NumPy as well: install it, or leave CHECK out.")
+            raise Error("bad_request", "CHECK=1 computes each step in NumPy as well: install it, or unset CHECK.")
         self._report()
         buffers = {name: buffer.on(self.device) for name, buffer in self.named.items()}
         self.handle = await self.device.load(self.plan, buffers)
@@ -64,7 +65,7 @@ class Program:
         return self
 
     def replay(self, steps: int = 1, read: Tensor | None = None, offset: int = 0, size: int = 0) -> Awaitable[bytes]:
-        """Submits `steps` repetitions; the awaitable gives `size` bytes of the tensor `read` afterwards."""
+        """Submits the plan `steps` times; the awaitable resolves to `size` bytes of the tensor `read` afterwards."""
         if self.watched:
             return self._watched(steps, read, offset, size)
         if read is None or read.buffer is None:
@@ -72,7 +73,7 @@ class Program:
         return self.device.replay(self.handle, steps, read.buffer.id, offset, size)
 
     async def submit(self, read: Tensor | None = None, size: int = 0) -> Awaitable[bytes]:
-        """A replay that what is written from now on does not change: a watched one is done when this returns."""
+        """A replay that later writes cannot change: a watched one has ended when this returns."""
         replay = self.replay(1, read, 0, size)
         if self.watched:
             replay = asyncio.ensure_future(replay)
@@ -81,19 +82,20 @@ class Program:
 
     @property
     def watched(self) -> bool:
-        """Whether a replay is done step by step while it is awaited (CHECK=1, PROFILE=1), and not when it is called."""
+        """Whether a replay runs step by step while it is awaited (CHECK=1, PROFILE=1), and not when it is called."""
         return bool(self._steps) or self._timed
 
     async def measure(self, replays: int, position: int = 0) -> list[dict[str, Any]]:
-        """Times so many replays (feature timestamp-query); what they do, they do. Gives profile(position)."""
+        """Runs the plan `replays` times with timestamps (feature timestamp-query); its side effects remain. Returns
+        profile(position)."""
         self.times, self.replays = [0] * len(self.times), 0
         for _ in range(replays):
             await self._time()
         return self.profile(position)
 
     def profile(self, position: int = 0) -> list[dict[str, Any]]:
-        """What measure() or PROFILE=1 timed, for each step: kernel, ns a replay, flops and bytes (read and written, of
-        an attention with so many positions in the cache)."""
+        """What measure() or PROFILE=1 timed, for each step: its kernel, the ns of a replay, and the flops and bytes
+        (read and written) with `position` positions in the cache."""
         rows = []
         for step, ns in zip(self.plan["steps"], self.times, strict=True):
             label = self.plan["kernels"][step["kernel"]]["label"]
@@ -108,8 +110,7 @@ class Program:
         self.replays += 1
 
     def unload(self) -> None:
-        """Takes the plan off the device; one that was not loaded, or is unloaded already, has nothing there. What is
-        dropped is unloaded as well."""
+        """Removes the plan from the device. Does nothing if it is not loaded."""
         handles, self.handle, self._steps = [self.handle, *self._steps], 0, []
         for handle in filter(None, handles):
             self.device.unload(handle)
@@ -118,7 +119,7 @@ class Program:
         self.unload()
 
     def _single_steps(self) -> list[dict]:
-        """Plans of the dispatches that compute a node each; the last of them says which."""
+        """One plan for each node that is computed: the dispatches up to the step that names the node."""
         plans: list[dict] = []
         steps: list[dict] = []
         for step in self.plan["steps"]:
@@ -129,7 +130,8 @@ class Program:
         return plans
 
     async def _watched(self, steps: int, read: Tensor | None, offset: int, size: int) -> bytes:
-        """CHECK=1: each step also in numpy on the same inputs, raising at the first that differs. PROFILE=1: timed."""
+        """With CHECK=1 computes each step in NumPy too, on the same inputs, and raises at the first that differs; with
+        PROFILE=1 times the steps."""
         from .device.cpu import check
 
         for _ in range(steps):
@@ -152,7 +154,8 @@ class Program:
         plan = self.plan
         if debug:
             pool = sum(b["size"] for b in plan["buffers"] if b["name"] is None)
-            print(f"plan: {len(plan['steps'])} steps, {len(plan['kernels'])} kernels, {pool:,} bytes of its own")
+            counts = f"{len(plan['steps'])} steps, {len(plan['kernels'])} kernels"
+            print(f"plan: {counts}, {pool:,} bytes of transient buffers")
         if debug >= 4:
             for made in plan["kernels"]:
                 print(f"// {made['label']}\n{made['code']}")
@@ -190,11 +193,11 @@ async def realize(tensor: Tensor) -> Tensor:
 
 
 def jit(function: Callable[..., Any], device: Device | None = None) -> "Jit":
-    """Traces `function` of tensors, which gives a Tensor or several, once for each combination of shapes; later calls
-    replay the plan.
+    """Traces `function`, which takes tensors and returns a Tensor or a list of them, once for each combination of
+    shapes and dtypes; later calls replay the plan.
 
-    The results of a call are overwritten by the next call with the same shapes: `async with` the Jit where calls may
-    overlap.
+    The next call with the same shapes overwrites the results of a call: where calls may overlap, use `async with` on
+    the Jit.
     """
     return Jit(function, device)
 
@@ -213,7 +216,7 @@ class Jit:
         self._turn.release()
 
     async def program(self, *args: Tensor) -> tuple[list[Tensor], Any, Program]:
-        """The inputs, results and plan for arguments of these shapes, compiled."""
+        """The inputs, the results and the loaded Program for arguments of these shapes and dtypes."""
         key = tuple((a.shape, a.dtype.name) for a in args)
         if key not in self.traced:
             self.device = self.device or await choose()
@@ -221,11 +224,11 @@ class Jit:
             results = self.function(*inputs)
             outputs = [results] if isinstance(results, Tensor) else results
             if not all(isinstance(output, Tensor) and output.op != "buffer" for output in outputs):
-                raise TypeError("a jit function returns a Tensor that it computes, or a list of them")
+                raise TypeError("a jit function must return a Tensor that it computes, or a list of them")
             outputs = [_whole(output) for output in outputs]
             self.traced[key] = (inputs, results, Program(self.device, outputs))
         program = self.traced[key][2]
-        if not program.handle:  # it is kept before it is loaded, so that free() finds its buffers if that fails
+        if not program.handle:  # it is in `traced` before it is loaded, so that free() finds its buffers on failure
             await program.load()
         return self.traced[key]
 
@@ -236,24 +239,24 @@ class Jit:
         return stored[0] if isinstance(results, Tensor) else stored
 
     async def submit(self, *args: Tensor) -> Awaitable[bytes]:
-        """The awaitable gives the values of the only result, whatever is called meanwhile."""
+        """The awaitable resolves to the bytes of the only result, whatever is called meanwhile."""
         _, program = await self._given(*args)
         (output,) = program.outputs
         return await program.submit(output, output.dtype.file_size(math.prod(output.shape)))
 
     async def read(self, *args: Tensor) -> bytes:
-        """The values of the only result, read by the submission that computes them."""
+        """The bytes of the only result, read by the submission that computes them."""
         return await (await self.submit(*args))
 
     async def _given(self, *args: Tensor) -> tuple[Any, Program]:
-        """The results and the plan, whose inputs have the values of `args`."""
+        """The results and the Program, after the values of `args` were copied to its inputs."""
         inputs, results, program = await self.program(*args)
         for given, place in zip(args, inputs, strict=True):
             await _put(program.device, given, place)
         return results, program
 
     def free(self) -> None:
-        """Gives back the plans, their inputs and their results; the next call traces again."""
+        """Unloads the plans and frees their inputs and results; the next call traces again."""
         for inputs, _, program in self.traced.values():
             program.unload()
             for tensor in (*inputs, *program.outputs):
@@ -262,7 +265,7 @@ class Jit:
 
 
 async def _put(device: Device, given: Tensor, place: Tensor) -> None:
-    """Gives the storage of `place` the values of `given`: on the device, where they are there."""
+    """Copies the values of `given` to the storage of `place`, on the device if they are there already."""
     assert place.buffer is not None
     target = place.buffer.on(device)
     if 0 in given.shape:
@@ -273,7 +276,7 @@ async def _put(device: Device, given: Tensor, place: Tensor) -> None:
     source, offset = given, 0
     if given.op == "view" and given.strides == contiguous_strides(given.shape):
         source, offset = given.src[0], 4 * given.arg["offset"]
-    elif given.op == "view" and given.dtype is not f32:  # kernels move f32 only
+    elif given.op == "view" and given.dtype is not f32:  # kernels copy f32 only
         device.write(target, 0, await given.tobytes())
         return
     await source.realize()
@@ -285,13 +288,13 @@ async def _put(device: Device, given: Tensor, place: Tensor) -> None:
 
 
 def _whole(output: Tensor) -> Tensor:
-    """A view of what is computed, as a tensor that begins where its storage begins."""
+    """The output as a tensor that begins where its storage begins: a view that does not is copied."""
     reshaped = output.strides == contiguous_strides(output.shape) and output.op == "view" and output.arg["offset"] == 0
     return output if output.op != "view" or (reshaped and output.src[0].op != "buffer") else output.contiguous()
 
 
 def _stored(output: Tensor) -> Tensor:
-    """The values of a plan's output, as a tensor of its own."""
+    """A tensor of its own with the storage of a plan's output."""
     result = Tensor.node("buffer", shape=output.shape, dtype=output.dtype)
     result.buffer = output.buffer
     return result

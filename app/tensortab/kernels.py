@@ -1,12 +1,13 @@
-"""WGSL kernels: load a file of kernels/, specialise it, and name the result.
+"""WGSL kernels: loads a file of kernels/, specialises it, and labels the result.
 
-A kernel file is WGSL; only three marked kinds of lines are ever replaced:
+A kernel file is plain WGSL; only three kinds of marked lines are ever replaced:
 
     const GATED: bool = false;                           // spec: true | false  the right-hand side
     // include: formats/f32.wgsl                         // spec: FORMAT        the text of a file
     fn epilogue(v: f32, i: u32) -> f32 { return v; }     // fuse                generated elementwise code
 
-and, where a dispatch bakes its parameters, the uniform `p` becomes a constant: no binding, and the compiler knows them.
+and, where a dispatch bakes its parameters, the uniform `p`: it becomes a constant that the compiler knows, without a
+binding.
 """
 
 import re
@@ -40,8 +41,8 @@ def source(stem: str) -> str:
 
 @dataclass(frozen=True)
 class Kernel:
-    """One specialised kernel. `bindings` are WebGPU buffer binding types in binding order, `params` the fields
-    (name, type) of its uniform struct, `names` the variables bound."""
+    """One specialised kernel. `bindings` are the WebGPU buffer binding types and `names` the bound variables, both in
+    binding order; `params` are the fields (name, type) of its uniform struct."""
 
     label: str
     code: str
@@ -50,11 +51,11 @@ class Kernel:
     params: tuple[tuple[str, str], ...]
 
     def pack(self, values: dict[str, int | float]) -> bytes:
-        """The uniform buffer's bytes for these parameters; none where they are baked in."""
+        """The bytes of the uniform buffer for these parameters; empty if they are baked in."""
         if "uniform" not in self.bindings:
             return b""
         if set(values) != {name for name, _ in self.params}:
-            raise ValueError(f"{self.label}: parameters are {[n for n, _ in self.params]}, given {sorted(values)}")
+            raise ValueError(f"{self.label}: expected parameters {[n for n, _ in self.params]}, got {sorted(values)}")
         codes = {"u32": "I", "i32": "i", "f32": "f"}
         return struct.pack("<" + "".join(codes[t] for _, t in self.params), *(values[n] for n, _ in self.params))
 
@@ -63,10 +64,10 @@ class Kernel:
 def kernel(
     stem: str, epilogue: str = "", extra: int = 0, baked: tuple[tuple[str, int | float], ...] = (), **spec: Any
 ) -> Kernel:
-    """The kernel `stem` with `spec` (names to str, int or bool) put in.
+    """The kernel `stem`, specialised by `spec` (name -> str, int or bool).
 
     `epilogue` is the body of `fn epilogue(v: f32, i: u32) -> f32`, which may read the `extra` buffers e0, e1, ...
-    `baked`: all parameters, to be constants.
+    `baked`: all parameters, if they shall be constants.
     """
     code = source(stem)
     left = {name: str(value).lower() if isinstance(value, bool) else str(value) for name, value in spec.items()}
@@ -91,7 +92,7 @@ def kernel(
     label = ".".join([stem] + [f"{k}={v}" for k, v in [*sorted(spec.items()), *baked]])
     if epilogue or extra:
         if _FUSE not in code:
-            raise ValueError(f"{stem}.wgsl cannot take a fused epilogue")
+            raise ValueError(f"{stem}.wgsl has no line marked `fuse` for an epilogue")
         first = len(_BINDING.findall(code))
         buffers = [f"@group(0) @binding({first + n}) var<storage, read> e{n}: array<f32>;\n" for n in range(extra)]
         called = [
@@ -102,7 +103,7 @@ def kernel(
         label += "+" + epilogue
     found = sorted((int(n), MODES[space, mode or None], name) for n, space, mode, name in _BINDING.findall(code))
     if [n for n, _, _ in found] != list(range(len(found))):
-        raise ValueError(f"{stem}.wgsl: bindings are not 0, 1, 2, ...")
+        raise ValueError(f"{stem}.wgsl: the bindings must be 0, 1, 2, ..., got {[n for n, _, _ in found]}")
     return Kernel(label, code, tuple(m for _, m, _ in found), tuple(n for _, _, n in found), tuple(params))
 
 

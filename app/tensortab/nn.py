@@ -1,4 +1,4 @@
-"""Layers. They take Weights and the names of a checkpoint; calling one builds a part of the graph."""
+"""Layers. They are made from Weights and tensor names of a checkpoint; calling one builds a part of the graph."""
 
 from collections.abc import Callable
 
@@ -9,10 +9,10 @@ from .weights import Weights
 
 class _Activations(dict[str, Callable[[Tensor], Tensor]]):
     def __missing__(self, name: str) -> Callable[[Tensor], Tensor]:
-        raise Error("bad_file", f"The activation {name!r} is not supported yet: take a model with {', '.join(self)}.")
+        raise Error("bad_file", f"The activation {name!r} is not supported yet: use a model with {', '.join(self)}.")
 
 
-# by the names of configurations (hidden_act, activation_function)
+# by their names in configurations (hidden_act, activation_function)
 ACTIVATIONS = _Activations({
     "gelu": Tensor.gelu, "gelu_new": Tensor.gelu_new, "gelu_pytorch_tanh": Tensor.gelu_new,
     "quick_gelu": Tensor.quick_gelu, "relu": Tensor.relu, "silu": Tensor.silu, "swish": Tensor.silu,
@@ -21,8 +21,8 @@ ACTIVATIONS = _Activations({
 
 
 class Linear:
-    """x [..., K] -> [..., N]: x W^T + b. Several names are one matrix, their rows one after the other; those without a
-    bias have zeros in it if others have one."""
+    """x [..., K] -> [..., N]: x W^T + b. The matrices of several names are joined by rows; if only some of them have a
+    bias, the others get zeros."""
 
     def __init__(self, weights: Weights, *names: str) -> None:
         self.weights = weights.matrix(*(f"{name}.weight" for name in names))
@@ -38,9 +38,9 @@ class Linear:
 
 class Conv:
     """A convolution along one axis ([N, T, C], weight [O, C / groups, k]) or two ([N, H, W, C], weight [O, C / groups,
-    kh, kw]). The weight is stored once in the order in which kernels read it. padding: zeros before
-    each axis, then after each, by default so many that the output has ceil(size / stride) elements, an odd one
-    behind (TensorFlow's "SAME").
+    kh, kw]). The weight is stored once in the order in which kernels read it. padding: the number of zeros before each
+    axis, then after each; by default the output has ceil(size / stride) elements, and an odd zero is added after
+    (TensorFlow's "SAME").
 
     norm: the name of a batch normalisation after it (arXiv:1502.03167), which becomes part of weight and bias.
     """
@@ -85,8 +85,8 @@ class Conv:
 
 
 class Patches:
-    """An image [N, H, W, 3] as rows [N, 1 + P, C], one for each patch of size x size pixels and a learned one before
-    them, with learned positions (arXiv:2010.11929)."""
+    """Images [N, H, W, 3] -> [N, 1 + P, C]: a learned row, then one for each of P patches of size x size pixels, all
+    with learned position embeddings (arXiv:2010.11929)."""
 
     def __init__(self, weights: Weights, name: str, size: int, first: str, positions: str) -> None:
         self.projection = Conv(weights, name, size, (0, 0, 0, 0))
@@ -114,7 +114,7 @@ class MLP:
 
 
 class Embedding:
-    """Rows of a table [V, C] for the tokens from the current position on: [T, C]."""
+    """The rows of a table [V, C] for the T tokens from the current position on: [T, C]."""
 
     def __init__(self, weights: Weights, name: str) -> None:
         self.weights = weights.matrix(f"{name}.weight")
@@ -124,8 +124,8 @@ class Embedding:
 
 
 class PositionEmbedding:
-    """Learned positions: rows of a table [positions, C] for the current position and those after it: [T, C]. Position
-    0 has row `first`."""
+    """Learned position embeddings: the rows of a table [positions, C] for T positions from the current one on: [T, C].
+    Position 0 has row `first`."""
 
     def __init__(self, weights: Weights, name: str, first: int = 0) -> None:
         self.weights, self.first = weights.matrix(f"{name}.weight"), first

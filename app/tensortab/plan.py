@@ -1,14 +1,14 @@
 """Dispatches -> a Plan: plain data (JSON) that every device replays without knowing an operation's name.
 
 {"version": 1,
- "buffers": [{"name": str | None, "size": bytes}],          named ones are given at load, the others made there
+ "buffers": [{"name": str | None, "size": bytes}],          named ones are passed to load(); the others are transient
  "kernels": [{"label", "code": WGSL, "bindings": [buffer binding type, ...]}],
  "params":  base64 of the uniform buffer,
  "steps":   [{"kernel", "bind": [[buffer, offset, size], ...], "params": offset, "grid": [x, y, z],
               "flops", "bytes", "per_position": [bytes, flops] that each position in the cache adds}]}
 
-What it means, for the CPU device and CHECK=1 only: each step also has {"nodes": [number in graph, ...], "result": bind
-of the last node}, and the plan has "graph": [{"op", "src", "arg", "shape", "dtype", "bind"}].
+With a graph, which only the CPU device and CHECK=1 need, each step also has {"nodes": [index in graph, ...], "result":
+bind of the last node}, and the plan has "graph": [{"op", "src", "arg", "shape", "dtype", "bind"}].
 """
 
 import base64
@@ -31,9 +31,9 @@ ALIGN = 256  # minUniformBufferOffsetAlignment and minStorageBufferOffsetAlignme
 def build(
     dispatches: list[Dispatch], outputs: list[Tensor], hw: Hardware, graph: bool = False
 ) -> tuple[dict[str, Any], dict[str, Buffer]]:
-    """A plan and its named buffers. Outputs that are not stored yet get buffers of their own (`output.buffer`).
+    """A plan and its named buffers. Outputs that have no storage yet get buffers of their own (`output.buffer`).
 
-    graph: with what it means.
+    graph: add the graph, from which each step can be computed in NumPy.
     """
     share = not (level("CHECK") or level("POISON")) and level("ARENA") > 0
     for output in outputs:
@@ -54,7 +54,7 @@ def build(
     buffers: list[dict[str, Any]] = []
     numbers: dict[Buffer, int] = {}
     index: dict[int, int] = {}
-    if not share:  # debugging wants to look into every tensor
+    if not share:  # for debugging, every tensor has a named buffer that can be read
         scratch = [
             Buffer(f"temp{n}", size, b"\xff" * size if level("POISON") else None) for n, size in enumerate(sizes)
         ]
@@ -102,7 +102,7 @@ def build(
 
 
 def _graph(dispatches: list[Dispatch], steps: list[dict], bound: Any) -> list[dict]:
-    """The nodes that each step computes; its last is its result."""
+    """The plan's "graph". Adds to each step the nodes that it computes, of which the last is its result."""
     graph: list[dict] = []
     number: dict[int, int] = {}
 
@@ -127,27 +127,28 @@ def _graph(dispatches: list[Dispatch], steps: list[dict], bound: Any) -> list[di
 
 
 def verify(plan: dict[str, Any], hw: Hardware) -> None:
-    """Raises Error("internal") for a plan that a device could not run, ("out_of_memory") for one that is too large."""
+    """Raises Error("internal") for a plan that no device can run, and ("out_of_memory") for one that is too large."""
     for buffer in plan["buffers"]:
         if buffer["size"] > hw.max_binding:
             raise Error(
                 "out_of_memory",
-                f"A tensor of {buffer['size']:,} bytes exceeds this GPU's limit of {hw.max_binding:,} bytes a binding.",
+                f"A tensor of {buffer['size']:,} bytes exceeds this GPU's limit of {hw.max_binding:,} bytes a binding: "
+                "use a smaller model or a shorter context.",
             )
     for step in plan["steps"]:
         made = plan["kernels"][step["kernel"]]
         where = f"plan: {made['label']}"
         storage = [m for m in made["bindings"] if m != "uniform"]
         if len(storage) != len(step["bind"]):
-            raise Error("internal", f"{where}: {len(storage)} storage bindings, {len(step['bind'])} operands")
+            raise Error("internal", f"{where} has {len(storage)} storage bindings, but {len(step['bind'])} operands")
         written = set()
         for mode, (buffer, offset, size) in zip(storage, step["bind"], strict=True):
             if offset % ALIGN or offset + size > max(16, (plan["buffers"][buffer]["size"] + 15) // 16 * 16):
-                raise Error("internal", f"{where}: range {offset}+{size} of buffer {buffer}")
+                raise Error("internal", f"{where} binds the range {offset}+{size}, which does not fit buffer {buffer}")
             if mode == "storage":
                 written.add(buffer)
         reads = [b for m, (b, _, _) in zip(storage, step["bind"], strict=True) if m != "storage"]
         if written & set(reads):
-            raise Error("internal", f"{where}: reads and writes the same buffer")
+            raise Error("internal", f"{where} reads and writes the same buffer")
         if not all(1 <= n <= hw.workgroups for n in step["grid"]):
-            raise Error("internal", f"{where}: grid {step['grid']}")
+            raise Error("internal", f"{where} has the grid {step['grid']}: each size must be 1 to {hw.workgroups}")

@@ -1,6 +1,6 @@
 """Graph -> dispatches in order. An elementwise chain runs in the store of the kernel before it, and a kernel absorbs
-what its row of ops/ says that it can compute as well (a norm, the linear of a gate, a cache update), where nothing else
-needs that. What changes a tensor in place comes after everything that reads the values from before.
+the nodes that its row of ops/ can compute as well (a norm, the linear of a gate, a cache update), where nothing else
+needs them. A node that changes a tensor in place comes after every node that reads the old values.
 """
 
 import heapq
@@ -39,7 +39,7 @@ def home(node: Tensor) -> tuple[Tensor, int]:
 
 
 def _versions(node: Tensor) -> list[Tensor]:
-    """`node` and what it is a view of or was changed in place, back to the tensor whose storage it has."""
+    """`node`, the source that it is a view of or a change in place of, and so on to the tensor that has the storage."""
     chain = [node]
     while True:
         node = chain[-1]
@@ -56,20 +56,20 @@ def _elementwise(node: Tensor) -> bool:
 
 
 def dense(node: Tensor) -> bool:
-    """A view that a kernel can bind as it is: contiguous, and aligned to 256 bytes."""
+    """Whether a kernel can bind the node as it is: it is no view, or contiguous and aligned to 256 bytes."""
     return node.op != "view" or (node.strides == contiguous_strides(node.shape) and node.arg["offset"] % 64 == 0)
 
 
 def _bindable(op: str, node: Tensor) -> bool:
-    """What the kernels of `op` read as it is."""
+    """Whether the kernels of `op` can read the node as it is."""
     strided = OPS[op].strided and node.dtype is f32 and len(node.shape) == 3 and node.strides[-1] == 1
     return strided or dense(node)
 
 
 class _Graph:
-    """The nodes that `outputs` need in order, who uses them, and which of them are computed inside another's kernel.
+    """The nodes that `outputs` need, in order, the users of each, and the nodes that another node's kernel computes.
 
-    apart: nodes that must not be.
+    apart: the nodes that must have a kernel of their own.
     """
 
     def __init__(self, outputs: list[Tensor], hw: Hardware, apart: set[int]) -> None:
@@ -82,10 +82,10 @@ class _Graph:
             for source in node.src:
                 self.users[id(source)].append(node)
         self.kept = {id(n) for n in outputs} | apart
-        self.absorbed = self._absorb(hw) if self.fuse else {}  # node -> what its kernel computes as well, nearest first
+        self.absorbed = self._absorb(hw) if self.fuse else {}  # id -> the nodes its kernel computes too, nearest first
         everything = {id(n) for inside in self.absorbed.values() for n in inside}
         takers = {key: {id(n) for n in inside} for key, inside in self.absorbed.items()}
-        self.gone = {  # what no kernel has to leave behind
+        self.gone = {  # nodes whose values no kernel has to store
             key
             for key in everything
             if all(id(user) in everything or key in takers.get(id(user), ()) for user in self.users[key])
@@ -99,7 +99,7 @@ class _Graph:
         for node, _ in ops:
             for group in offers.get(id(node), []):
                 inside = {id(n) for n in (node, *absorbed.get(id(node), []), *group)}
-                # each user is in this kernel, or computes it for itself as well
+                # each user is in this kernel, or computes the node itself as well
                 if any(
                     id(n) in self.kept
                     or not all(id(user) in inside or id(n) in alike.get(id(user), ()) for user in self.users[id(n)])
@@ -122,17 +122,18 @@ class _Graph:
 
 @dataclass
 class _Kernel:
-    """The kernel of `host` (or its several), with elementwise nodes in its store; or of these alone."""
+    """The kernel (or kernels) of `host` with the elementwise nodes of `group` in its store, or a kernel of `group`
+    alone."""
 
     host: Tensor | None
     group: list[Tensor]
-    nodes: list[Tensor]  # all that it computes, the result last
+    nodes: list[Tensor]  # all nodes that it computes, the result last
 
 
 def schedule(outputs: list[Tensor], hw: Hardware) -> tuple[list[Dispatch], list[Tensor]]:
-    """The dispatches that compute `outputs`, and the outputs as they are after rewriting.
+    """The dispatches that compute `outputs`, and the outputs after the rewriting.
 
-    Raises ValueError where a tensor is needed both from before and from after a change in place.
+    Raises ValueError where the values from before a change in place would be needed after it.
     """
     outputs = _rewrite(_Graph(outputs, hw, set()))
     graph, apart = _Graph(outputs, hw, set()), set[int]()
@@ -141,7 +142,7 @@ def schedule(outputs: list[Tensor], hw: Hardware) -> tuple[list[Dispatch], list[
     while late:
         if late <= apart:
             raise _needs_both(*next(pair for pair in conflicts if id(pair[0]) in late))
-        apart |= late  # fused with what has to come later: computed on their own, they can come first
+        apart |= late  # they were fused into kernels that must come later: in kernels of their own they can come first
         graph = _Graph(outputs, hw, apart)
         kernels, late = _in_order(_kernels(graph), conflicts)
     dispatches: list[Dispatch] = []
@@ -152,8 +153,8 @@ def schedule(outputs: list[Tensor], hw: Hardware) -> tuple[list[Dispatch], list[
 
 
 def _rewrite(graph: _Graph) -> list[Tensor]:
-    """The outputs, where operations that have no kernel of their own are written as others, and operands of kernels are
-    dense."""
+    """The outputs of a graph in which operations without a kernel of their own are decomposed, and in which kernels can
+    bind their operands."""
     new: dict[int, Tensor] = {}
     for node in graph.order:
         op, src = OPS.get(node.op), tuple(new[id(s)] for s in node.src)
@@ -167,7 +168,7 @@ def _rewrite(graph: _Graph) -> list[Tensor]:
             made = Tensor.node(node.op, *src, shape=node.shape, dtype=node.dtype, **node.arg)
         new[id(node)] = decompose(made) if decompose else made
     for output in graph.outputs:
-        if output.buffer is not None:  # where its values are to go
+        if output.buffer is not None:  # the place for its values: see Tensor.into
             new[id(output)].buffer = output.buffer
     return [new[id(t)] for t in graph.outputs]
 
@@ -193,7 +194,7 @@ def _kernels(graph: _Graph) -> list[_Kernel]:
 
 
 def _host(graph: _Graph, group: list[Tensor], root: dict[int, int]) -> Tensor | None:
-    """The kernel in whose store a group can run: the last of its operands that nothing else reads."""
+    """The node in whose kernel's store the group can run: the last of its operands that nothing else reads."""
     if not graph.fuse:
         return None
     inside, end = {id(n) for n in group}, group[-1]
@@ -210,11 +211,11 @@ def _host(graph: _Graph, group: list[Tensor], root: dict[int, int]) -> Tensor | 
 def _conflicts(order: list[Tensor]) -> list[tuple[Tensor, Tensor]]:
     """(reader, writer): nodes that read a storage, and the node that changes it after them.
 
-    A node that depends on the writer reads what that has left there: through its result, or a source that the row in
-    ops/ `writes` besides, since nothing else stands for that one's new value.
+    A node that depends on the writer reads the new values: through the writer's result, or directly from a source that
+    its row in ops/ `writes` besides, since no node stands for the new values of that source.
     """
-    storage: dict[int, int] = {}  # what tells storages apart: several tensors may share a buffer
-    writers = []  # each with the storages that it changes, and whether a reader can only name the old value of one
+    storage: dict[int, int] = {}  # node -> key of its storage: several tensors may share a buffer
+    writers = []  # (node, {storage that it changes: whether its result stands for the new values there})
     for node in order:
         op = OPS.get(node.op)
         base = node.src[0] if node.op == "view" else node if not op or op.inplace is None else node.src[op.inplace]
@@ -253,14 +254,14 @@ def _conflicts(order: list[Tensor]) -> list[tuple[Tensor, Tensor]]:
 
 def _needs_both(reader: Tensor, writer: Tensor) -> ValueError:
     return ValueError(
-        f"{reader.op} needs the values of a tensor from before {writer.op} changes it in place, and cannot run before "
-        "that: let it read a copy, which contiguous() makes"
+        f"{reader.op} needs the values of a tensor from before {writer.op} changes it in place, but cannot run before "
+        "that: let it read a copy, made by contiguous()"
     )
 
 
 def _in_order(kernels: list[_Kernel], conflicts: list[tuple[Tensor, Tensor]]) -> tuple[list[_Kernel], set[int]]:
-    """The kernels with each conflict's reader before its writer, otherwise as they are; or the readers that would have
-    to come before what they need."""
+    """The kernels, reordered so that each conflict's reader comes before its writer, and the ids of the readers for
+    which that is impossible, since they would come before what they need (then not all kernels are returned)."""
     of: dict[int, list[int]] = {id(node): [] for pair in conflicts for node in pair}
     for n, made in enumerate(kernels):
         for node in made.nodes:
@@ -307,7 +308,7 @@ def _lower(graph: _Graph, hw: Hardware, made: _Kernel) -> list[Dispatch]:
         first = host if host is not None else same[0] if same else operands[0]
         extra = [t for t in operands if t is not first or (host is None and _index(t, end.shape) != "i")]
         if len(extra) > MAX_STORAGE - 2:
-            raise ValueError(f"a fused expression reads {len(extra)} tensors; realize() some of them first")
+            raise ValueError(f"a fused expression reads {len(extra)} tensors, too many: realize() some of them first")
         names = {id(t): f"e{n}[{_index(t, end.shape)}]" for n, t in enumerate(extra)}
         names.setdefault(id(first), "v")
         lines = []
@@ -321,7 +322,7 @@ def _lower(graph: _Graph, hw: Hardware, made: _Kernel) -> list[Dispatch]:
             count = math.prod(end.shape)
             dispatches = [Dispatch("elementwise", [_counted(first), end], {"count": count}, hw.grid(-(-count // 64)))]
         result = dispatches[-1].bind[-1]
-        for d in (d for d in dispatches if d.bind[-1] is result):  # not those that only prepare it
+        for d in (d for d in dispatches if d.bind[-1] is result):  # not the dispatches that only prepare it
             d.bind[-1] = end
             d.epilogue, d.extra = epilogue, [_counted(t) for t in extra]
     dispatches[-1].nodes = made.nodes
@@ -329,21 +330,21 @@ def _lower(graph: _Graph, hw: Hardware, made: _Kernel) -> list[Dispatch]:
 
 
 def _alone(graph: _Graph, hw: Hardware, node: Tensor) -> list[Dispatch]:
-    """The dispatches of one node, with what it absorbed."""
+    """The dispatches of one node and the nodes that it absorbed."""
     lower = OPS[node.op].lower
     assert lower is not None, node.op
     return lower(hw, node, *graph.absorbed.get(id(node), []))
 
 
 def _counted(node: Tensor) -> Tensor:
-    """What an index expression counts from: a view's source."""
+    """The tensor that an index expression counts from: the source of a view."""
     return node.src[0] if node.op == "view" else node
 
 
 def _index(node: Tensor, shape: tuple[int, ...]) -> str:
     """WGSL for the position in `node`'s storage of element `i` (row-major) of `shape`."""
     if node.dtype is not f32:
-        raise ValueError(f"elementwise operations are of f32, not {node.dtype}")
+        raise ValueError(f"elementwise operations need f32, not {node.dtype}: use astype()")
     if node.strides == contiguous_strides(shape) and (node.op != "view" or node.arg["offset"] == 0):
         return "i"
     terms, after = [], 1

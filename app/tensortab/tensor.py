@@ -13,42 +13,42 @@ from .dtype import DTYPES, DType, f32, u32
 from .ops import OPS, ShapeError, broadcast
 from .waiting import run_sync
 
-CODES = {"f32": "f", "u32": "I", "i32": "i"}  # the array module's, of the dtypes that are a word each
+CODES = {"f32": "f", "u32": "I", "i32": "i"}  # typecodes of the array module for the dtypes of 4 bytes
 NUMBERS = tuple(DTYPES[name] for name in CODES)
-LARGEST = 3.4028234663852886e38  # of f32
+LARGEST = 3.4028234663852886e38  # the largest f32
 LONGEST_ROW = 1 << 16  # elements that one workgroup reduces
-MOST_GROUPS = 65535  # in one dimension of a grid
+MOST_GROUPS = 65535  # workgroups in one dimension of a grid
 
 Realize = Callable[["Tensor"], Awaitable["Tensor"]]
 _realize: Realize | None = None
 
 
 def realizes(function: Realize) -> Realize:
-    """Makes `function` what `Tensor.realize` calls. jit.py, which lies above this file, registers its own."""
+    """Registers the function that `Tensor.realize` calls: that of jit.py, which this file cannot import."""
     global _realize
     _realize = function
     return function
 
 
 class Tensor:
-    """A node of the graph. `Tensor([[1, 2], [3, 4]])` makes one of numbers, `Tensor.of(...)` of raw bytes.
+    """A node of the graph. `Tensor([[1, 2], [3, 4]])` makes one from numbers, `Tensor.of(...)` from raw bytes.
 
     op: a row of ops/, or "buffer" (has values), "temp" (a kernel's scratch space), "view" (strides over a source).
     """
 
     __slots__ = ("arg", "buffer", "dtype", "op", "shape", "src")
 
-    __array_ufunc__ = None  # NumPy's arrays leave operators to us, which refuse them
+    __array_ufunc__ = None  # NumPy then leaves `array + tensor` to our operators, which refuse arrays
 
     def __init__(self, values: Any, dtype: str | DType = "f32") -> None:
         """`values`: a number, nested sequences of equal lengths (lists, tuples, ranges), or an array; dtype: "f32",
-        "u32" or "i32". Raises TypeError, ValueError or ShapeError, which say what does not fit."""
+        "u32" or "i32". Raises TypeError, ValueError, OverflowError or ShapeError for values that do not fit."""
         made = number(dtype)
         shape, flat = _flatten(values)
         try:
             data = array(CODES[made.name], flat)
         except (TypeError, OverflowError) as error:
-            raise type(error)(f"Tensor: a value is no {made.name} ({error})") from None
+            raise type(error)(f"Tensor: a value cannot be stored as {made.name} ({error})") from None
         self._set("buffer", (), {}, shape, made)
         self.buffer: Buffer | None = Buffer("tensor", 4 * len(flat), data.tobytes())
 
@@ -65,13 +65,13 @@ class Tensor:
 
     @staticmethod
     def apply(op: str, *src: "Tensor", **arg: Any) -> "Tensor":
-        """A node of ops/; its shape rule raises ShapeError with the op and the shapes."""
+        """A node of an op in ops/, whose shape rule raises ShapeError with the op and the shapes."""
         shape, dtype = OPS[op].shape(arg, *src)
         return Tensor.node(op, *src, shape=shape, dtype=dtype, **arg)
 
     @staticmethod
     def of(name: str, shape: Sequence[int], dtype: DType = f32, data: Any = None) -> "Tensor":
-        """A tensor with storage of its own: zeros, or `data` in the GPU's layout."""
+        """A tensor with storage of its own, filled with zeros or with `data`, bytes in the GPU's layout."""
         tensor = Tensor.node("buffer", shape=shape, dtype=dtype)
         tensor.buffer = Buffer(name, dtype.gpu_size(math.prod(shape)), data)
         return tensor
@@ -82,7 +82,7 @@ class Tensor:
         device.write(self.buffer.on(device), offset, data)
 
     def free(self) -> None:
-        """Gives the storage of this tensor back, if it has any on a device."""
+        """Frees the storage of this tensor, if it has any on a device."""
         if self.buffer is not None:
             self.buffer.free()
 
@@ -90,8 +90,8 @@ class Tensor:
         return f"<Tensor {self.dtype}{list(self.shape)}, {self._place()}>"
 
     def _repr_html_(self) -> str:
-        """What a notebook shows: the shape, the dtype and where the values are, which cannot be awaited here."""
-        place = self._place().replace("&", "&amp;").replace("<", "&lt;")  # a driver's words
+        """What a notebook shows: the shape, the dtype and where the values are. The values cannot be awaited here."""
+        place = self._place().replace("&", "&amp;").replace("<", "&lt;")  # part of the text comes from a driver
         return f"<code>Tensor {self.dtype}{list(self.shape)}</code>, {place}"
 
     def _place(self) -> str:
@@ -116,7 +116,7 @@ class Tensor:
             raise TypeError("len() of a Tensor without axes")
         return self.shape[0]
 
-    __hash__ = object.__hash__  # == compares values, and tells tensors apart for nobody
+    __hash__ = object.__hash__  # by identity, since == compares the values
 
     # values
 
@@ -126,8 +126,8 @@ class Tensor:
         return await _realize(self)
 
     async def tobytes(self) -> bytes:
-        """The values, row-major, little-endian, as the dtype has them in a file (4 bytes a number of f32, u32, i32)."""
-        if self.op == "view" and self.dtype is not f32:  # kernels move f32 only: picked out here
+        """The values in row-major order, little-endian, as a file stores the dtype (f32, u32, i32: 4 bytes each)."""
+        if self.op == "view" and self.dtype is not f32:  # kernels copy f32 only, so the elements are picked here
             base = memoryview(await self.src[0].tobytes()).cast("I")
             ranges = [range(0, n * s, s) if s else [0] * n for n, s in zip(self.shape, self.strides, strict=True)]
             picked = (base[self.arg["offset"] + sum(at)] for at in itertools.product(*ranges))
@@ -140,14 +140,14 @@ class Tensor:
         return bytes(await device.read(self.buffer.on(device), 0, self.dtype.file_size(math.prod(self.shape))))
 
     async def tolist(self) -> Any:
-        """The values as nested lists, of a tensor without axes as a number. dtype: f32, u32 or i32."""
+        """The values as nested lists, or as a number if there are no axes. dtype: f32, u32 or i32."""
         values = array(CODES[number(self.dtype).name])
         values.frombytes(await self.tobytes())
         return _nest(values.tolist(), self.shape)
 
     def numpy(self) -> Any:
-        """The values as a NumPy array of the same shape. The tab needs NumPy and JSPI for it; `await x.tolist()` needs
-        neither."""
+        """The values as a NumPy array of the same shape. In a browser tab this needs NumPy and JSPI; `await x.tolist()`
+        needs neither."""
         import numpy as np
 
         names = {"f32": "<f4", "u32": "<u4", "i32": "<i4", "f16": "<f2"}
@@ -157,32 +157,32 @@ class Tensor:
 
     @property
     def strides(self) -> tuple[int, ...]:
-        """How many elements apart neighbours along each axis are."""
+        """The distance between neighbours along each axis, in elements."""
         return self.arg["strides"] if self.op == "view" else contiguous_strides(self.shape)
 
     def _view(self, shape: Sequence[int], strides: Sequence[int], offset: int = 0) -> "Tensor":
         base = self.src[0] if self.op == "view" else self
         start = self.arg["offset"] if self.op == "view" else 0
-        dense = contiguous_strides(shape)  # axes of one element may have any stride: this one needs no copy
+        dense = contiguous_strides(shape)  # an axis of size 1 may have any stride, and with this one it needs no copy
         strides = [d if n == 1 else s for n, s, d in zip(shape, strides, dense, strict=True)]
         return Tensor.node("view", base, shape=shape, dtype=self.dtype, strides=tuple(strides), offset=start + offset)
 
     def reshape(self, *shape: int) -> "Tensor":
-        """The same elements in another shape, in which one axis may be -1: what is left for it."""
+        """The same elements in another shape. One axis may be -1: its size follows from the others."""
         if -1 in shape:
             known = -math.prod(shape)
             shape = tuple(math.prod(self.shape) // known if n == -1 and known > 0 else n for n in shape)
         if math.prod(shape) != math.prod(self.shape) or min(shape, default=0) < 0:
-            raise ShapeError(f"reshape: {list(self.shape)} cannot become {list(shape)}, whose elements are not as many")
+            raise ShapeError(f"reshape: {list(self.shape)} cannot become {list(shape)}: the element counts differ")
         if shape == self.shape:
             return self
         dense = self if self.strides == contiguous_strides(self.shape) else self.contiguous()
         return dense if dense.shape == shape else dense._view(shape, contiguous_strides(shape))
 
     def permute(self, *axes: int) -> "Tensor":
-        """Its axes in another order."""
+        """The tensor with its axes in another order."""
         if sorted(axes) != list(range(len(self.shape))):
-            raise ShapeError(f"permute: {axes} are not the axes of {list(self.shape)}")
+            raise ShapeError(f"permute: expected each axis of {list(self.shape)} once, got {axes}")
         return self._view([self.shape[a] for a in axes], [self.strides[a] for a in axes])
 
     def transpose(self) -> "Tensor":
@@ -193,13 +193,13 @@ class Tensor:
 
     @property
     def T(self) -> "Tensor":
-        """[M, N] -> [N, M]. Tensors of other ranks have transpose() and permute()."""
+        """[M, N] -> [N, M]. For tensors of other ranks there are transpose() and permute()."""
         if len(self.shape) != 2:
-            raise ShapeError(f"T: {list(self.shape)} has not two axes: use transpose() or permute()")
+            raise ShapeError(f"T needs two axes, got {list(self.shape)}: use transpose() or permute()")
         return self.transpose()
 
     def expand(self, *shape: int) -> "Tensor":
-        """Broadcast to a shape, as in NumPy, without a copy."""
+        """The tensor broadcast to a shape, as in NumPy, without a copy."""
         if broadcast("expand", self.shape, shape) != tuple(shape):
             raise ShapeError(f"expand: {list(self.shape)} does not broadcast to {list(shape)}")
         lead = len(shape) - len(self.shape)
@@ -210,41 +210,43 @@ class Tensor:
         return self._view(shape, strides)
 
     def __getitem__(self, index: Any) -> "Tensor":
-        """A part, by integers and slices with step 1. What is written into it elsewhere, it has as well."""
+        """A view of a part, chosen by integers and slices with step 1. It shares this tensor's storage, so that later
+        changes in place show in both."""
         index = index if isinstance(index, tuple) else (index,)
         if Ellipsis in index:
             at = index.index(Ellipsis)
             index = (*index[:at], *(slice(None),) * (len(self.shape) - len(index) + 1), *index[at + 1 :])
         if len(index) > len(self.shape):
-            raise ShapeError(f"{len(index)} indices for {list(self.shape)}")
+            raise ShapeError(f"too many indices: {len(index)} indices for {list(self.shape)}")
         shape, strides, offset = [], [], 0
         for axis, size in enumerate(self.shape):
             part = index[axis] if axis < len(index) else slice(None)
             if isinstance(part, slice):
                 start, stop, step = part.indices(size)
                 if step != 1:
-                    raise ShapeError("slices have step 1")
+                    raise ShapeError(f"a slice must have step 1, not {step}")
                 shape.append(max(0, stop - start))
                 strides.append(self.strides[axis])
             elif hasattr(part, "__index__"):
                 if not -size <= part < size:
-                    raise IndexError(f"index {part} of an axis of {size}")
+                    raise IndexError(f"index {part} is out of bounds for axis {axis} with size {size}")
                 start = range(size)[part]
             else:
-                raise TypeError(f"an index is an integer or a slice, not {type(part).__name__}: lookup() takes tensors")
+                name = type(part).__name__
+                raise TypeError(f"an index must be an integer or a slice, not {name}: use lookup() for a Tensor of ids")
             offset += start * self.strides[axis]
         return self._view(shape, strides, offset)
 
     def split(self, parts: int) -> list["Tensor"]:
         """[..., parts * n] -> `parts` tensors [..., n]."""
         if not self.shape or parts < 1 or self.shape[-1] % parts:
-            raise ShapeError(f"split: the last axis of {list(self.shape)} has no {parts} equal parts")
+            raise ShapeError(f"split: the last axis of {list(self.shape)} cannot be divided into {parts} equal parts")
         size = self.shape[-1] // parts
         lead = (slice(None),) * (len(self.shape) - 1)
         return [self[(*lead, slice(n * size, (n + 1) * size))] for n in range(parts)]
 
     def contiguous(self) -> "Tensor":
-        """A copy, row-major. dtype: f32."""
+        """A row-major copy. dtype: f32."""
         return Tensor.apply("copy", self)
 
     # elementwise, with broadcasting. dtype: f32
@@ -254,7 +256,7 @@ class Tensor:
             value = float(other)
             if abs(value) <= LARGEST:
                 return Tensor.apply(op, self, value=value, swap=swap)
-            other = Tensor(value)  # WGSL has no literal of infinity or NaN
+            other = Tensor(value)  # WGSL has no literal for infinity or NaN
         if not isinstance(other, Tensor):
             return NotImplemented
         shape = broadcast(op, self.shape, other.shape)
@@ -287,7 +289,7 @@ class Tensor:
     def __rpow__(self, other: float) -> "Tensor":
         return self._with("pow", other, swap=True)
 
-    # Comparisons give 1 where they hold, and 0 elsewhere: there is no dtype for truth.
+    # A comparison is 1.0 where it holds and 0.0 elsewhere, since there is no bool dtype.
 
     def __eq__(self, other: object) -> "Tensor":  # type: ignore[override]
         return self._with("equal", other)
@@ -308,15 +310,15 @@ class Tensor:
         return self._with("greater_equal", other)
 
     def maximum(self, other: "Tensor | float") -> "Tensor":
-        """The larger one of each two elements."""
+        """The larger of each pair of elements."""
         return self._with("maximum", _operand("maximum", other))
 
     def minimum(self, other: "Tensor | float") -> "Tensor":
-        """The smaller one of each two elements."""
+        """The smaller of each pair of elements."""
         return self._with("minimum", _operand("minimum", other))
 
     def clip(self, min: "Tensor | float | None" = None, max: "Tensor | float | None" = None) -> "Tensor":
-        """Each element, where it is less than `min` that, and where it is greater than `max` that."""
+        """The elements limited to the range from `min` to `max`; None sets no limit."""
         raised = self if min is None else self.maximum(min)
         return raised if max is None else raised.minimum(max)
 
@@ -325,9 +327,9 @@ class Tensor:
         return self._with("penalise", penalties)
 
     def astype(self, dtype: str | DType) -> "Tensor":
-        """The numbers as "f32", "u32" or "i32". A fraction is cut off towards zero, what does not fit becomes the
-        nearest number that f32 and the dtype both have, and u32 and i32 become each other bit by bit. Weights of other
-        formats become f32."""
+        """The numbers as "f32", "u32" or "i32". Fractions are truncated towards zero; a number out of range becomes the
+        nearest one that both f32 and the dtype can represent; u32 and i32 are converted to each other bit by bit.
+        Weights of other formats are dequantized first."""
         made = number(dtype)
         if made is self.dtype:
             return self
@@ -369,11 +371,11 @@ class Tensor:
         return Tensor.apply("silu", self)
 
     def gelu(self) -> "Tensor":
-        """x * Phi(x), Phi the normal distribution (arXiv:1606.08415)."""
+        """x * Phi(x), where Phi is the standard normal distribution function (arXiv:1606.08415)."""
         return Tensor.apply("gelu", self)
 
     def gelu_new(self) -> "Tensor":
-        """Its approximation by tanh; gelu_pytorch_tanh in other configurations."""
+        """The approximation of gelu() by tanh, which some configurations call gelu_pytorch_tanh."""
         return Tensor.apply("gelu_new", self)
 
     def quick_gelu(self) -> "Tensor":
@@ -436,7 +438,7 @@ class Tensor:
         return y if bias is None else y + bias
 
     def pad(self, before: int, after: int) -> "Tensor":
-        """[N, T, C] -> [N, before + T + after, C], with zeros around."""
+        """[N, T, C] -> [N, before + T + after, C], filled with zeros."""
         return Tensor.apply("unfold", self, size=(1,), stride=(1,), padding=(before, after))
 
     def resize(self, table: "Tensor", axis: int) -> "Tensor":
@@ -451,7 +453,7 @@ class Tensor:
         rank = len(self.shape)
         given = range(rank) if axis is None else axis if isinstance(axis, tuple) else (axis,)
         if any(not -rank <= a < rank for a in given) or len({a % rank for a in given}) < len(given):
-            raise ShapeError(f"{op}: {list(self.shape)} has no axes {axis}, or one stands there twice")
+            raise ShapeError(f"{op}: axis {axis} is out of bounds for {list(self.shape)}, or names an axis twice")
         axes = sorted(a % rank for a in given)
         kept = [a for a in range(rank) if a not in axes]
         lead, count = [self.shape[a] for a in kept], math.prod(self.shape[a] for a in axes)
@@ -460,11 +462,11 @@ class Tensor:
             if axes == [rank - 2] and 0 < count < LONGEST_ROW and math.prod(lead[:-1]) <= MOST_GROUPS:
                 return Tensor.apply(op, self).reshape(*shape)
             if count == 0:
-                raise ShapeError("mean: there is no mean of no elements")
+                raise ShapeError("mean: the mean of no elements is undefined")
             return self._reduce("sum", axis, keepdims) / count
         order = [*kept, *axes]
         x = (self if order == list(range(rank)) else self.permute(*order)).reshape(*lead, count)
-        while x.shape[-1] > LONGEST_ROW:  # part by part: quicker, more exact, and no invocation loops for too long
+        while x.shape[-1] > LONGEST_ROW:  # in parts: it is quicker and more exact, and no invocation loops for too long
             whole = x.shape[-1] // LONGEST_ROW * LONGEST_ROW
             rest = [x[..., whole:]] if x.shape[-1] > whole else []
             parts = [x[..., :whole].reshape(*lead, -1, LONGEST_ROW), *(t.reshape(*lead, 1, -1) for t in rest)]
@@ -473,20 +475,20 @@ class Tensor:
         return Tensor.apply(op, x).reshape(*shape)
 
     def sum(self, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> "Tensor":
-        """The sum over an axis, several or (None) all of them, which are gone then, or with `keepdims` of size 1.
+        """The sum over one axis, several or all of them (None). These axes are removed, or have size 1 if `keepdims`.
         dtype: f32."""
         return self._reduce("sum", axis, keepdims)
 
     def mean(self, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> "Tensor":
-        """The mean over an axis, several or (None) all of them, as sum()."""
+        """The mean over one axis, several or all of them (None), like sum()."""
         return self._reduce("mean", axis, keepdims)
 
     def max(self, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> "Tensor":
-        """The largest element over an axis, several or (None) all of them, as sum()."""
+        """The largest element over one axis, several or all of them (None), like sum()."""
         return self._reduce("max", axis, keepdims)
 
     def min(self, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> "Tensor":
-        """The smallest element over an axis, several or (None) all of them, as sum()."""
+        """The smallest element over one axis, several or all of them (None), like sum()."""
         return self._reduce("min", axis, keepdims)
 
     def argmax(self) -> "Tensor":
@@ -509,34 +511,37 @@ class Tensor:
         scale: float | None = None,
     ) -> "Tensor":
         """Scaled dot product attention (arXiv:1706.03762) of queries [N, T, H * D] over k and v [N, S, H * D]: the same
-        shape. lengths: u32 [N], keys from there on do not count; causal: row t sees the keys up to t + S - T; bias
-        [H, T, S] is added to scores; scale: D^-0.5. Columns of a matrix are read where they are."""
+        shape. lengths: u32 [N], batch n ignores the keys from lengths[n] on; causal: row t sees the keys up to
+        t + S - T; bias [H, T, S] is added to the scores; scale: D^-0.5 by default. Columns of a matrix are read without
+        a copy."""
         more = [t for t in (lengths, bias) if t is not None]
         given = {"lengths": lengths is not None, "bias": bias is not None}
         scale = (self.shape[-1] // heads) ** -0.5 if scale is None else scale
         return Tensor.apply("sdpa", self, k, v, *more, heads=heads, causal=causal, scale=scale, **given)
 
     def lookup(self, *table: "Tensor") -> "Tensor":
-        """Rows of a table [V, C] (weights of any format, one after the other) for ids u32 [...]: [..., C]."""
+        """The rows of a table [V, C] for these ids, u32 [...]: [..., C]. `table`: weights of any format, whose rows
+        follow each other."""
         ids, start = self.reshape(-1), Tensor.of("start", (1,), u32)
         found = Tensor.apply("embedding", ids, start, *table, rows=ids.shape[0])
         return found.reshape(*self.shape, found.shape[-1])
 
     def put(self, ids: "Tensor", rows: "Tensor") -> "Tensor":
-        """This table [V, C], changed in place: row ids[n] is now rows[n] (f32 [..., ..., C], with as many ids)."""
+        """This table [V, C], changed in place: row ids[n] becomes row n of `rows`, f32 [A, B, C]; ids: u32 [A * B]."""
         return Tensor.apply("put", rows, ids, self)
 
     def relative_bias(self, buckets: "Tensor", position: "Tensor", rows: int, columns: int) -> "Tensor":
-        """Of a table [N, H] the bias [H, rows, columns] of attention for queries from position[0] on: column s of row t
-        is table[buckets[d + far]] for d = s - t - position, which is taken from -far to far; buckets: [2 far + 1]."""
+        """The attention bias [H, rows, columns] that this table [N, H] gives queries from position[0] on: column s of
+        row t is table[buckets[d + far]], where d = s - t - position[0] is clamped to -far..far; buckets: u32
+        [2 far + 1]."""
         return Tensor.apply("relative_bias", self, buckets, position, rows=rows, columns=columns)
 
     def into(self, place: "Tensor") -> "Tensor":
-        """Itself, as an output of a plan whose values go to the storage of `place`."""
+        """This tensor, as an output of a plan that writes its values to the storage of `place`."""
         if self.op in ("view", "buffer", "temp"):
-            raise ValueError(f"{self} computes nothing that could be put elsewhere: use contiguous()")
+            raise ValueError(f"into: no kernel computes {self}, use contiguous() first")
         if OPS[self.op].inplace is not None:
-            raise ValueError(f"{self.op} is a change in place: its result stays where it is")
+            raise ValueError(f"into: {self.op} is a change in place, so its result cannot go elsewhere")
         self.buffer = place.buffer
         return self
 
@@ -547,7 +552,7 @@ class Tensor:
 
 def filter_order(shape: Sequence[int], groups: int) -> tuple[int, ...]:
     """The order of axes in which a convolution reads its weight [O, C / groups, size ...] without a copy: a matrix
-    [O, size ..., C] where a `linear` of the windows can take it, else [size ..., C / groups, O]."""
+    [O, size ..., C] where a `linear` of the windows can compute it, else [size ..., C / groups, O]."""
     sizes = range(2, len(shape))
     return (0, *sizes, 1) if groups == 1 and math.prod(shape[1:]) % 32 == 0 else (*sizes, 1, 0)
 
@@ -561,10 +566,10 @@ def contiguous_strides(shape: Sequence[int]) -> tuple[int, ...]:
 
 
 def number(dtype: str | DType) -> DType:
-    """The dtype of this name, of those that are a word each. Raises ValueError for others."""
+    """The dtype of this name, if it is one of the dtypes of 4 bytes. Raises ValueError for others."""
     name = dtype.name if isinstance(dtype, DType) else dtype
     if name not in CODES:
-        raise ValueError(f"{name!r} is not a dtype of numbers: there is {', '.join(map(repr, CODES))}")
+        raise ValueError(f"{name!r} is not a dtype of numbers: use one of {', '.join(map(repr, CODES))}")
     return DTYPES[name]
 
 
@@ -583,7 +588,7 @@ def _flatten(values: Any) -> tuple[tuple[int, ...], list]:
     if isinstance(values, numbers.Number):
         return (), [values]
     if not isinstance(values, Sequence) or isinstance(values, str | bytes):
-        raise TypeError(f"Tensor: values are numbers, nested sequences or arrays, not {type(values).__name__}")
+        raise TypeError(f"Tensor: expected a number, nested sequences or an array, not {type(values).__name__}")
     parts = [_flatten(v) for v in values]
     if any(shape != parts[0][0] for shape, _ in parts):
         raise ShapeError("Tensor: nested sequences differ in length")

@@ -1,4 +1,4 @@
-"""Waiting for an awaitable where nothing can be awaited."""
+"""Waiting for an awaitable in a function that is not async."""
 
 import asyncio
 import inspect
@@ -8,7 +8,8 @@ from typing import Any
 
 
 def run_sync(awaitable: Awaitable[Any]) -> Any:
-    """Waits for an awaitable: in the tab by JSPI, in CPython by the event loop (where none is running)."""
+    """The result of an awaitable. In a browser tab JSPI waits for it, in CPython a new event loop does; RuntimeError
+    where one is running already."""
     if sys.platform == "emscripten":
         from pyodide.ffi import run_sync as wait  # type: ignore[import-not-found]
 

@@ -1,6 +1,6 @@
 // q4_1: weight = d * q + m, q 4 bits. Planes: 16 bytes of q (low nibbles: weights 0..15, high: 16..31); f16 d, m.
-// A nibble is converted where it stands in its word, because software adapters have no vector shifts; it is worth LOW
-// or HIGH times that. The top one of a word is made signed, q - 8, hence TOP.
+// A nibble is converted where it stands in its word, because software adapters have no vector shifts: the result times
+// LOW or HIGH is its value. The top one of a word is made signed, q - 8, hence TOP.
 const LOW = vec4<f32>(1.0, 0x1p-8, 0x1p-16, 0x1p-24);
 const HIGH = vec4<f32>(0x1p-4, 0x1p-12, 0x1p-20, 0x1p-28);
 const TOP = vec4<f32>(0.0, 0.0, 0.0, 8.0);

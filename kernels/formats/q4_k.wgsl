@@ -1,7 +1,7 @@
 // q4_k: weight = d * scale * q - dmin * min, q 4 bits, 8 sub-blocks of 32 a block of 256. Planes: 128 bytes of q (32
 // for two sub-blocks: low and high nibbles); 16 bytes of scales.
-// A byte is converted where it stands in its word, because software adapters have no vector shifts; it is worth PLACE
-// times that.
+// A byte is converted where it stands in its word, because software adapters have no vector shifts: the result times
+// PLACE is its value.
 const PLACE = vec4<f32>(1.0, 0x1p-8, 0x1p-16, 0x1p-24);
 
 fn bytes(v: u32) -> vec4<f32> {

@@ -1,7 +1,7 @@
 // q5_0: weight = d * (q - 16), q 5 bits. Planes: 16 bytes of q's low 4 bits (low nibbles: weights 0..15, high: 16..31);
 // 32 fifth bits; f16 d.
-// A byte is converted where it stands in its word, because software adapters have no vector shifts; it is worth PLACE
-// times that.
+// A byte is converted where it stands in its word, because software adapters have no vector shifts: the result times
+// PLACE is its value.
 const PLACE = vec4<f32>(1.0, 0x1p-8, 0x1p-16, 0x1p-24);
 
 fn bytes(v: u32) -> vec4<f32> {

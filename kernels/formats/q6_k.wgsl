@@ -1,8 +1,8 @@
 // q6_k: weight = d * scale * (q - 32), q 6 bits, scale signed 8 bits for 16 weights, blocks of 256 in two halves of 4
 // groups of 32. Planes: 128 bytes of q's low 4 bits (64 a half: low nibbles of both 32 are groups 0 and 1, high ones 2
 // and 3); 64 bytes of its high 2 bits (32 a half: bits 2n, 2n+1 are group n); 16 scales; f16 d.
-// A byte is converted where it stands in its word, because software adapters have no vector shifts; it is worth PLACE
-// times that.
+// A byte is converted where it stands in its word, because software adapters have no vector shifts: the result times
+// PLACE is its value.
 const PLACE = vec4<f32>(1.0, 0x1p-8, 0x1p-16, 0x1p-24);
 
 fn bytes(v: u32) -> vec4<f32> {

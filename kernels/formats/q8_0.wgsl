@@ -1,6 +1,6 @@
 // q8_0: weight = d * q, q signed 8 bits. Planes: 32 bytes of q; f16 d.
-// A byte is converted where it stands in its word, because software adapters have no vector shifts; it is worth PLACE
-// times that. The three lower ones of a word are made unsigned, q + 128, hence BIAS.
+// A byte is converted where it stands in its word, because software adapters have no vector shifts: the result times
+// PLACE is its value. The three lower ones of a word are made unsigned, q + 128, hence BIAS.
 const PLACE = vec4<f32>(1.0, 0x1p-8, 0x1p-16, 0x1p-24);
 const BIAS = vec4<f32>(128.0, 128.0, 128.0, 0.0);
 

@@ -1,5 +1,5 @@
-// x * Phi(x) (arXiv:1606.08415), with erf to 1.5e-7 (Abramowitz and Stegun 7.1.26); the limits are right up to infinity.
-// For epilogues. ref: ops gelu.
+// x * Phi(x) (arXiv:1606.08415), with erf to 1.5e-7 (Abramowitz and Stegun 7.1.26); the limits are right up to
+// infinity. For epilogues. ref: ops gelu.
 fn gelu(x: f32) -> f32 {
   let z = min(abs(x), 14.0) * 0.70710678;
   let t = 1.0 / (1.0 + 0.3275911 * z);

@@ -1,6 +1,6 @@
-// a to the power b. A whole exponent up to 1024 is multiplied out, so that the sign is right and the error small; others
-// are exp2(b log2 |a|), whose error grows with |b log2 a|. A negative a with an exponent that is not whole gives NaN.
-// For epilogues. ref: ops pow.
+// a to the power b. A whole exponent up to 1024 is multiplied out, so that the sign is right and the error small;
+// others are exp2(b log2 |a|), whose error grows with |b log2 a|. A negative a with an exponent that is not whole gives
+// NaN. For epilogues. ref: ops pow.
 fn power(a: f32, b: f32) -> f32 {
   if (b == 0.0) { return 1.0; }
   let whole = b == floor(b);

@@ -179,8 +179,8 @@ def test_profile(run: Callable[..., Any]) -> None:
     [
         ({"version": 2}, "version 2"),
         ({"buffers.0.size": 0}, "size 0"),
-        ({"buffers.0.size": 1 << 20}, '"in" must have 1048576 bytes'),
-        ({"buffers.0.name": "other"}, '"other" was not given'),
+        ({"buffers.0.size": 1 << 20}, '"in" needs 1048576 bytes'),
+        ({"buffers.0.name": "other"}, '"other" was not passed'),
         ({"kernels.0.bindings": ["storage", "texture"]}, "bindings storage,texture"),
         ({"kernels.0.bindings": ["storage"] * 99}, "99 buffers"),
         ({"steps.0.kernel": 7}, "names kernel 7"),

@@ -1,4 +1,4 @@
-"""`device`: the core runs on numpy and on both native WebGPU backends."""
+"""The fixture `device`: the core runs on NumPy and on both native WebGPU backends."""
 
 from collections.abc import Iterator
 

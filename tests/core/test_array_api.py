@@ -20,7 +20,7 @@ def got(tensor: Tensor) -> np.ndarray:
 
 @pytest.mark.parametrize("name", ["eq", "ne", "lt", "le", "gt", "ge"])
 def test_comparisons(device, rng, name):
-    """1 where it holds, else 0; with numbers on either side, infinity, NaN and broadcasting."""
+    """A comparison is 1 where it holds, else 0; with numbers on either side, infinity, NaN and broadcasting."""
     compare = getattr(operator, name)
     for n in SIZES:
         a, b = rng.integers(-2, 3, (2, 3, n)).astype(np.float32)
@@ -67,7 +67,7 @@ def test_reductions_of_nothing(device):
 
 
 def test_long_rows(device, rng):
-    """More than one workgroup reduces, and than an invocation of a software adapter may loop."""
+    """The axis is longer than one workgroup reduces, and than an invocation of a software adapter may loop."""
     for n in (1 << 16, (1 << 18) + 3):
         a = rng.standard_normal(n).astype(np.float32)
         a[n - 1] = 100
@@ -85,7 +85,8 @@ def test_axes_that_are_not_there():
 
 
 def test_powers(device, rng):
-    """Whole exponents are products: 2 log2(b) roundings. Others err by that of log2, b log2(a) u, times ln 2."""
+    """Powers with whole exponents are products, with 2 log2(b) roundings; others have the error of log2, b log2(a) u,
+    times ln 2."""
     for n in SIZES:
         a = rng.uniform(0.1, 8, (2, n)).astype(np.float32)
         signed, x = a * rng.choice([-1, 1], a.shape), Tensor(a)
@@ -124,7 +125,7 @@ def test_concat(device, rng, axis, dtype, numpy):
 
 
 def test_concat_of_what_was_computed(device, rng):
-    """NaN and views, and a kernel after it."""
+    """concat with NaN, with views, and with a kernel after it."""
     a = rng.standard_normal((3, 6), np.float32)
     a[1, 1] = np.nan
     joined = tt.concat([Tensor(a).T * 2, Tensor(a).reshape(6, 3)], axis=1)
@@ -179,7 +180,7 @@ def test_astype(device, rng):
 
 @pytest.mark.parametrize("name", ["sigmoid", "silu", "gelu", "gelu_new", "quick_gelu", "tanh", "relu"])
 def test_limits(device, name):
-    """Right where exp would overflow, and never NaN."""
+    """Activations are right where exp would overflow, and never NaN."""
     a = np.array([7e4, 3e38, np.inf, -7e4, -3e38, -np.inf, 100, -100, 88.5, -88.5, 0], np.float32)
     low, high = {"sigmoid": (0, 1), "tanh": (-1, 1)}.get(name, (0, None))
     want = [v if high is None else high for v in a[[0, 1, 2]]] + [low] * 3
@@ -191,7 +192,7 @@ def test_limits(device, name):
 
 @pytest.mark.parametrize("activation", ["silu", "gelu_new"])
 def test_limits_of_a_gate_within_a_linear(device, activation):
-    """x = 1 in each row picks a column: activation(gate) * 1."""
+    """x picks one column of W, so that each output is activation(gate) * 1."""
     a = np.array([7e4, 3e37, -7e4, -3e37], np.float32)
     weight = np.zeros((8, 32), np.float32)
     weight[:4, 0], weight[4:, 0] = a, 1
@@ -219,10 +220,10 @@ def test_what_tensor_refuses_or_takes(device):
         ("123", "f32", TypeError, "not str"),
         ([None], "f32", TypeError, "not NoneType"),
         ((n for n in range(3)), "f32", TypeError, "not generator"),
-        ([1j], "f32", TypeError, "no f32"),
-        ([-1], "u32", OverflowError, "no u32"),
-        ([1.5], "u32", TypeError, "no u32"),
-        ([1], "float32", ValueError, "'float32' is not a dtype of numbers: there is 'f32', 'u32', 'i32'"),
+        ([1j], "f32", TypeError, "stored as f32"),
+        ([-1], "u32", OverflowError, "stored as u32"),
+        ([1.5], "u32", TypeError, "stored as u32"),
+        ([1], "float32", ValueError, "'float32' is not a dtype of numbers: use one of 'f32', 'u32', 'i32'"),
         ([1], "q4_0", ValueError, "'q4_0' is not"),
     ],
 )

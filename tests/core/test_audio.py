@@ -1,4 +1,4 @@
-"""Recordings of every kind as mono samples at 16 kHz, and what is loud enough to be speech."""
+"""Recordings of every kind become mono samples at 16 kHz; the level that is loud enough for speech."""
 
 import asyncio
 import math
@@ -19,7 +19,7 @@ CPU = CPUDevice()
 
 
 def heard(source: Any, device: Device = CPU) -> np.ndarray:
-    """The samples of what is given."""
+    """The samples of a recording."""
     recording = asyncio.run(Recording.of(source, device))
     samples = recording.part(0, len(recording))
     assert len(samples) == len(recording)
@@ -47,7 +47,7 @@ def test_kinds_of_samples(rng: np.random.Generator) -> None:
 
 @pytest.mark.parametrize("channels", [1, 2, 5, 8])
 def test_channels_are_mixed_to_their_mean(rng: np.random.Generator, device: Device, channels: int) -> None:
-    """The shorter axis is theirs, whichever it is."""
+    """The channels are the shorter axis, whichever it is."""
     planes = rng.integers(-32768, 32768, (channels, 129)).astype(np.int16)
     want = planes.mean(0) / 32768
     for given in (planes, planes.T, planes.T.copy(), planes / 32768, wav(planes.T.tobytes(), channels, RATE, 16)):
@@ -56,7 +56,7 @@ def test_channels_are_mixed_to_their_mean(rng: np.random.Generator, device: Devi
 
 
 def sines(rate: int, seconds: float, highest: float) -> np.ndarray:
-    """f64 samples of tones below `highest`, which are the same sound at every rate."""
+    """f64 samples of tones below `highest`; the sound is the same at every rate."""
     time = np.arange(round(seconds * rate)) / rate
     tones = [f for f in (97, 440, 1234.5, 2500, 3300, 6000) if f <= highest]
     return sum(np.sin(2 * np.pi * f * time + f) for f in tones) / len(tones)
@@ -64,7 +64,7 @@ def sines(rate: int, seconds: float, highest: float) -> np.ndarray:
 
 @pytest.mark.parametrize("rate", [1000, 8000, 11025, 22050, 24000, 32000, 44100, 48000, 96000, 384000])
 def test_a_sound_is_the_same_at_every_rate(device: Device, rate: int) -> None:
-    """Tones in the band of both rates come out as they are at 16 kHz: the filter's ripple is below -60 dB there."""
+    """Tones in the band of both rates equal those sampled at 16 kHz: the filter's ripple is below -60 dB there."""
     highest = 0.4 * min(rate, RATE)
     have = heard(at(rate, sines(rate, 0.8, highest)), device)
     want = sines(RATE, 0.8, highest)
@@ -81,7 +81,8 @@ def test_what_16_khz_cannot_have_is_gone(frequency: int) -> None:
 
 @pytest.mark.parametrize(("rate", "channels"), [(44100, 2), (22050, 1), (8000, 3)])
 def test_the_definition_of_resampling(rng: np.random.Generator, rate: int, channels: int) -> None:
-    """Sample by sample in f64: a sinc under a Hann window of 16 zeros on a side, its corner at 0.95 of the band."""
+    """The reference, sample by sample in f64: a sinc under a Hann window with 16 zeros on each side and its corner at
+    0.95 of the band."""
     frames = rng.standard_normal((523, channels))
     have = heard(at(rate, frames if channels > 1 else frames[:, 0]))
     mono, pitch = frames.mean(1), 0.95 * min(1, RATE / rate)
@@ -94,7 +95,7 @@ def test_the_definition_of_resampling(rng: np.random.Generator, rate: int, chann
 
 
 def test_a_long_recording_is_resampled_in_blocks_that_begin_in_time() -> None:
-    """Also at a rate whose ratio to 16 kHz is met only nearly: clicks stay where they are."""
+    """Clicks keep their place, also at a rate whose ratio to 16 kHz is only approximated."""
     for rate in (44100, 16012, 47952):
         seconds = np.array([1.0, 29.0, 31.0, 59.5, 61.0, 64.0])
         samples = np.zeros(65 * rate, np.float32)

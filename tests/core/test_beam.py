@@ -1,5 +1,5 @@
-"""Beam search: what the files say about it, what it does with the GPU's memory, its errors. Its texts are compared with
-transformers' in tests/models/test_bart.py and test_t5.py."""
+"""Beam search: its settings in a model's files, its GPU memory, and its errors. Its texts are compared with those of
+transformers in tests/models/test_bart.py and test_t5.py."""
 
 import asyncio
 import json
@@ -32,7 +32,7 @@ def said(config: dict, generation: dict) -> GenerationConfig:
 
 
 def test_what_the_files_say():
-    """The task's settings come before generation_config.json's, these before config.json's, and all before defaults."""
+    """The task's settings override generation_config.json, which overrides config.json, and all override defaults."""
     config = {"num_beams": 2, "max_length": 30, "min_length": 5, "forced_bos_token_id": 0}
     config["task_specific_params"] = {
         "summarization": {"max_length": 142, "prefix": "x"},
@@ -134,7 +134,7 @@ def test_abort_ends_texts_asked_for_before(bart, monkeypatch):
 
 
 def test_check_passes_for_whole_steps(bart):
-    """Keys and values are put into their table in place: that is compared as well."""
+    """Keys and values are put into their table in place, which CHECK=1 compares too."""
     device = native("wgpu")
     devices.use(device)
     with debug(CHECK=1, TIER="default"):
@@ -145,7 +145,7 @@ def test_check_passes_for_whole_steps(bart):
 
 @pytest.mark.parametrize(("name", "layer", "more"), [("bart", 13, 5), ("t5", 10, 6), ("t5_gated", 10, 6)])
 def test_dispatches_a_step(tmp_path, name, layer, more):
-    """For up to four beams, counted in the plan; a large vocabulary takes one more."""
+    """The dispatches for up to four beams are counted in the plan; a large vocabulary needs one more."""
     with debug(TIER="subgroups"):
         checkpoint = asyncio.run(open_checkpoint(folder(name, tmp_path)))
         generator = BeamGenerator(checkpoint, native("dawn"), GenerationConfig(0, frozenset({2}), 4))

@@ -106,7 +106,7 @@ def test_device():
 
 
 def test_poison_reaches_what_is_not_written(gpu):
-    """A kernel that reads a byte nothing wrote gives NaN instead of a lucky zero."""
+    """A kernel that reads a byte that nothing wrote computes NaN instead of a lucky zero."""
     with debug(POISON=1):
         scratch = Tensor.node("temp", shape=(64,), dtype=DTYPES["f32"])
         assert np.isnan((scratch + 0).numpy()).all()

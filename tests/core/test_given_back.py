@@ -1,5 +1,5 @@
-"""What is dropped gives the device's memory and plans back, devices are opened once, and values that are on the device
-stay there. Everything is counted."""
+"""Objects that are garbage-collected free their memory and plans on the device, devices are opened once, and values
+that are on the device stay there. Everything is counted."""
 
 import asyncio
 import gc
@@ -21,7 +21,7 @@ TINY = GOLDEN / "tiny_llama"
 
 
 def held(device: Any) -> dict[str, int]:
-    """What lives on the device, after the garbage collector's round."""
+    """The counters of what is on the device, after a run of the garbage collector."""
     gc.collect()
     return {name: n for name, n in device.counters().items() if name in ("buffers", "bytes", "bindGroups")}
 
@@ -40,7 +40,7 @@ def test_dropped_tensors_and_functions(device, rng):
 
 
 def test_dropped_programs(device):
-    """Loaded or not, unloaded before or not, and where tracing failed."""
+    """A Program frees its plan whether it was loaded or not, was unloaded before or not, and also if tracing failed."""
     before = held(device)
     x = Tensor([[1, 2, 3]])
     Program(device, [x.softmax().softmax()])
@@ -66,7 +66,7 @@ def test_dropped_pipelines(device, tmp_path):
 
 
 def test_a_dropped_conversation(device):
-    """Also where its stream was left before its end."""
+    """Also if its stream was abandoned before its end."""
     before = held(device)
 
     async def talk() -> None:
@@ -90,22 +90,22 @@ def test_what_outlives_its_device():
 
 
 def test_a_pool_is_given_buffers_back_while_it_is_asked():
-    """The garbage collector may end a plan at any moment, as in the middle of making a buffer for another one."""
+    """The garbage collector may unload a plan at any moment, even while a buffer for another one is being made."""
     dropped = []
 
     def make(size: int) -> int:
-        pool.give_back(old)
+        pool.release(old)
         return size
 
     pool = Pool(lambda size: size, dropped.append)
-    old = pool.take([3])
+    old = pool.acquire([3])
     pool._make = make
-    assert sorted(pool.take([2, 5])) == [3, 5]
-    assert dropped == [] and sorted(pool.take([1, 4])) == [3, 5]
+    assert sorted(pool.acquire([2, 5])) == [3, 5]
+    assert dropped == [] and sorted(pool.acquire([1, 4])) == [3, 5]
 
 
 def test_chained_functions_stay_on_the_device(device, rng, monkeypatch):
-    """Nothing is read back, and only the first argument is written, which is not on the device."""
+    """Nothing is read back, and only the first argument is written, since it is not on the device."""
     a = rng.standard_normal((129, 127)).astype(np.float32)
     double, plus, best = jit(lambda x: x * 2), jit(lambda x, y: x + y.astype("f32")), jit(lambda x: x.argmax())
     x, moved = Tensor(a), []
@@ -146,7 +146,7 @@ def test_functions_that_give_views_and_changed_arguments(device, rng):
 
 
 class Opening:
-    """_open() that takes a while, and fails as often as it is told."""
+    """A replacement of _open() that needs a while, and fails as often as it is told to."""
 
     def __init__(self, failures: int = 0) -> None:
         self.failures, self.opened = failures, 0
@@ -200,7 +200,7 @@ def test_whoever_is_cancelled_leaves_it_to_the_others(opening, others):
 
 
 def test_a_loop_that_ends_meanwhile(opening):
-    """asyncio.run() cancels what it leaves."""
+    """asyncio.run() cancels the asyncio tasks that have not ended."""
 
     async def leave() -> None:
         task = asyncio.ensure_future(devices.choose())

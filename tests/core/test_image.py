@@ -1,4 +1,4 @@
-"""Images of every kind, and what a model reads of them, against the image processors of transformers."""
+"""Images of every kind, and the pixel values that a model reads, against the image processors of transformers."""
 
 import asyncio
 import binascii
@@ -57,7 +57,7 @@ def test_processors(device: Device, case: int) -> None:
 
 
 def decoded(png: bytes) -> np.ndarray:
-    """[H, W, 4] of a PNG file without filters, whose chunks must be whole."""
+    """The pixels [H, W, 4] of a PNG file without filters; asserts that its chunks are whole."""
     assert png[:8] == b"\x89PNG\r\n\x1a\n"
     chunks, at = {}, 8
     while at < len(png):
@@ -82,7 +82,7 @@ def test_what_a_notebook_shows(rng: np.random.Generator, height: int, width: int
 
 
 def test_older_files_have_numbers() -> None:
-    """CLIP's own file: size is that of the shortest edge, as it is cropped afterwards; ViT's is a square."""
+    """In CLIP's own file, size is the shortest edge, since the image is cropped afterwards; in ViT's it is a square."""
     device = CPUDevice()
     new, old = json.loads(str(GOLDEN["config0"])), json.loads(str(GOLDEN["config0"]))
     old |= {"size": 24, "crop_size": 24, "feature_extractor_type": "CLIPFeatureExtractor"}
@@ -94,19 +94,19 @@ def test_older_files_have_numbers() -> None:
 
 
 def pixels(source: Any) -> np.ndarray:
-    """[H, W, 4] u8 of what Image.of makes of it."""
+    """The pixels of Image.of(source): [H, W, 4] u8."""
     image = asyncio.run(Image.of(source))
     return np.frombuffer(memoryview(image.data).cast("B"), np.uint8).reshape(image.height, image.width, 4)
 
 
 def opaque(levels: np.ndarray) -> np.ndarray:
-    """[H, W, 4] of u8 [H, W] or [H, W, 1 or 3]."""
+    """u8 [H, W] or [H, W, 1 or 3] -> [H, W, 4]."""
     levels = levels.reshape(*levels.shape[:2], -1)
     return np.dstack([np.broadcast_to(levels, (*levels.shape[:2], 3)), np.full(levels.shape[:2], 255, np.uint8)])
 
 
 def arrays(rng: np.random.Generator) -> dict[str, tuple[Any, np.ndarray]]:
-    """(what is given, what is seen)"""
+    """Pairs of a source and the pixels that it must become."""
     grey, rgb = (rng.integers(0, 256, shape, np.uint8) for shape in ((5, 7), (5, 7, 3)))
     rgba = np.dstack([rgb, rng.integers(0, 256, (5, 7), np.uint8)])
     unit = rng.random((5, 7, 3))

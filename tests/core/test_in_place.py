@@ -1,5 +1,5 @@
-"""What changes a tensor in place comes after everything that reads it as it was: each such op, and `into`, in every
-order of the outputs."""
+"""A node that changes a tensor in place comes after all nodes that read its old values: for each such op and for
+`into`, in every order of the outputs."""
 
 import asyncio
 from itertools import permutations
@@ -52,7 +52,7 @@ def test_put(device, rng, swap):
 
 
 def test_a_reader_that_would_be_fused_with_what_comes_after(device, rng):
-    """The old row, doubled, is read in a kernel of its own: that of the sum has to wait for the change."""
+    """The doubled old row is read by a kernel of its own, since the kernel of the sum has to wait for the change."""
     table, row = rng.standard_normal((9, 64), np.float32), rng.standard_normal((1, 1, 64), np.float32)
     t = Tensor(table)
     new = Tensor([3], "u32").lookup(t.put(Tensor([3], "u32"), Tensor(row)))
@@ -87,7 +87,7 @@ def test_a_view_that_would_be_copied_is_not_changed():
 
 @pytest.mark.parametrize("order", list(permutations(range(2))))
 def test_kv_update(device, rng, order):
-    """At position 0 attention gives the only value that there is: the old one, or the new one."""
+    """At position 0 the result of attention is the only value in the cache: the old one or the new one."""
     heads, dim = 2, 64
     qkv = rng.standard_normal((1, 3 * heads * dim), np.float32)
     before = rng.standard_normal((heads, 64, dim), np.float32).astype(np.float16)
@@ -130,7 +130,7 @@ def test_sample(device, rng, order):
 
 @pytest.mark.parametrize("order", list(permutations(range(2))))
 def test_sample_with_logprobs(device, rng, order):
-    """The rows from before go elsewhere first; CHECK=1 compares everything that a step changes."""
+    """The old rows are copied elsewhere first; CHECK=1 compares everything that a step changes."""
     vocab, old = 129, rng.integers(0, 1 << 20, (3, 21, 2), np.uint32)
     logits, settings = rng.standard_normal((1, vocab)).astype(np.float32), np.zeros(24, np.uint32)
     settings[[1, 5]], settings[6] = np.array([1, 2], np.float32).view(np.uint32), 1 << 30
@@ -151,7 +151,8 @@ def test_sample_with_logprobs(device, rng, order):
 
 @pytest.mark.parametrize("order", list(permutations(range(2))))
 def test_repack(device, rng, order):
-    """Words of a block each; what was in the target goes elsewhere first. Two changes of one target may be of parts."""
+    """Each block has one word, and the old values of the target are copied elsewhere first. Two nodes may each change a
+    part of one target."""
     old, new = rng.integers(0, 1 << 32, (2, 64), np.uint32)
     target, elsewhere = Tensor(old, "u32"), Tensor.of("elsewhere", (64,), u32)
     arg = {"block": 4, "offset": 0, "size": 4}
@@ -176,7 +177,8 @@ def test_pixel_values(device, rng, order):
 
 @pytest.mark.parametrize("order", list(permutations(range(2))))
 def test_into(device, rng, order):
-    """What goes to a place comes after those who read what was there, and is read there by what asks for its result."""
+    """A result that goes into a place is written after all reads of the old values, and users of the result read it
+    there."""
     old, x = rng.standard_normal((2, 3, 127)).astype(np.float32)
     place = Tensor(old)
     new = Tensor(x).relu().contiguous().max(-1).reshape(3, 1).expand(3, 127).contiguous().into(place)

@@ -1,4 +1,4 @@
-"""The memory planner: nothing that lives at the same time shares a buffer."""
+"""The memory planner: tensors that live at the same time never share a buffer."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -37,19 +37,19 @@ def test_plans_share_buffers_and_the_last_gives_them_back(plans, random):
     pool = Pool(make, lambda buffer: live.pop(buffer))
     held = []
     for sizes in plans:
-        held.append(pool.take(sizes))
+        held.append(pool.acquire(sizes))
         assert len(set(held[-1])) == len(sizes)
         assert all(live[buffer] >= size for buffer, size in zip(held[-1], sizes, strict=True))
     assert len(numbers) <= sum(map(len, plans))
     random.shuffle(held)
     while held:
-        pool.give_back(held.pop())
+        pool.release(held.pop())
         assert set(live) == {buffer for taken in held for buffer in taken}
 
 
 def test_a_plan_takes_what_is_there():
     sizes: list[int] = []
     pool = Pool(lambda size: sizes.append(size) or len(sizes), lambda buffer: None)
-    assert sorted(pool.take([5, 100])) == sorted(pool.take([90, 4])) and sizes == [100, 5]
-    pool.take([101])
+    assert sorted(pool.acquire([5, 100])) == sorted(pool.acquire([90, 4])) and sizes == [100, 5]
+    pool.acquire([101])
     assert sizes == [100, 5, 101]

@@ -1,4 +1,4 @@
-"""What is said where there is no native WebGPU: which package, or which driver."""
+"""The errors where native WebGPU is missing: they name the package or the driver to install."""
 
 import sys
 from types import SimpleNamespace

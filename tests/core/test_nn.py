@@ -1,4 +1,4 @@
-"""Convolutions as layers: weights in the kernels' order, a batch normalisation multiplied in, TensorFlow's padding."""
+"""Convolutions as layers: weights in the kernels' order, a folded batch normalisation, and TensorFlow's padding."""
 
 import asyncio
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Plans are plain data, the same each time, and refused where a device could not run them."""
+"""Plans are plain data, the same each time, and refused if no device could run them."""
 
 import copy
 import json

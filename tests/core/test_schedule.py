@@ -1,4 +1,4 @@
-"""What is fused: dispatches are counted."""
+"""Fusion: the dispatches of a plan are counted."""
 
 import ast
 import inspect
@@ -29,7 +29,7 @@ def weight(rows: int, columns: int) -> Tensor:
 
 
 def test_the_schedule_names_no_operation():
-    """Which kernels absorb what stands beside the operations."""
+    """What a kernel can absorb is written in ops/, beside its operation."""
     constants = [n.value for n in ast.walk(ast.parse(inspect.getsource(schedules))) if isinstance(n, ast.Constant)]
     assert not OPS.keys() & {c for c in constants if isinstance(c, str)}
 

@@ -1,4 +1,4 @@
-"""Index: the nearest vectors, against numpy; growing, kept as bytes, given back."""
+"""Index: the nearest vectors against NumPy; it grows, is kept as bytes, and is freed."""
 
 import asyncio
 
@@ -59,7 +59,7 @@ def test_bytes_bring_it_back(device, rng, monkeypatch):
 
 
 def test_less_than_nothing_is_not_found_in_unused_room(device):
-    """Vectors that all point away, and one of zeros: what was never written does not win."""
+    """All vectors point away and one is zero: the rows that were never written must not win."""
     index = Index(32, device)
     index.add([[-1.0] * 32, [0.0] * 32])
     found = asyncio.run(index.search([1.0] * 32, 5))

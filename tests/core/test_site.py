@@ -1,4 +1,4 @@
-"""The site that a wheel came from, by the address of the wheel."""
+"""The site that a wheel came from is found by the address of the wheel."""
 
 import sys
 

@@ -44,7 +44,7 @@ def test_unary(device, rng, name):
 
 
 def test_group_norm(device, rng):
-    """PyTorch's, whose channels are the second axis; an epilogue runs in the store."""
+    """Against PyTorch, whose channels are the second axis; an epilogue runs in the store."""
     a, (g, b) = rng.standard_normal((2, 3, 5, 6), np.float32) + 2, rng.standard_normal((2, 6), np.float32)
     first = np.moveaxis(a.astype(np.float64), -1, 1).reshape(2, 2, -1)
     first = (first - first.mean(-1, keepdims=True)) / np.sqrt(first.var(-1, keepdims=True) + 1e-5)
@@ -94,7 +94,7 @@ def test_jit_replays_with_new_values(device, rng):
 
 
 def test_jit_of_several_results_gives_back_everything(device, rng):
-    """Plans share what lives only inside them: the second shape needs no more of it than the first."""
+    """Plans share transient buffers: the second shape needs no more of them than the first."""
     before = device.counters()["buffers"]
     both = jit(lambda x: [(x.softmax() * 2).softmax(), x.argmax()], device)
 
@@ -111,7 +111,7 @@ def test_jit_of_several_results_gives_back_everything(device, rng):
         return counts
 
     first, second = asyncio.run(calls())
-    assert first in (3, 4)  # an input, two results and a transient, unless other plans have one that fits
+    assert first in (3, 4)  # an input, two results and a transient buffer, unless the pool has one that fits
     assert second == first + 3
     both.free()
     assert device.counters()["buffers"] == before
@@ -139,7 +139,7 @@ def test_shapes_are_checked_where_the_graph_is_built():
             x.reshape(*shape)
     with pytest.raises(ShapeError, match="2 equal parts"):
         x.split(2)
-    with pytest.raises(IndexError, match="index 2 of an axis of 2"):
+    with pytest.raises(IndexError, match="index 2 is out of bounds for axis 0 with size 2"):
         x[2]
     with pytest.raises(ShapeError, match="permute"):
         x.permute(0, 0)

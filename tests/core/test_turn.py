@@ -1,4 +1,4 @@
-"""Turns: first come, first served, unless who had the last one comes straight back."""
+"""Turns: first come, first served, unless the owner of the last turn asks for another one at once."""
 
 import asyncio
 
@@ -24,7 +24,7 @@ def test_first_come_first_served():
 
 @pytest.mark.parametrize("away", [0, 1])
 def test_who_comes_straight_back_keeps_it(away):
-    """Whoever does something else for a turn of the loop has to stand in line again."""
+    """An owner that does something else for one iteration of the event loop has to queue again."""
 
     async def run() -> list[str]:
         turn, order = Turn(), []

@@ -1,4 +1,4 @@
-"""What a user's type checker and editor see: mypy on snippets that use the library."""
+"""The types that a user's type checker and editor see: mypy on snippets that use the library."""
 
 import inspect
 import re

@@ -1,4 +1,4 @@
-"""Weights on the GPU are the file's, whatever the chunks, merges and splits."""
+"""The weights on the GPU equal those in the file, whatever the chunks, merges and splits."""
 
 import asyncio
 from dataclasses import replace
@@ -63,7 +63,7 @@ def test_a_tensor_beyond_a_binding_is_split(device, file):
 
 
 def test_weights_may_be_bound_before_they_are_loaded(device):
-    """As Generator.load does: plans compile while the weights stream."""
+    """Plans compile while the weights stream, as in Generator.load."""
     checkpoint = asyncio.run(open_checkpoint(GOLDEN / "tiny_llama"))
     made = Weights(checkpoint, 1 << 27)
     name = "model.norm.weight"
@@ -78,7 +78,7 @@ def test_weights_may_be_bound_before_they_are_loaded(device):
 
 @pytest.mark.parametrize("file", ["tiny_llama", "tiny_llama3", "tiny_f16.gguf", "tiny_q8_0.gguf"])
 def test_what_is_computed_once(device, file):
-    """f32 from any format; what it is computed of is given back."""
+    """They are f32 from any format, and the weights that they are computed from are freed."""
     checkpoint = asyncio.run(open_checkpoint(GOLDEN / file))
     before = device.counters()["buffers"]
     made = Weights(checkpoint, 1 << 27)
@@ -109,7 +109,7 @@ def test_progress_reaches_the_end(device):
 
 
 class Slow:
-    """A Source whose reads take a turn of the loop; it counts those under way, and may fail at one."""
+    """A Source whose reads need an iteration of the event loop; it counts the reads under way, and may fail at one."""
 
     def __init__(self, source, fails=0):
         self.source, self.name, self.size, self.fails = source, source.name, source.size, fails
@@ -154,7 +154,7 @@ def test_few_chunks_are_read_ahead_and_no_plan_stays(device, monkeypatch):
 
 @pytest.mark.parametrize("file", ["tiny_llama", "tiny_llama3"])  # f32, bf16
 def test_vectors_are_read_with_what_lies_beside_them(device, file):
-    """In the file the norms lie between matrices, and all of it is less than a chunk."""
+    """In the file the norms lie between matrices, and the whole file is smaller than a chunk."""
     made, source = slow(file=file)
     asyncio.run(made.load(device))
     assert source.reads == 1

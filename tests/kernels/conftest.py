@@ -37,7 +37,7 @@ def device(name: str) -> NativeDevice:
             from wgpudawn.backends.dawn import extras
 
             wanted = ["allow_unsafe_apis", "vulkan_enable_f16_on_nvidia"] if gpu else []
-            # Dawn rounds GPU times to 65,536 ns otherwise: a small kernel then takes none at all
+            # otherwise Dawn rounds GPU times to 65,536 ns, so that a small kernel seems to need no time
             extras.set_instance_extras(enable_toggles=wanted, disable_toggles=["timestamp_quantization"])
         try:
             _devices[name] = NativeDevice(name)
@@ -55,7 +55,7 @@ def backend(request: pytest.FixtureRequest) -> NativeDevice:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """What the tests ran on, for a report of what failed."""
+    """The devices that the tests ran on, for the report of a failure."""
     for name, used in _devices.items():
         info = used.info
         about = [str(info[key]) for key in ("vendor", "architecture", "device", "description") if info[key]]

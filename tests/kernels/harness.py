@@ -45,7 +45,7 @@ def planes(format: str, blocks: np.ndarray) -> np.ndarray:
 
 
 def emulates(backend: NativeDevice, code: str) -> bool:
-    """Whether a kernel has subgroup matrices, and the backend none: then plain WGSL takes their place."""
+    """Whether a kernel uses subgroup matrices that the backend does not have: plain WGSL then replaces them."""
     return ENABLE in code and FEATURE not in backend.info["features"]
 
 

@@ -1,4 +1,4 @@
-"""Subgroup matrices in plain WGSL, so that kernels of them are tested where no adapter has any.
+"""Subgroup matrices in plain WGSL, so that their kernels are tested even where the adapter has no such matrices.
 
 Invocation `lane` of 32 has row lane / 2 of a left matrix, 8 columns of that row of a result, and of a right matrix
 only where it lies in workgroup memory: it is read when it is multiplied.
@@ -61,7 +61,8 @@ fn swapped(v: f32, lid: u32) -> f32 {
 
 
 def emulated(code: str) -> str:
-    """The kernel without subgroups. Right ones are in `memory`; shuffles swap neighbours, in uniform control flow."""
+    """The kernel without subgroups. Right-hand matrices are in `memory`; shuffles swap neighbours, in uniform control
+    flow."""
 
     def load(match: re.Match) -> str:
         side, order, name, strip, offset, stride = match.groups()

@@ -1,4 +1,4 @@
-"""Key/value cache and attention, every form of it, against numpy in float64.
+"""The key/value cache and every kernel of attention against NumPy in float64.
 
 Cache positions from pos + rows on hold NaN: one read of them into a result shows.
 """
@@ -31,7 +31,7 @@ SHAPES = [  # rows, heads, kv_heads, head_dim, context, pos
 
 
 def rotary(head_dim: int) -> int:
-    """How many elements of a head are rotated: of some sizes only a part."""
+    """The number of elements of a head that are rotated: for some sizes only a part."""
     return {6: 2, 80: 24, 96: 72}.get(head_dim, head_dim)
 
 
@@ -49,7 +49,7 @@ def rope_table(context: int, head_dim: int) -> np.ndarray:
 
 
 def rope(x: np.ndarray, positions: np.ndarray, interleaved: bool) -> np.ndarray:
-    """x [T, heads, D] turned by its positions [T], in float64 (Su et al. 2021)."""
+    """x [T, heads, D] rotated by its positions [T], in float64 (Su et al. 2021)."""
     y = x.astype(np.float64)
     size = rotary(x.shape[-1])
     angle = positions[:, None, None] * THETA ** (-2 * np.arange(size // 2) / size)
@@ -61,7 +61,7 @@ def rope(x: np.ndarray, positions: np.ndarray, interleaved: bool) -> np.ndarray:
 
 
 def reference(q: np.ndarray, k: np.ndarray, v: np.ndarray, pos: int) -> np.ndarray:
-    """q [T, H, D] turned, k and v [G, C, D] -> [T, H * D]; row t sees positions 0 .. pos + t."""
+    """Rotated q [T, H, D], k and v [G, C, D] -> [T, H * D]; row t sees the positions 0 .. pos + t."""
     rows, heads, head_dim = q.shape
     y = np.empty((rows, heads, head_dim))
     for t in range(rows):
@@ -74,7 +74,7 @@ def reference(q: np.ndarray, k: np.ndarray, v: np.ndarray, pos: int) -> np.ndarr
 
 
 def case(rng: np.random.Generator, rows: int, heads: int, kv_heads: int, head_dim: int, context: int, pos: int) -> Any:
-    """Inputs, params and the caches as float64; positions after the last row's are NaN."""
+    """The inputs, the params and the caches as float64; positions after that of the last row are NaN."""
     qkv = (rng.standard_normal((rows, (heads + 2 * kv_heads) * head_dim)) * 3).astype(np.float32)
     caches = rng.standard_normal((2, kv_heads, context, head_dim)).astype(np.float16)
     caches[:, :, pos + rows :] = np.nan
@@ -158,13 +158,13 @@ STEPS = [(9, 3, 64, 320, 0), (9, 3, 64, 320, 300), (4, 4, 80, 160, 127), (6, 2, 
 @pytest.mark.parametrize("splits", [1, 5])
 @pytest.mark.parametrize("interleaved", [True, False])
 def test_attention_step(backend: NativeDevice, rng: np.random.Generator, interleaved: bool, splits: int) -> None:
-    """The attention of a new token, and its key and value in the cache, of which nothing else changes."""
+    """The attention of a new token; its key and value are written to the cache, and nothing else there changes."""
     if not supports(backend, {}, source("attention_step")):
         pytest.skip("needs subgroups, which this backend lacks")
     for heads, kv_heads, head_dim, context, pos in STEPS:
         inputs, params, (k, v) = case(rng, 1, heads, kv_heads, head_dim, context, pos)
         before = {name: inputs.pop(name) for name in ("kcache", "vcache")}
-        for name in before:  # where the new ones come there is nothing yet
+        for name in before:  # the place of the new key and value is still empty
             before[name][:, pos] = 0x7E007E00
         qkv = inputs["qkv"].reshape(1, -1, head_dim)
         key, value = rope(qkv[:, heads : heads + kv_heads], np.array([pos]), interleaved), qkv[:, heads + kv_heads :]
@@ -199,7 +199,7 @@ def test_attention_step(backend: NativeDevice, rng: np.random.Generator, interle
 def test_attention_step_linear(
     backend: NativeDevice, rng: np.random.Generator, format: str, head_dim: int, k: int, wg: int
 ) -> None:
-    """The same as rms_norm, linear and attention_step one after the other."""
+    """It computes the same as rms_norm, linear and attention_step one after the other."""
     if not supports(backend, {}, source("attention_step_linear")):
         pytest.skip("needs subgroups, which this backend lacks")
     heads, kv_heads, context, pos = 4, 2, 130, 100

@@ -57,7 +57,7 @@ SIZES = [
     ((2, 5, 7, 3), (3, 3), (2, 2), (0, 0, 1, 1)),
     ((1, 9, 6, 4), (3, 5), (1, 2), (1, 2, 1, 2)),
     ((3, 1, 127, 8), (1, 3), (1, 1), (0, 1, 0, 1)),
-    ((1, 6, 6, 12), (5, 5), (1, 1), (4, 4, 4, 4)),  # windows that see nothing but zeros in a row
+    ((1, 6, 6, 12), (5, 5), (1, 1), (4, 4, 4, 4)),  # some windows see only zeros in a row
     ((1, 129, 3, 4), (4, 3), (4, 1), (3, 0, 0, 0)),
 ]
 
@@ -133,7 +133,7 @@ def test_conv2d(
     backend: NativeDevice, rng: np.random.Generator, shape: tuple, outputs: int, size: tuple, stride: tuple,
     padding: tuple, groups: int, before: list[str],
 ) -> None:  # fmt: skip
-    """The method with a checkpoint's weight, a bias and ReLU6, which are no kernels of their own."""
+    """Tensor.conv with a checkpoint's weight, a bias and ReLU6, which must not need kernels of their own."""
     x = rng.standard_normal(shape).astype(np.float32)
     weight = rng.standard_normal((outputs, shape[-1] // groups, *size)).astype(np.float32)
     bias = rng.standard_normal(outputs).astype(np.float32)
@@ -150,7 +150,7 @@ def test_conv2d(
 def wanted(
     program: Program, x: np.ndarray, weight: np.ndarray, bias: np.ndarray, *geometry: Any
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The convolution with its bias, and how far the plan's last kernel may be from it."""
+    """The convolution with its bias, and the largest error that the plan's last kernel may make."""
     value, one, two = (expected(f(x), f(weight), *geometry) for f in (np.asarray, np.abs, np.square))
     return value + bias, of_sums(stems(program)[-1], one, np.sqrt(two)) + F32 * (np.abs(value) + np.abs(bias))
 
@@ -182,7 +182,7 @@ def values(program: Program, y: Tensor) -> np.ndarray:
 
 @pytest.mark.parametrize("groups", [1, 3])
 def test_definition(rng: np.random.Generator, groups: int) -> None:
-    """numpy's definitions are those of this file."""
+    """The NumPy definitions in ops/ agree with the references of this file."""
     x = rng.standard_normal((2, 7, 5, 6)).astype(np.float32)
     weight = rng.standard_normal((9, 6 // groups, 3, 2)).astype(np.float32)
     arg = {"stride": (2, 1), "padding": (1, 0, 0, 1), "groups": groups, "size": (3, 2)}

@@ -1,4 +1,4 @@
-"""device/native.py under both compilers: an error is told to the call that it belongs to, with executor.js's codes."""
+"""device/native.py under both compilers: the call that an error belongs to raises it, with executor.js's codes."""
 
 import asyncio
 from collections.abc import Callable
@@ -21,7 +21,7 @@ def ids(backend: NativeDevice) -> Any:
 
 
 def code(call: Callable[[], Any]) -> str | None:
-    """The code of the error that a call raises, None where it works."""
+    """The code of the error that a call raises, or None if it raises none."""
 
     async def awaited() -> None:
         result = call()
@@ -36,7 +36,7 @@ def code(call: Callable[[], Any]) -> str | None:
 
 
 def test_bad_calls_are_refused(backend: NativeDevice, ids: dict[str, int]) -> None:
-    """Each of these is a fault of ours; some end the process where they reach wgpu-native."""
+    """Each of these calls is a fault of ours; some would end the process if they reached wgpu-native."""
     loaded = asyncio.run(backend.load(plan(), ids))
     calls: list[Callable[[], Any]] = [
         lambda: backend.write(99999, 0, bytes(4)),

@@ -1,4 +1,4 @@
-"""elementwise: the generated epilogue over one, many and folded workgroups."""
+"""elementwise: the generated epilogue in one workgroup, in many and in a folded grid."""
 
 import math
 
@@ -29,7 +29,7 @@ def test_epilogue_with_two_inputs(backend: NativeDevice, rng: np.random.Generato
 
 
 def test_gelu(backend: NativeDevice, rng: np.random.Generator) -> None:
-    """A function of kernels/functions in an epilogue."""
+    """An epilogue may call a function of kernels/functions."""
     x = np.concatenate([rng.uniform(-6, 6, 999), [0.0, -40.0, 40.0]]).astype(np.float32)
     y = run(
         backend, "elementwise", {}, {"x": x}, {"y": x.shape}, {"count": x.size}, (16, 1, 1), epilogue="return gelu(v);"

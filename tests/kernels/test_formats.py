@@ -1,4 +1,4 @@
-"""Every weight format: repacked from file bytes by the GPU and dequantised bit by bit as the gguf package does."""
+"""Every weight format: the GPU repacks a file's bytes and dequantises them to the same bits as the gguf package."""
 
 import gguf
 import numpy as np
@@ -42,7 +42,7 @@ def random_blocks(rng: np.random.Generator, format: str, count: int) -> np.ndarr
 
 
 def dequantized(format: str, blocks: np.ndarray) -> np.ndarray:
-    """f32 values as the gguf package gives them."""
+    """The f32 values that the gguf package computes."""
     if format == "f32":
         return blocks.view(np.float32).reshape(-1)
     if format == "f16":
@@ -58,7 +58,7 @@ def test_dequantize_bit_exact(backend: NativeDevice, rng: np.random.Generator, f
     expected = dequantized(format, blocks)
     groups = len(expected) // 32
     params = {"groups": groups, "blocks": len(blocks)}
-    grid = (2, -(-groups // 64 // 2) + 1, 1)  # folded, and with workgroups that have nothing to do
+    grid = (2, -(-groups // 64 // 2) + 1, 1)  # folded, with some idle workgroups
     y = run(
         backend, "dequantize", {"FORMAT": format}, {"w": planes(format, blocks)}, {"y": expected.shape}, params, grid
     )
@@ -84,7 +84,7 @@ def test_every_f16_scale(backend: NativeDevice) -> None:
 @pytest.mark.parametrize("format", FORMATS)
 @pytest.mark.parametrize("count", [1, 2, 7, 130])
 def test_repack(backend: NativeDevice, rng: np.random.Generator, format: str, count: int) -> None:
-    """Each plane in two chunks, the second beginning at an even block."""
+    """Each plane is repacked in two chunks, of which the second begins at an even block."""
     dtype = DTYPES[format]
     if dtype.block == 1:
         count *= 32
@@ -110,7 +110,7 @@ def test_repack(backend: NativeDevice, rng: np.random.Generator, format: str, co
 
 @pytest.mark.parametrize("format", FORMATS)
 def test_embedding(backend: NativeDevice, rng: np.random.Generator, format: str) -> None:
-    """Rows of a table split in two buffers."""
+    """Rows of a table that is split over two buffers."""
     k, vocabulary, split = (256 if DTYPES[format].block == 256 else 96), 11, 6
     per_row = k // DTYPES[format].block
     blocks = random_blocks(rng, format, vocabulary * per_row)
@@ -133,7 +133,7 @@ def test_embedding(backend: NativeDevice, rng: np.random.Generator, format: str)
 def test_embedding_of_positions(
     backend: NativeDevice, rng: np.random.Generator, format: str, position: int, first: int
 ) -> None:
-    """Rows from the position on, the last one again beyond the table; tokens are not read."""
+    """The rows from the position on; beyond the table the last row is repeated. Tokens are not read."""
     blocks = random_blocks(rng, format, 11 * 96 // DTYPES[format].block)
     table = dequantized(format, blocks).reshape(11, 96)
     state = np.array([position, 0, 0, 0, 0, 0, 0, 0], np.uint32)

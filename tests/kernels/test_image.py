@@ -22,12 +22,12 @@ def packed(rgb: np.ndarray) -> np.ndarray:
 
 
 def channels(pixels: np.ndarray) -> np.ndarray:
-    """[H, W] u32 -> [H, W, 4], signed so that differences are."""
+    """[H, W] u32 -> [H, W, 4], signed, so that differences do not wrap."""
     return np.ascontiguousarray(pixels).view(np.uint8).reshape(*pixels.shape, 4).astype(int)
 
 
 def resized(backend: NativeDevice | None, x: np.ndarray, size: tuple[int, ...], resample: int) -> np.ndarray:
-    """By the kernel, or without a backend by its definition."""
+    """Resized by the kernel, or by its definition if there is no backend."""
     for axis in (1, 0):
         taps = np.array(weights(x.shape[axis], size[axis], resample), np.int32).reshape(size[axis], -1)
         if backend is None:
@@ -46,7 +46,7 @@ def resized(backend: NativeDevice | None, x: np.ndarray, size: tuple[int, ...], 
 @pytest.mark.parametrize("resample", [0, 2, 3])
 @pytest.mark.parametrize("case", CASES)
 def test_resize_is_pillows(backend: NativeDevice, case: int, resample: int) -> None:
-    """Byte for byte, and in numpy as well."""
+    """The kernel and the NumPy definition equal Pillow byte for byte."""
     x, want = packed(GOLDEN[f"in{case}"]), GOLDEN[f"out{case}.{resample}"]
     for way in (backend, None):
         y = channels(resized(way, x, want.shape[:2], resample))

@@ -1,4 +1,4 @@
-"""concat and astype: words that are moved, and numbers of another dtype."""
+"""concat and astype: words are copied, and numbers are converted to another dtype."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ from tests.kernels.harness import run
 def test_concat(
     backend: NativeDevice, rng: np.random.Generator, lead: int, part: int, whole: int, start: int
 ) -> None:
-    """What lies beside stays as it was, and words are moved as they are, those of NaN as well."""
+    """Words are copied bit by bit, NaN included, and the words around them do not change."""
     x, before = (rng.integers(0, 1 << 32, (lead, n), np.uint32) for n in (part, whole))
     params = {"count": x.size, "part": part, "whole": whole, "start": start}
     y = run(backend, "concat", {}, {"x": x}, {"y": before}, params, (-(-x.size // 64), 1, 1))

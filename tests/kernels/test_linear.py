@@ -1,4 +1,4 @@
-"""The matrix kernels against numpy in float64 with the dequantised weights."""
+"""The matrix kernels against NumPy in float64 with the dequantised weights."""
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ TILES = {
 }  # fmt: skip
 MATVECS = [stem for stem in TILES if stem.startswith("matvec")]
 HALVES = ["matmul_half", "matmul_matrix", "matmul_matrix_small"]
-EPS = 0.01  # large enough to show
+EPS = 0.01  # large enough to matter in the result
 
 
 def weight(rng: np.random.Generator, format: str, rows: int, k: int) -> np.ndarray:
@@ -49,7 +49,7 @@ def check(
     backend: NativeDevice, rng: np.random.Generator, stem: str, format: str, rows: int, n: int, k: int,
     y_offset: int = 0, residual: bool = False, **spec: str | int | bool,
 ) -> None:  # fmt: skip
-    """One case of a kernel of `linear`. The output has y_offset + n + 5 columns: the others stay as they are."""
+    """One case of a kernel of `linear`. The output has y_offset + n + 5 columns: those outside must not change."""
     if not supports(backend, spec, source(stem)):
         pytest.skip("needs a feature that this backend lacks")
     norm, layer, gated = (bool(spec.get(name)) for name in ("NORM", "LAYER", "GATED"))
@@ -170,14 +170,14 @@ def test_workgroup_sizes(
     "spec", [{"OUTPUTS": 2}, {"OUTPUTS": 2, "GATED": True, "NORM": True}, {"TILE": 7}, {"WG": 256}]
 )
 def test_matvec_int8_specs(backend: NativeDevice, rng: np.random.Generator, spec: dict[str, int]) -> None:
-    """Several outputs of a team, x in several tiles, and large workgroups."""
+    """Teams with several outputs, an x of several tiles, and large workgroups."""
     for n, k in ((1, 64), (37, 608), (66, 1536)):
         check(backend, rng, "matvec_int8", "q4_1", 2, n, k, y_offset=1, residual=True, **spec)
 
 
 @pytest.mark.parametrize("value", [0.0, 1e-24, 1e30])
 def test_matvec_int8_of_extreme_numbers(backend: NativeDevice, rng: np.random.Generator, value: float) -> None:
-    """x of zeros, of numbers so small and so great that f32 just holds what is computed of them."""
+    """x has zeros, or numbers so small or so large that f32 can just represent the results."""
     if not supports(backend, {}, source("matvec_int8")):
         pytest.skip("needs a feature that this backend lacks")
     blocks = weight(rng, "q8_0", 3, 64)
@@ -201,7 +201,7 @@ LARGE = [
 def test_large_numbers(
     backend: NativeDevice, rng: np.random.Generator, stem: str, magnitudes: tuple[float, float, float]
 ) -> None:
-    """What f16 does not hold is as exact as anything else."""
+    """Numbers beyond f16 are computed as exactly as others."""
     if not supports(backend, {}, source(stem)):
         pytest.skip("needs a feature that this backend lacks")
     if stem == "matvec_int8":
@@ -225,7 +225,7 @@ def test_large_numbers(
 def test_matmul_batched(
     backend: NativeDevice, rng: np.random.Generator, stem: str, size: tuple[int, ...], shared: str
 ) -> None:
-    """[batch, m, k] @ [batch, k, n], one of the two perhaps the same for all."""
+    """[batch, m, k] @ [batch, k, n], also where one of the two is shared by the whole batch."""
     batch, m, n, k = size
     a = rng.standard_normal((1 if shared == "a" else batch, m, k)).astype(np.float32)
     b = rng.standard_normal((1 if shared == "b" else batch, k, n)).astype(np.float32)

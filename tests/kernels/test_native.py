@@ -1,4 +1,4 @@
-"""The native device itself."""
+"""The staging buffers of the native device."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""rms_norm, head_norm, layer_norm and group_norm against numpy in float64."""
+"""rms_norm, head_norm, layer_norm and group_norm against NumPy in float64."""
 
 import numpy as np
 import pytest
@@ -47,7 +47,7 @@ def test_epilogue(backend: NativeDevice, rng: np.random.Generator) -> None:
 @pytest.mark.parametrize("wg", ["4u", "128u"])
 @pytest.mark.parametrize(("rows", "cols"), [(1, 1), (3, 3), (2, 127), (5, 129), (1, 384), (3, 1536)])
 def test_layer_norm(backend: NativeDevice, rng: np.random.Generator, wg: str, rows: int, cols: int) -> None:
-    """Also where the mean is large: the error is that of x, against its deviation."""
+    """Also with a large mean: the error is that of x, relative to its deviation."""
     for mean in (0.0, 30.0):
         x = (rng.standard_normal((rows, cols)) + mean).astype(np.float32)
         g, b = rng.standard_normal((2, cols)).astype(np.float32)
@@ -60,7 +60,7 @@ def test_layer_norm(backend: NativeDevice, rng: np.random.Generator, wg: str, ro
 
 
 def grouped(x: np.ndarray, groups: int) -> np.ndarray:
-    """[N, P, C] with PyTorch's view of groups: channels before positions [N, groups, ...]."""
+    """The reference for [N, P, C], with groups as PyTorch forms them: channels before positions, [N, groups, ...]."""
     return np.moveaxis(x.astype(np.float64), -1, 1).reshape(len(x), groups, -1)
 
 

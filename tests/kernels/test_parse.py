@@ -1,4 +1,4 @@
-"""Each kernel with representative specs compiles under both compilers; formats in every kernel that takes one."""
+"""Each kernel compiles under both compilers with representative specs, and with every format if it has one."""
 
 import itertools
 import os
@@ -43,7 +43,7 @@ def test_compiles(backend: NativeDevice, stem: str) -> None:
 
 @pytest.mark.parametrize("stem", [stem for stem in STEMS if "// fuse" in source(stem)])
 def test_epilogue_compiles(backend: NativeDevice, stem: str) -> None:
-    """A fused epilogue with two more buffers, and never more than 8 storage buffers."""
+    """A fused epilogue with two more buffers; there are never more than 8 storage buffers."""
     if not supports(backend, {}, source(stem)) or emulates(backend, source(stem)):
         pytest.skip("needs a feature that this backend lacks")
     k = kernel(stem, epilogue="return v * e0[i] + e1[i];", extra=2)
@@ -64,7 +64,7 @@ for code in sys.stdin.read().split("\\0"):
 
 
 def compiled(*codes: str) -> subprocess.CompletedProcess:
-    """Compiled by Dawn for its adapter that does nothing, and has every feature."""
+    """Dawn compiles it for its null adapter, which has every feature and runs nothing."""
     env = os.environ | {"WGPU_BACKEND_TYPE": "Null"}
     command = [sys.executable, "-c", NULL]
     return subprocess.run(command, input="\0".join(codes), env=env, capture_output=True, text=True, timeout=100)
@@ -90,7 +90,7 @@ def test_a_wrong_kernel_is_refused(backend: NativeDevice) -> None:
 
 @pytest.mark.parametrize("stem", STEMS)
 def test_header(stem: str) -> None:
-    """A kernel says what it computes, its grid and when it is picked."""
+    """A kernel's header says what it computes, its grid and when it is picked."""
     head = source(stem).split("\nstruct Params")[0]
     assert "// grid: " in head
     assert "pick: " in head

@@ -1,4 +1,4 @@
-"""Rows put into a table in place: the kernel, and the op with views and lookups on every device."""
+"""Changing rows of a table in place: the kernel, and the op with views and lookups on every device."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ from tests.kernels.harness import run
 
 @pytest.mark.parametrize(("batch", "rows", "k", "count"), [(1, 1, 1, 1), (3, 1, 127, 129), (2, 33, 96, 200)])
 def test_put(backend: NativeDevice, rng: np.random.Generator, batch: int, rows: int, k: int, count: int) -> None:
-    """Columns of a larger matrix; the last id is beyond the table."""
+    """The rows are columns of a larger matrix; the last id is beyond the table."""
     x = rng.standard_normal((batch, rows, k + 3)).astype(np.float32)
     y = rng.standard_normal((count, k)).astype(np.float32)
     ids = np.append(rng.permutation(count)[: batch * rows - 1], count).astype(np.uint32)
@@ -24,7 +24,7 @@ def test_put(backend: NativeDevice, rng: np.random.Generator, batch: int, rows: 
 
 
 def test_the_op(device, rng: np.random.Generator) -> None:  # noqa: F811
-    """A lookup reads what was put, and the table keeps it."""
+    """A lookup reads the new rows, and the table keeps them."""
     table, x = rng.standard_normal((9, 32)).astype(np.float32), rng.standard_normal((1, 4, 96)).astype(np.float32)
     stored, ids = Tensor(table), [8, 0, 3, 5]
     rows = (Tensor(x) * 2)[:, :, 32:64]

@@ -1,4 +1,4 @@
-"""The bias of scores by distance against numpy: the kernel, and the op on every device."""
+"""The bias of scores by distance against NumPy: the kernel, and the op on every device."""
 
 import numpy as np
 import pytest

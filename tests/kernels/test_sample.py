@@ -45,7 +45,7 @@ def run_steps(
     done: int = 0,
     logprobs: bool = False,
 ) -> dict[str, np.ndarray]:
-    """tokens, state, penalties (and logprobs) after `steps` steps from `pos`; transients start as NaN."""
+    """tokens, state, penalties (and logprobs) after `steps` steps from `pos`; transient buffers start as NaN."""
     vocab, slices = len(logits), -(-len(logits) // SLICE)
     length = pos + steps + 1
     start = {
@@ -110,7 +110,8 @@ def uniform(seed: int, positions: np.ndarray) -> np.ndarray:
 
 
 def distribution(logits: np.ndarray, settings: Settings) -> np.ndarray:
-    """Hugging Face's warpers in their order, ties with the last token kept being kept: probabilities, 0 if removed."""
+    """The probabilities after Hugging Face's warpers in their order, 0 for removed tokens. Tokens that tie with the
+    last one kept are kept too."""
     x = logits.astype(np.float64) / np.float64(np.float32(settings.temperature))
     keep = np.ones(len(x), bool)
     if 0 < settings.top_k < len(x):
@@ -136,7 +137,7 @@ def between(logits: np.ndarray, settings: Settings, tokens: int) -> float:
 def check(
     backend: NativeDevice, logits: np.ndarray, settings: Settings, steps: int = 60, form: Any = FORMS[0]
 ) -> np.ndarray:
-    """Every token is the one that numpy draws with the same random number; returns them."""
+    """Asserts that every token is the one that NumPy draws with the same random number. Returns the tokens."""
     after = run_steps(backend, logits, settings, steps, form)
     tokens = after["tokens"][1:]
     p = distribution(logits, settings)
@@ -201,7 +202,7 @@ def test_a_large_vocabulary(backend: NativeDevice, rng: np.random.Generator, for
 
 @pytest.mark.parametrize("ties", [1.0, 4.0])
 def test_many_candidates_in_one_bin(backend: NativeDevice, rng: np.random.Generator, ties: float) -> None:
-    """Logits so close that all fall into a few bins: more candidates than workgroup memory holds."""
+    """The logits are so close that all fall into a few bins: there are more candidates than fit workgroup memory."""
     logits = (rng.integers(0, 2000, 6000) * (ties / 1e6)).astype(np.float32)
     for settings in (
         Settings(top_k=1),
@@ -287,7 +288,7 @@ def test_done_writes_nothing(backend: NativeDevice, rng: np.random.Generator) ->
 
 @pytest.mark.parametrize("vocab", [1, 7, 129, 5000])
 def test_log_probabilities(backend: NativeDevice, rng: np.random.Generator, vocab: int, form: Any) -> None:
-    """Of the raw distribution whatever the settings; a row a token, none after the end."""
+    """They are those of the raw distribution, whatever the settings: one row a token, and none after the end."""
     logits = (rng.integers(-40, 40, vocab) / 4).astype(np.float32)  # with ties
     logits[rng.random(vocab) < 0.1] = -np.inf
     logits[-1] = 9

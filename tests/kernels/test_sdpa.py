@@ -1,4 +1,4 @@
-"""Attention without a cache against numpy in float64: the kernels, and the op with views on every device."""
+"""Attention without a cache against NumPy in float64: the kernels, and the op with views on every device."""
 
 import math
 
@@ -44,7 +44,7 @@ def test_sdpa(backend: NativeDevice, rng: np.random.Generator, kernel: str, caus
         kv = rng.standard_normal((n, s, 2 * width + 4)).astype(np.float32)  # columns of one matrix
         lengths = rng.integers(0, s + 1, n).astype(np.uint32) if more else np.full(n, s, np.uint32)
         for b, end in enumerate(lengths):
-            kv[b, end:] = np.nan if end else 0  # with no key at all a row of them is read, and does not count
+            kv[b, end:] = np.nan if end else 0  # without any key one row is read all the same, and ignored
         bias = rng.standard_normal((heads, t, s)).astype(np.float32) if more else np.zeros((heads, t, s), np.float32)
         each = 1 if kernel == "sdpa_serial" else 4  # numbers of a vector
         params = {"t": t, "s": s, "heads": heads, "scale": dim**-0.5, "q_start": 0, "q_row": width // each}
@@ -76,7 +76,7 @@ def test_sdpa(backend: NativeDevice, rng: np.random.Generator, kernel: str, caus
 
 @pytest.mark.parametrize("heads", [1, 3])
 def test_columns_of_a_matrix(device, rng: np.random.Generator, heads: int) -> None:  # noqa: F811
-    """q, k and v are read where a linear put them; an epilogue runs in the store."""
+    """q, k and v are read from the output of a linear without a copy; an epilogue runs in the store."""
     n, t, width = 2, 37, heads * 16
     x = rng.standard_normal((n, t, 3 * width)).astype(np.float32)
     lengths = np.array([t, 20], np.uint32)

@@ -1,4 +1,4 @@
-"""Whisper's rules for timestamps: the kernels and their definition against the rules read one by one."""
+"""Whisper's rules for timestamps: the kernels and their definition against the rules applied one by one."""
 
 import numpy as np
 import pytest
@@ -35,7 +35,7 @@ def ruled(logits: np.ndarray, masks: np.ndarray, said: list[int], first: int, te
 
 
 def case(rng: np.random.Generator, vocab: int, first: int) -> dict[str, np.ndarray]:
-    """Random text and timestamps after a prompt, of which the last few matter."""
+    """Random text and timestamps after a prompt; only the last few of them matter."""
     begin, count = int(rng.integers(1, 5)), int(rng.choice([0, 1, 2, 3, 50, 300]))
     text = rng.integers(0, max(1, min(first, vocab) - 2), count)
     times = rng.integers(first, vocab, count) if first < vocab else text

@@ -1,4 +1,4 @@
-"""topk: the k largest values of the last axis and where they are, in rows of one slice and of many."""
+"""topk: the k largest values of the last axis and their indices, in rows of one slice and of many."""
 
 import asyncio
 from heapq import nsmallest

@@ -1,8 +1,8 @@
-"""How large the errors of our arithmetic may be: derived here, and taken by every test that compares numbers.
+"""How large the errors of our arithmetic may be: derived here, and used by every test that compares numbers.
 
 A number that is rounded to a type with unit roundoff u errs by at most u of itself: u = 2^-24 for f32, 2^-11 for f16.
 Roundings err independently, each with a deviation of at most u / sqrt(3); sums of such errors stay below 6 deviations
-but once in 10^8 (Higham and Mary 2019, doi 10.1137/18M1226312, of which this is the plain case).
+except once in 10^8 (Higham and Mary 2019, doi 10.1137/18M1226312, of which this is the plain case).
 
 A product of matrices sums n products p = w x. Its error is measured against |p|_1, the sum of their magnitudes, which
 does not grow with cancellation, or |p|_2, the root of the sum of their squares; both in float64.
@@ -25,8 +25,8 @@ activation after each, has an error of sqrt(m) times one product's. There, signs
 partial sums add up to (1 + 2 + ... + 8) / 8 = 4.5 |p|_2^2: one product errs by sqrt(2 / 3) u (matrix), sqrt(6.5 / 3) u
 (half), and in f32, where the reference errs as well, by sqrt(2 (k / 6 + 9)) u for rows of k numbers (9: the norm or
 activation). A cache adds sqrt(2 / 3) of f16's u a layer (keys and values), a reference that is kept in f16 u / sqrt(3)
-once. Three times the root of the sum of squares is allowed: softmax makes of an error of its scores one that is larger
-by their size, some units.
+once. Three times the root of the sum of squares is allowed, since softmax multiplies an error of its scores by their
+size, which is a few units.
 """
 
 import math

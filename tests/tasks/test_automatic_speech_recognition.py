@@ -280,8 +280,8 @@ def test_abort_and_close(pipe):
         ("sound.wav", {}, "'sound.wav' cannot be read: No such file"),
         (b"123", {}, "not WAV"),
         (np.full(16000, np.nan, np.float32), {}, "NaN or infinite"),
-        (np.zeros(400, np.float32), {"language": "xx"}, "give one of en, zh, de, fr"),
-        (np.zeros(400, np.float32), {"task": "sing"}, "give one of transcribe, translate"),
+        (np.zeros(400, np.float32), {"language": "xx"}, "use one of en, zh, de, fr"),
+        (np.zeros(400, np.float32), {"task": "sing"}, "use one of transcribe, translate"),
     ],
 )
 def test_bad_requests(pipe, audio, options, problem):

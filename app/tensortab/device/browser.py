@@ -1,4 +1,4 @@
-"""WebGPU in the tab: a thin proxy over static/executor.js, one call into JavaScript for each operation."""
+"""WebGPU in a browser tab: a thin proxy of static/executor.js, with one call into JavaScript for each operation."""
 
 import asyncio
 import json
@@ -15,7 +15,7 @@ from ..errors import CODES, Error
 
 @contextmanager
 def _errors() -> Iterator[None]:
-    """A JavaScript error {code, message} becomes ours; one without a code of ours is a fault of the executor."""
+    """Raises a JavaScript error {code, message} as an Error; one without a code of ours is a fault of the executor."""
     try:
         yield
     except JsException as error:
@@ -26,7 +26,7 @@ def _errors() -> Iterator[None]:
 
 
 class _Bytes:
-    """Awaits a JavaScript promise of a Uint8Array, or of nothing."""
+    """An awaitable for a JavaScript promise of a Uint8Array or of undefined."""
 
     def __init__(self, promise: Any) -> None:
         self._promise = promise
@@ -38,7 +38,7 @@ class _Bytes:
 
 
 class BrowserDevice:
-    """A Device (see __init__.py) of this tab. Made by `await BrowserDevice.create()`."""
+    """The Device (see __init__.py) of a browser tab, made by `await BrowserDevice.create()`."""
 
     interprets = False
 
@@ -55,7 +55,7 @@ class BrowserDevice:
             return cls(await browser.module("executor").createExecutor())
 
     def create_buffer(self, size: int, label: str) -> int:
-        """The id of a buffer of zeros. Where there is no memory for it, the calls that use it raise "out_of_memory"."""
+        """The id of a new buffer of zeros. If there is no memory for it, calls that use it raise "out_of_memory"."""
         with _errors():
             return self._js.createBuffer(size, label)
 
@@ -64,7 +64,7 @@ class BrowserDevice:
             self._js.destroyBuffer(buffer)
 
     def write(self, buffer: int, offset: int, data: Any) -> None:
-        """`data`: bytes-like, or a JavaScript ArrayBuffer or view, which then never touches the WASM heap."""
+        """`data`: bytes-like, or a JavaScript ArrayBuffer or view, which is not copied to the WASM heap."""
         with _errors():
             self._js.write(buffer, offset, data if isinstance(data, JsProxy) else to_js(memoryview(data).cast("B")))
 
@@ -82,15 +82,15 @@ class BrowserDevice:
     async def load(self, plan: dict[str, Any], buffers: dict[str, int]) -> int:
         loading = asyncio.ensure_future(self._js.load(json.dumps(plan), json.dumps(buffers)))
         try:
-            await asyncio.wait([loading])  # and not shield(), which reports what fails after a stop as unhandled
-        except asyncio.CancelledError:  # JavaScript goes on; what it makes is nobody's
+            await asyncio.wait([loading])  # not shield(), which would report an error after a cancellation as unhandled
+        except asyncio.CancelledError:  # JavaScript goes on, and nobody else would unload the plan
             loading.add_done_callback(lambda done: None if done.exception() else self.unload(done.result()))
             raise
         with _errors():
             return loading.result()
 
     def replay(self, plan: int, steps: int = 1, buffer: int = -1, offset: int = 0, size: int = 0) -> Awaitable[bytes]:
-        """Submits at once; the awaitable gives the bytes when the GPU is done. Several may be in flight."""
+        """Submits at once; the awaitable resolves to the bytes when the GPU is done. Several may be in flight."""
         return _Bytes(self._replay(plan, steps, buffer, offset, size))
 
     async def profile(self, plan: int) -> list[int]:
@@ -105,7 +105,7 @@ class BrowserDevice:
         return self._js.counters.to_py()
 
     async def lost(self) -> str:
-        """Returns, with the reason, when the GPU is gone; from then on the other calls raise Error("device_lost")."""
+        """Returns the reason once the GPU is lost; from then on the other calls raise Error("device_lost")."""
         reason = await self._js.lost
         return reason.message or reason.reason
 
@@ -114,12 +114,12 @@ class BrowserDevice:
 
 
 def is_js(source: Any) -> bool:
-    """Whether it is an object of JavaScript."""
+    """Whether `source` is a JavaScript object."""
     return isinstance(source, JsProxy)
 
 
 def blob(data: Any) -> Any:
-    """A Blob of bytes."""
+    """A Blob of these bytes."""
     return js.Blob.new(to_js([to_js(memoryview(data))]))
 
 
@@ -129,7 +129,7 @@ async def pixels(source: Any) -> tuple[int, int, Any]:
         bitmap = await js.createImageBitmap(source)
     except JsException as error:
         raise Error(
-            "bad_request", f"The browser can't read this as an image ({error}): give a PNG or a JPEG."
+            "bad_request", f"The browser can't read this as an image ({error}): use a PNG or a JPEG."
         ) from None
     width, height = bitmap.width, bitmap.height
     context = js.OffscreenCanvas.new(width, height).getContext("2d")
@@ -139,22 +139,22 @@ async def pixels(source: Any) -> tuple[int, int, Any]:
 
 
 async def decoded(data: Any, rate: int) -> Any:
-    """A Float32Array: the sound in the bytes of a file, mono, at `rate`, by WebAudio."""
+    """A Float32Array of the sound in a file's bytes, decoded by Web Audio: mono, at `rate` Hz."""
     if not hasattr(js, "OfflineAudioContext"):
         raise Error(
             "bad_request",
-            "A worker can decode WAV files only: decode others on the page (OfflineAudioContext.decodeAudioData) "
-            "and give the samples.",
+            "A worker can decode WAV files only: decode other files on the page (OfflineAudioContext.decodeAudioData) "
+            "and pass the samples.",
         )
     try:
         buffer = await js.OfflineAudioContext.new(1, 1, rate).decodeAudioData(to_js(memoryview(data)).buffer)
     except JsException as error:
-        raise Error("bad_request", f"The browser can't read this as sound ({error}): give a WAV file.") from None
+        raise Error("bad_request", f"The browser can't read this as sound ({error}): use a WAV file.") from None
     return await mixed(buffer, rate)
 
 
 async def mixed(buffer: Any, rate: int) -> Any:
-    """A Float32Array: an AudioBuffer through the browser's mixer and resampler."""
+    """A Float32Array of an AudioBuffer, mixed to mono and resampled to `rate` Hz by the browser."""
     context = js.OfflineAudioContext.new(1, max(1, round(buffer.duration * rate)), rate)
     source = context.createBufferSource()
     source.buffer = buffer

@@ -1,4 +1,4 @@
-"""Plans in numpy: what every operation means, by the definitions of ops/. Slow, and right."""
+"""Runs plans in NumPy by the definitions of ops/: slow, but the reference for every kernel."""
 
 import asyncio
 import math
@@ -9,7 +9,7 @@ from ..dtype import DTYPES, DType
 from ..memory import Pool
 from ..ops import HALVES, OPS
 
-TOLERANCE = {"f32": 2e-3, "f16": 2e-2, "u32": 0}  # CHECK=1, relative to the largest value of a tensor
+TOLERANCE = {"f32": 2e-3, "f16": 2e-2, "u32": 0}  # of CHECK=1, relative to the largest value of a tensor
 
 
 class CPUDevice:
@@ -52,11 +52,11 @@ class CPUDevice:
         self._buffers[target][:size] = self._buffers[source][offset : offset + size]
 
     async def read(self, buffer: int, offset: int, size: int) -> bytes:
-        await asyncio.sleep(0)  # as on a GPU, others run meanwhile
+        await asyncio.sleep(0)  # other asyncio tasks run meanwhile, as with a GPU
         return self._buffers[buffer][offset : offset + size].tobytes()
 
     async def load(self, plan: dict, buffers: dict[str, int]) -> int:
-        shared = self._pool.take([b["size"] for b in plan["buffers"] if not b["name"]])
+        shared = self._pool.acquire([b["size"] for b in plan["buffers"] if not b["name"]])
         spare = iter(shared)
         ids = [buffers[b["name"]] if b["name"] else next(spare) for b in plan["buffers"]]
         self._next += 1
@@ -90,7 +90,7 @@ class CPUDevice:
 
     def unload(self, plan: int) -> None:
         if not self._destroyed:
-            self._pool.give_back(self._plans.pop(plan)[2])
+            self._pool.release(self._plans.pop(plan)[2])
 
     def counters(self) -> dict[str, int]:
         return {**self._counts, "buffers": len(self._buffers), "pipelines": 0, "bindGroups": 0}
@@ -144,7 +144,7 @@ def _window(buffers: list[Any], bind: list[int]) -> Any:
 
 
 def decode(raw: Any, dtype: DType, shape: list[int]) -> Any:
-    """Bytes in the GPU's layout -> an array; plain dtypes are views (so that in-place definitions change the bytes)."""
+    """Bytes in the GPU's layout -> an array; for plain dtypes a view, so that in-place definitions change the bytes."""
     plain = {"f32": "<f4", "u32": "<u4", "i32": "<i4"}.get(dtype.name)
     count = math.prod(shape)
     if plain:
@@ -155,7 +155,7 @@ def decode(raw: Any, dtype: DType, shape: list[int]) -> Any:
 
 
 def blocks_of(raw: Any, dtype: DType, count: int) -> Any:
-    """Planes (dtype.py) -> blocks as in a file."""
+    """Planes (dtype.py) -> blocks in the layout of a file."""
     import numpy as np
 
     number = count // dtype.block
@@ -175,8 +175,8 @@ def _read_by(graph: list[dict], nodes: list[int]) -> set[int]:
 
 
 async def check(device: Any, plan: dict, named: dict[str, Any], handle: int) -> None:
-    """Runs a plan whose last step says what it computes on `device` and in numpy on the same inputs; AssertionError
-    where they differ."""
+    """Runs a plan, whose last step has "nodes", on `device` and in NumPy on the same inputs. Raises AssertionError if
+    the results differ."""
     import numpy as np
 
     step, graph = plan["steps"][-1], plan["graph"]
@@ -190,7 +190,7 @@ async def check(device: Any, plan: dict, named: dict[str, Any], handle: int) -> 
     before = [await contents(n) if n in used else b"" for n in range(len(names))]
     await device.replay(handle)
     label, node = plan["kernels"][step["kernel"]]["label"], graph[step["nodes"][-1]]
-    want = np.array(evaluate(graph, step, before))  # what is computed in place is now changed in `before`
+    want = np.array(evaluate(graph, step, before))  # changes in place were made to `before`
     op = OPS[node["op"]]
     if op.inplace is None:
         buffer, offset, size = step["result"]

@@ -1,6 +1,6 @@
-"""Plans on native WebGPU through the wgpu API: Dawn (wgpudawn, Tint) or wgpu-native (wgpu, Naga).
+"""Runs plans on native WebGPU through the wgpu API: Dawn (wgpudawn, Tint) or wgpu-native (wgpu, Naga).
 
-The twin of static/executor.js: the same operations on the same Plan, and the same errors. Natively WebGPU raises an
+The twin of static/executor.js: the same operations on the same plans, and the same errors. Natively WebGPU raises an
 error in the call that it belongs to.
 """
 
@@ -23,16 +23,16 @@ LIMITS = (
     "max-buffer-size", "max-storage-buffer-binding-size", "max-compute-workgroup-storage-size",
     "max-compute-invocations-per-workgroup", "max-compute-workgroup-size-x", "max-storage-buffers-per-shader-stage",
 )  # fmt: skip
-PACKAGES = {"dawn": "wgpudawn", "wgpu": "wgpu"}  # a backend's module
-INSTALL = {"dawn": "tensortab[dawn]", "wgpu": "wgpu"}  # and what pip gets it by
-POOL, POOL_BYTES = 4, 65536  # staging buffers made in advance: so many replays may be in flight
+PACKAGES = {"dawn": "wgpudawn", "wgpu": "wgpu"}  # backend -> its module
+INSTALL = {"dawn": "tensortab[dawn]", "wgpu": "wgpu"}  # backend -> what pip must install
+POOL, POOL_BYTES = 4, 65536  # staging buffers made in advance, for as many replays in flight
 KEEP_BYTES = 1 << 20  # larger staging buffers are not kept
 SOFTWARE = ("swiftshader", "llvmpipe", "lavapipe", "microsoft basic")
 
 
 def matrices(adapter: Any) -> bool:
-    """Whether its subgroup matrices are those of the kernels: 16 x 16 x 16, f16 with f32 sums, in subgroups of 32.
-    NVIDIA's always are of 32, whatever sizes its driver allows for."""
+    """Whether the adapter has the subgroup matrices that the kernels need: 16 x 16 x 16, f16 with f32 sums, in
+    subgroups of 32. NVIDIA's subgroups always have 32, whatever range its driver reports."""
     from wgpudawn.backends.dawn.extras import get_adapter_properties
 
     wanted = {"component_type": "f16", "result_component_type": "f32", "m": 16, "n": 16, "k": 16}
@@ -48,7 +48,7 @@ def _camel(name: str) -> str:
 
 
 def _checked(method: Callable[..., Any]) -> Callable[..., Any]:
-    """A method whose errors of WebGPU become ours."""
+    """The method, with WebGPU's errors raised as Error."""
     if inspect.iscoroutinefunction(method):
 
         @functools.wraps(method)
@@ -107,7 +107,7 @@ class NativeDevice:
         self._plans: dict[int, SimpleNamespace] = {}
         self._pool = Pool(lambda size: self.create_buffer(size, "transient"), self.destroy_buffer)
         self._pipelines: dict[tuple, Any] = {}
-        self._staging: list[Any] = []  # free read-back buffers
+        self._staging: list[Any] = []  # idle staging buffers
         self._next = 0
         self._destroyed = False
         self._counts = {"buffers": 0, "bytes": 0, "bindGroups": 0, "submits": 0, "created": 0}
@@ -129,7 +129,7 @@ class NativeDevice:
         return self._buffers[buffer]
 
     def _range(self, buffer: int, offset: int, size: int) -> Any:
-        """The buffer; wgpu-native ends the process where a copy goes beyond one."""
+        """The buffer, if the range is within it: wgpu-native ends the process for a copy beyond the end."""
         found = self._buffer(buffer)
         if offset % 4 or not 0 <= offset <= offset + size <= found.size:
             raise Error("internal", f"buffer {buffer} has {found.size} bytes, the range is {offset} to {offset + size}")
@@ -147,7 +147,11 @@ class NativeDevice:
     def _create(self, size: int, usage: int, label: str) -> Any:
         limit = self.info["limits"]["maxBufferSize"]
         if size > limit:
-            raise Error("out_of_memory", f"{label} needs {size:,} bytes; this GPU allows {limit:,} in one buffer.")
+            raise Error(
+                "out_of_memory",
+                f"Buffer {label!r} needs {size:,} bytes, this GPU allows {limit:,} in one: use a smaller model or a "
+                "shorter context.",
+            )
         self._counts["created"] += 1
         return self.device.create_buffer(size=max(16, (size + 15) // 16 * 16), usage=usage, label=label)
 
@@ -203,10 +207,11 @@ class NativeDevice:
 
     @_checked
     async def _landed(self, staging: Any, size: int) -> bytes:
-        """What was copied to a staging buffer, if any, after a turn of the event loop: waiting for the GPU blocks."""
+        """The bytes that were copied to the staging buffer, if any. Other asyncio tasks run first, since waiting for
+        the GPU blocks the event loop."""
         try:
             await asyncio.sleep(0)
-        finally:  # if it was stopped there, the buffer must come back all the same
+        finally:  # the staging buffer must be returned even if this was cancelled
             data = self._unstage(staging, size) if staging else b""
         return data
 
@@ -250,7 +255,7 @@ class NativeDevice:
     @_checked
     async def load(self, plan: dict, buffers: dict[str, int]) -> int:
         if missing := [b["name"] for b in plan["buffers"] if b["name"] and b["name"] not in buffers]:
-            raise Error("internal", f'plan: buffer "{missing[0]}" was not given')
+            raise Error("internal", f'plan: buffer "{missing[0]}" was not passed')
         pipelines = [self._pipeline(kernel) for kernel in plan["kernels"]]
         params = base64.b64decode(plan["params"])
         usage = self.api.BufferUsage
@@ -259,12 +264,12 @@ class NativeDevice:
             self.device.queue.write_buffer(uniform, 0, params)
         shared: list[int] = []
         try:
-            shared += self._pool.take([b["size"] for b in plan["buffers"] if not b["name"]])
+            shared += self._pool.acquire([b["size"] for b in plan["buffers"] if not b["name"]])
             spare = iter(shared)
             ids = [buffers[b["name"]] if b["name"] else next(spare) for b in plan["buffers"]]
             steps = self._bind(plan, ids, uniform, pipelines)
-        except BaseException:  # nothing of it is left
-            self._pool.give_back(shared)
+        except BaseException:  # a plan that was not loaded leaves nothing behind
+            self._pool.release(shared)
             uniform.destroy()
             raise
         self._counts["created"] += len(steps)
@@ -275,7 +280,7 @@ class NativeDevice:
         return key
 
     def _bind(self, plan: dict, ids: list[int], uniform: Any, pipelines: list) -> list[tuple]:
-        """(pipeline, bind group, grid) of each step; `ids` are those of the plan's buffers."""
+        """(pipeline, bind group, grid) of each step; `ids` are the ids of the plan's buffers."""
         steps = []
         for step in plan["steps"]:
             kernel = plan["kernels"][step["kernel"]]
@@ -297,7 +302,7 @@ class NativeDevice:
     def replay(self, plan: int, steps: int = 1, buffer: int = -1, offset: int = 0, size: int = 0) -> Awaitable[bytes]:
         program = self._plan(plan)
         if program.destroyed:  # wgpu-native ends the process there
-            raise Error("internal", f"buffer {program.destroyed} of the plan was destroyed")
+            raise Error("internal", f"plan: its buffer {program.destroyed} was destroyed")
         source = self._range(buffer, offset, size) if size else None
         encoder = self.device.create_command_encoder()
         compute = encoder.begin_compute_pass()
@@ -320,7 +325,7 @@ class NativeDevice:
     async def profile(self, plan: int) -> list[int]:
         steps = self._plan(plan).steps
         if "timestamp-query" not in self.info["features"]:
-            raise Error("bad_request", "profile: this GPU has no timestamp-query")
+            raise Error("bad_request", "profile: this GPU does not have the feature timestamp-query")
         usage = self.api.BufferUsage
         queries = self.device.create_query_set(type="timestamp", count=2 * len(steps))
         resolved = self.device.create_buffer(size=16 * len(steps), usage=usage.QUERY_RESOLVE | usage.COPY_SRC)
@@ -349,7 +354,7 @@ class NativeDevice:
         del self._plans[plan]
         self._counts["bindGroups"] -= len(gone.steps)
         gone.uniform.destroy()
-        self._pool.give_back(gone.shared)
+        self._pool.release(gone.shared)
 
     def counters(self) -> dict[str, int]:
         return {**self._counts, "pipelines": len(self._pipelines)}

@@ -1,7 +1,7 @@
-"""THE table of operations: name -> shape rule, numpy definition, kernels, flops and bytes. One family a file.
+"""THE table of operations: name -> shape rule, NumPy definition, choice of kernels, flops. Each file has one family.
 
-The numpy definition is what an operation means: the CPU device runs it and tests compare kernels with it.
-A kernel choice returns Dispatches; adding an operation is one row in a family, one kernel file and one row in a test.
+The NumPy definition says what an operation means: the CPU device runs it, and tests compare the kernels with it. The
+choice of kernels returns Dispatches. A new operation is one row in a family, one kernel file and one row in a test.
 """
 
 from . import attention, conv, elementwise, image, layout, sample, sdpa, timestamps, weights  # noqa: F401  (they fill the table)

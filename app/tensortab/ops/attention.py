@@ -1,4 +1,5 @@
-"""Causal attention over a key/value cache, its update and the rotation of positions, in one kernel or several."""
+"""Causal attention over a key/value cache, the cache's update and the rotary position embedding, in one kernel or
+several."""
 
 import math
 from typing import Any
@@ -8,8 +9,8 @@ from .base import OPS, Dispatch, Hardware, Op, check, picked, rows
 from .linear import blocks
 from .rows import softmax
 
-MATRIX_ROWS = 64  # from so many rows on attention_matrix is used
-MATRIX_WORKGROUPS = 100  # below, attention_matrix is cut into smaller workgroups
+MATRIX_ROWS = 64  # attention_matrix is used for at least this many rows
+MATRIX_WORKGROUPS = 100  # with fewer workgroups, attention_matrix is cut into smaller ones
 SPLITS = 16  # parts of a long context in attention_split and attention_step
 
 
@@ -20,7 +21,7 @@ def rotation(np: Any, rope_table: Any, position: int) -> Any:
 
 
 def rotate(np: Any, x: Any, angles: Any, interleaved: bool) -> Any:
-    """x [..., D] with the pairs of its first R elements turned by angles [R/2] (arXiv:2104.09864)."""
+    """x [..., D] with the pairs of its first R elements rotated by `angles` [R/2], cos + i sin (arXiv:2104.09864)."""
     half, end = len(angles), 2 * len(angles)
     low, high = (slice(0, end, 2), slice(1, end, 2)) if interleaved else (slice(half), slice(half, end))
     turned = (x[..., low] + 1j * x[..., high]) * angles
@@ -30,12 +31,12 @@ def rotate(np: Any, x: Any, angles: Any, interleaved: bool) -> Any:
 
 
 def _rope(node: Any) -> dict[str, Any]:
-    """What kernels/rope.wgsl is to know."""
+    """The spec of kernels/rope.wgsl."""
     return {"INTERLEAVED": node.arg["interleaved"], "ROTARY": f"{2 * node.src[2].shape[1]}u"}
 
 
 def _angles(node: Any) -> int:
-    """Bytes of the table for one position: cos and sin of each pair in two of its rows."""
+    """The bytes of the table that one position reads: cos and sin of each pair in two of its rows."""
     return 16 * node.src[2].shape[1]
 
 
@@ -106,7 +107,7 @@ OPS["head_norm"] = Op(_head_norm_shape, _head_norm_definition, _head_norm, flops
 def _attention_shape(arg: dict, qkv: Any, state: Any, rope_table: Any, kcache: Any, vcache: Any) -> tuple:
     heads, kv_heads, dim, _ = _heads(arg, kcache)
     check(qkv.shape[-1] == (heads + 2 * kv_heads) * dim and heads % kv_heads == 0, "attention", qkv, kcache)
-    check(dim % 2 == 0 and dim <= 256, "attention (heads of an even size up to 256)", qkv, kcache)
+    check(dim % 2 == 0 and dim <= 256, "attention (needs heads of an even size up to 256)", qkv, kcache)
     return (qkv.shape[0], heads * dim), f32
 
 
@@ -130,7 +131,7 @@ STEP_WEIGHTS = 128 << 10  # bytes of weights a head, up to which attention_step_
 
 
 def _absorbs(hw: Hardware, node: Any) -> list[list[Any]]:
-    """The kv_update before attention of one row; in small models also the linear before that, and its norm."""
+    """The kv_update before an attention of one row; in small models also the linear before that and its norm."""
     _, _, dim, _ = _heads(node.arg, node.src[3])
     stem = picked("attention", "attention_step", ATTENTIONS)
     fits = hw.tier == "subgroups" and node.src[0].shape[0] == 1 and dim % 8 == 0
@@ -141,7 +142,7 @@ def _absorbs(hw: Hardware, node: Any) -> list[list[Any]]:
 
 
 def _fits_linear(hw: Hardware, node: Any, product: Any, dim: int) -> bool:
-    """Whether attention_step_linear can compute qkv from the x of an rms_norm."""
+    """Whether attention_step_linear can compute the linear `product` and the rms_norm before it, and is faster."""
     if product.op != "linear" or len(product.src) != 2 or product.src[0].op != "rms_norm" or node.arg["long"]:
         return False
     weight = product.src[1]
@@ -153,7 +154,7 @@ def _fits_linear(hw: Hardware, node: Any, product: Any, dim: int) -> bool:
 
 
 def _attention_step(hw: Hardware, node: Any, norm: Any = None) -> list[Dispatch]:
-    """Attention of one row and the kv_update before it; with `norm`, also the linear before that and the rms_norm."""
+    """Attention of one row with the kv_update before it; with `norm` also the linear before that and its rms_norm."""
     qkv, state, rope_table, kcache, vcache = node.src
     heads, kv_heads, dim, context = _heads(node.arg, kcache)
     abreast, splits = math.gcd(dim // 8, 16, hw.lanes), SPLITS if node.arg["long"] else 1
@@ -166,7 +167,7 @@ def _attention_step(hw: Hardware, node: Any, norm: Any = None) -> list[Dispatch]
     spec |= {"WG": size, "SPLIT": splits > 1}
     params = {"heads": heads, "kv_heads": kv_heads, "context": context, "splits": splits, "scale": dim**-0.5}
     position = (4 * kv_heads * dim, 4 * heads * dim)
-    new, table = 2 * kv_heads * dim, _angles(node)  # bytes: of the cache, written, and of the table, read
+    new, table = 2 * kv_heads * dim, _angles(node)  # bytes written to each cache, bytes read from the table
     if norm is not None:
         weight = qkv.src[1]
         spec |= {"FORMAT": weight.dtype.name, "K": weight.shape[1]}
@@ -183,7 +184,7 @@ def _attention_step(hw: Hardware, node: Any, norm: Any = None) -> list[Dispatch]
 
 
 def attention_merge(parts: Any, node: Any, heads: int, dim: int) -> list[Dispatch]:
-    """What slices of the keys gave [rows, heads, slices, dim + 2], put together."""
+    """Joins the parts [rows, heads, slices, dim + 2] that the slices of the keys computed."""
     count, _, splits, _ = parts.shape
     params = {"rows": count, "heads": heads, "head_dim": dim, "splits": splits}
     return [Dispatch("attention_merge", [parts, node], params, (-(-dim // 64), heads, count), bake=True)]

@@ -1,4 +1,4 @@
-"""What a row of the table of operations is made of, and what choosing kernels depends on."""
+"""The parts of a row in the table of operations, and the hardware that the choice of kernels depends on."""
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -10,28 +10,29 @@ from ..dtype import DType
 
 
 class ShapeError(ValueError):
-    """Shapes or dtypes that an operation cannot take."""
+    """An operation does not accept these shapes or dtypes."""
 
 
 @dataclass(frozen=True)
 class Hardware:
-    """What the choice of kernels depends on."""
+    """The properties of a GPU that the choice of kernels depends on."""
 
     tier: str  # "software" (adapters that run on the processor), "default", "subgroups"
     f16: bool
     max_binding: int
     workgroups: int = 65535
     lanes: int = 0  # neighbouring invocations that are certainly in one subgroup
-    invocations: int = 256  # of a workgroup, at most
+    invocations: int = 256  # the most that a workgroup may have
     storage: int = 16384  # bytes of workgroup memory
     matrix: bool = False  # 16 x 16 x 16 subgroup matrices, f16 with f32 sums, in subgroups of 32
 
     def workgroup(self, invocations: int) -> dict[str, str]:
-        """The spec of a kernel with barriers on a processor, where they cost by the invocation: few of them."""
+        """The spec of a kernel with barriers. On a processor a barrier's cost grows with the invocations of a
+        workgroup, so there it has only `invocations` of them."""
         return {"WG": f"{invocations}u"} if self.tier == "software" else {}
 
     def grid(self, workgroups: int) -> tuple[int, int, int]:
-        """A one-dimensional count folded into y where it exceeds the limit."""
+        """A grid of this many workgroups or slightly more: folded into y where the count exceeds the limit of x."""
         workgroups = max(1, workgroups)
         rows = -(-workgroups // self.workgroups)
         return (-(-workgroups // rows), rows, 1)
@@ -46,11 +47,11 @@ class Dispatch:
     params: dict[str, int | float]
     grid: tuple[int, int, int]
     spec: dict[str, Any] = field(default_factory=dict)
-    nodes: list[Any] = field(default_factory=list)  # what it computes, the result last
+    nodes: list[Any] = field(default_factory=list)  # the nodes that it computes, the result last
     epilogue: str = ""
     extra: list[Any] = field(default_factory=list)  # operands of the epilogue
-    bake: bool = False  # parameters are constants of the kernel, which then has no uniform
-    touched: dict[int, int] = field(default_factory=dict)  # bytes of an operand, where not all of it is read or written
+    bake: bool = False  # the parameters are constants of the kernel, which then has no uniform
+    touched: dict[int, int] = field(default_factory=dict)  # operand -> bytes read or written, where these are not all
     per_position: tuple[int, int] = (0, 0)  # further bytes and FLOPs for each position in the cache
 
 
@@ -61,20 +62,20 @@ class Op:
     lower: Callable[..., list[Dispatch]] | None = None  # (hardware, node, *absorbed) -> dispatches; None: elementwise
     expr: str = ""  # elementwise: WGSL of {a}, {b} and {c}
     fuse: bool = False  # an elementwise chain may run in this kernel's store
-    strided: bool = False  # reads f32 sources [batch, rows, columns] that are views with dense columns as they are
+    strided: bool = False  # binds views of f32 [batch, rows, columns] without a copy if their columns are dense
     inplace: int | None = None  # the result is source number `inplace`, changed
     flops: Callable[[Any], int] = lambda node: 0
     writes: tuple[int, ...] = ()  # further sources that are changed
     disjoint: bool = False  # several nodes may change one source, since each changes a part of its own
-    # source that is changed -> numpy's name of the numbers in its words, where these are not what its dtype says
+    # source that is changed -> NumPy's name of the numbers stored in it, if it is not that of its dtype
     stored: Mapping[int, str] = field(default_factory=dict)
-    # (hardware, node) -> the nodes before it that its kernel can compute as well, nearest first, in groups: each of
-    # them only together with the groups before it. schedule.py decides what nothing else needs.
+    # (hardware, node) -> the nodes before it that its kernel can compute as well, nearest first, in groups: a group can
+    # be computed only together with the groups before it. schedule.py leaves out what other nodes need.
     absorbs: Callable[[Hardware, Any], list[list[Any]]] | None = None
-    decompose: Callable[[Any], Any] | None = None  # node -> the same as other operations, where it absorbs nothing
+    decompose: Callable[[Any], Any] | None = None  # node -> the same by other operations, if it absorbs nothing
 
     def changes(self, sources: int) -> list[int]:
-        """Which of a node's sources, of which there are `sources`, are changed in place."""
+        """The indices of the sources that are changed in place, for a node with `sources` sources."""
         return [n for n in (self.inplace, *self.writes) if n is not None and n < sources]
 
 
@@ -96,7 +97,7 @@ def broadcast(op: str, *shapes: Sequence[int]) -> tuple[int, ...]:
 
 def check(condition: bool, op: str, *tensors: Any) -> None:
     if not condition:
-        raise ShapeError(f"{op}: does not take {', '.join(f'{t.dtype}{list(t.shape)}' for t in tensors)}")
+        raise ShapeError(f"{op} does not accept {', '.join(f'{t.dtype}{list(t.shape)}' for t in tensors)}")
 
 
 def rows(tensor: Any) -> int:
@@ -105,7 +106,7 @@ def rows(tensor: Any) -> int:
 
 
 def picked(op: str, stem: str, kernels: Iterable[str]) -> str:
-    """The kernel for an op, unless PICK=op:kernel says another one of its kernels."""
+    """The kernel `stem`, or the one of the op's `kernels` that PICK=op:kernel forces."""
     name, _, forced = knob("PICK").partition(":")
     if name != op:
         return stem

@@ -1,4 +1,4 @@
-"""Convolutions along one or two axes, channels last: x is [N, T, C] or [N, H, W, C]."""
+"""Convolutions along one or two axes, with the channels last: x is [N, T, C] or [N, H, W, C]."""
 
 import math
 from typing import Any
@@ -8,18 +8,18 @@ from .base import OPS, Dispatch, Hardware, Op, check
 
 
 def _steps(arg: dict, x: Any, size: tuple[int, ...], op: str) -> tuple[int, ...]:
-    """How often windows of `size` fit along each axis."""
+    """The number of windows of `size` along each axis."""
     axes = len(x.shape) - 2
     check(axes in (1, 2) and axes == len(size) == len(arg["stride"]) == len(arg["padding"]) // 2, op, x)
     before, after = arg["padding"][:axes], arg["padding"][axes:]
     sizes = zip(x.shape[1:-1], before, after, size, arg["stride"], strict=True)
     steps = tuple((n + b + a - k) // s + 1 for n, b, a, k, s in sizes)
-    check(min(steps) > 0, f"{op} (windows of {list(size)})", x)
+    check(min(steps) > 0, f"{op} with windows of {list(size)}", x)
     return steps
 
 
 def _windows(np: Any, arg: dict, x: Any, size: tuple[int, ...]) -> Any:
-    """[N, steps ..., C, size ...]: what each window sees, with zeros around x."""
+    """[N, steps ..., C, size ...]: the elements of each window, with zeros around x."""
     axes = len(size)
     pairs = zip(arg["padding"][:axes], arg["padding"][axes:], strict=True)
     padded = np.pad(x, [(0, 0), *pairs, (0, 0)])
@@ -28,7 +28,7 @@ def _windows(np: Any, arg: dict, x: Any, size: tuple[int, ...]) -> Any:
 
 
 def _params(node: Any, size: tuple[int, ...]) -> dict[str, int | float]:
-    """The geometry for a kernel, which always has two axes."""
+    """The geometry as parameters of a kernel, which always has two axes."""
     x, arg = node.src[0], node.arg
     one = len(size) == 1
     height, width = (1, *x.shape[1:-1]) if one else x.shape[1:-1]
@@ -91,7 +91,7 @@ def _conv(hw: Hardware, node: Any) -> list[Dispatch]:
     return [Dispatch(stem, [x, weight, node], params | {"count": count}, hw.grid(-(-count // 64)))]
 
 
-# weight: [size ..., C / groups, O]; Tensor.conv reads a checkpoint's
+# weight: [size ..., C / groups, O], which Tensor.conv makes from the layout of a checkpoint
 OPS["conv"] = Op(
     _conv_shape,
     _conv_definition,

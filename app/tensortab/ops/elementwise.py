@@ -1,4 +1,4 @@
-"""Elementwise operations: a formula in WGSL and one in numpy. They have no kernel of their own (schedule.py)."""
+"""Elementwise operations: a formula in WGSL and one in NumPy. They have no kernels of their own (see schedule.py)."""
 
 import math
 from collections.abc import Callable
@@ -27,7 +27,7 @@ def _gelu(np: Any, a: Any) -> Any:
 
 
 def _limit(np: Any, a: Any, value: Any) -> Any:
-    """`value`, a times what goes to 0, with its limit at minus infinity."""
+    """`value`, or 0 where a is minus infinity: the limit of a times a factor that vanishes faster."""
     return np.where(np.isneginf(a), np.float32(0), value)
 
 
@@ -58,9 +58,9 @@ _elementwise(
 )
 _elementwise("quick_gelu", "quick_gelu({a})", lambda np, a: _limit(np, a, a / (1 + np.exp(-1.702 * a))))
 
-# There is no dtype for truth: what is true is 1, and what is false 0.
+# There is no bool dtype: true is 1.0 and false is 0.0.
 _elementwise("equal", "f32({a} == {b})", lambda np, a, b: np.equal(a, b))
-# compilers make of != what is false for NaN
+# compilers turn != into a comparison that is false for NaN
 _elementwise("not_equal", "1.0 - f32({a} == {b})", lambda np, a, b: np.not_equal(a, b))
 _elementwise("less", "f32({a} < {b})", lambda np, a, b: np.less(a, b))
 _elementwise("less_equal", "f32({a} <= {b})", lambda np, a, b: np.less_equal(a, b))

@@ -1,4 +1,4 @@
-"""Images: 8-bit RGBA, a u32 for each pixel (red lowest), to what a vision model reads."""
+"""From images (8-bit RGBA, a u32 for each pixel, red in the lowest byte) to the input of a vision model."""
 
 import math
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 from ..dtype import f32, i32, u32
 from .base import OPS, Dispatch, Hardware, Op, check
 
-BITS = 22  # of the fraction of a resize's weights
+BITS = 22  # of the fraction in the weights of a resize
 
 
 def _resize_shape(arg: dict, x: Any, table: Any) -> tuple:
@@ -32,7 +32,7 @@ def _resize(hw: Hardware, node: Any) -> list[Dispatch]:
     return [Dispatch("resize", [x, table, node], params, hw.grid(-(-count // 64)))]
 
 
-# table: for each output along the axis the first pixel that it is made of, and the weights from there on
+# table: for each output along the axis the first pixel that it depends on, and the weights of the pixels from there on
 OPS["resize"] = Op(_resize_shape, _resize_definition, _resize)
 
 
@@ -64,6 +64,6 @@ def _pixel_values(hw: Hardware, node: Any) -> list[Dispatch]:
     return [Dispatch("pixel_values", [x, target], params, hw.grid(-(-height * width // 64)))]
 
 
-# Image number `index` of target [N, H, W, 3] becomes byte * scale + offset of x from row `top` and column `left` on,
-# where what lies outside of x counts as 0
+# Image `index` of target [N, H, W, 3] becomes byte * scale + offset of the pixels of x from row `top` and column `left`
+# on; pixels outside of x are 0
 OPS["pixel_values"] = Op(_pixel_values_shape, _pixel_values_definition, _pixel_values, inplace=1, disjoint=True)

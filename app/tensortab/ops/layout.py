@@ -1,4 +1,4 @@
-"""Tensors put side by side, and numbers of another dtype."""
+"""Joining tensors along an axis, and conversion to another dtype."""
 
 import math
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 from ..dtype import DTYPES, f32, i32, u32
 from .base import OPS, Dispatch, Hardware, Op, ShapeError, check
 
-NUMBERS = (f32, u32, i32)  # the dtypes that are a word each
+NUMBERS = (f32, u32, i32)  # the dtypes of 4 bytes
 
 
 def _concat_shape(arg: dict, *parts: Any) -> tuple:
@@ -54,5 +54,5 @@ def _astype(hw: Hardware, node: Any) -> list[Dispatch]:
     return [Dispatch("astype", [x, node], {"count": count}, hw.grid(-(-count // 64)), spec)]
 
 
-# towards zero; what does not fit becomes the nearest number that f32 and the dtype both have
+# truncates towards zero; a number out of range becomes the nearest that both f32 and the dtype can represent
 OPS["astype"] = Op(_astype_shape, _astype_definition, _astype)

@@ -1,4 +1,4 @@
-"""Products: x with a weight of any format (`linear`, and the gate after it), and of two tensors (`matmul`)."""
+"""Products of x and a weight of any format (`linear`, and the gate after it), and of two tensors (`matmul`)."""
 
 import math
 from typing import Any
@@ -6,18 +6,19 @@ from typing import Any
 from ..dtype import f32
 from .base import OPS, Dispatch, Hardware, Op, ShapeError, broadcast, check, picked, rows
 
-MATVEC_ROWS = 4  # up to so many rows a matvec kernel is used, beyond a matmul
+MATVEC_ROWS = 4  # a matvec kernel is used for up to this many rows, a matmul kernel for more
 
 
 def _linear_shape(arg: dict, x: Any, *weights: Any) -> tuple:
     for w in weights:
         check(x.dtype is f32 and len(w.shape) == 2 and w.shape[1] == x.shape[-1], "linear", x, w)
-        check(w.shape[1] % max(32, w.dtype.block) == 0, "linear (columns in whole blocks of 32)", x, w)
+        block = max(32, w.dtype.block)
+        check(w.shape[1] % block == 0, f"linear (needs a multiple of {block} columns)", x, w)
     return (*x.shape[:-1], sum(w.shape[0] for w in weights)), f32
 
 
 def blocks(weight: Any) -> int:
-    """Blocks of a weight's GPU buffer, where its planes begin."""
+    """The number of blocks in a weight's GPU buffer, from which kernels compute where its planes begin."""
     return math.prod(weight.shape) // weight.dtype.block
 
 
@@ -32,7 +33,7 @@ def linear_stem(hw: Hardware, count: int) -> str:
 
 
 def _absorbs_norm(hw: Hardware, product: Any) -> list[list[Any]]:
-    """The norm that is x, inside a matvec. On a processor it is cheaper to compute it once, before."""
+    """The norm that computes x, if a matvec can compute it too. On a processor it is cheaper to compute it once."""
     stem, norm = linear_stem(hw, rows(product)), product.src[0]
     if norm.op == "layer_norm":
         plain = stem == "matvec_int8" and not any(w.dtype.quantised for w in product.src[1:])
@@ -41,17 +42,17 @@ def _absorbs_norm(hw: Hardware, product: Any) -> list[list[Any]]:
     return [[norm]] if fits else []
 
 
-# outputs a workgroup (half as many if gated) and rows of x a workgroup, of each kernel of `linear`
+# kernel of `linear` -> (outputs of a workgroup, of which a gated one has half; rows of x of a workgroup)
 LINEAR_TILE = {
     "matvec_serial": (64, 1), "matvec": (8, 1), "matvec_subgroup": (8, 1), "matvec_int8": (0, 1), "matmul": (64, 64),
     "matmul_half": (64, 64), "matmul_serial": (64, 4), "matmul_matrix": (128, 128), "matmul_matrix_small": (32, 32),
 }  # fmt: skip
 HALVES = ("matmul_half", "matmul_matrix", "matmul_matrix_small", "attention_matrix")  # kernels that multiply in f16
-FEW = 32  # workgroups: below, matmul_matrix_small does better than matmul_matrix
+FEW = 32  # with fewer workgroups matmul_matrix_small is faster than matmul_matrix
 
 
 def _matvec_int8_spec(hw: Hardware, n: int, k: int) -> dict[str, int]:
-    """Shapes that were quickest on an H100 (bench/notes.md): several outputs a team where there are enough teams."""
+    """The sizes that were fastest on an H100 (bench/notes.md): several outputs a team if there are enough teams."""
     lanes = min(hw.lanes, 32)
     spec = {"K": k, "LANES": lanes, "WG": min(hw.invocations, 512 if k > 4096 else 256)}
     spec["OUTPUTS"] = 2 if (n >= 4096 or k > 4096) and lanes == 32 else 1
@@ -59,7 +60,8 @@ def _matvec_int8_spec(hw: Hardware, n: int, k: int) -> dict[str, int]:
 
 
 def linear(hw: Hardware, node: Any, norm: Any = None, gate: str = "") -> list[Dispatch]:
-    """`norm`: the rms_norm or layer_norm that is x, computed inside; `gate`: the activation of the gate after it."""
+    """The dispatches of a linear and what its kernel absorbed. `norm`: the rms_norm or layer_norm that computes x;
+    `gate`: the activation of the gate after it."""
     x, *weights = node.src
     gated = bool(gate)
     count, width = rows(x), node.shape[-1] // (2 if gated else 1)
@@ -109,7 +111,7 @@ OPS["linear"] = Op(
 )
 
 
-GATES = ("silu", "gelu_new")  # activations that a linear can compute for the gate after it: kernels/gates
+GATES = ("silu", "gelu_new")  # the activations that a linear can compute for the gate after it (kernels/gates)
 
 
 def _gate_shape(arg: dict, x: Any) -> tuple:
@@ -123,7 +125,7 @@ def _gate_definition(np: Any, arg: dict, x: Any) -> Any:
 
 
 def _absorbs_linear(hw: Hardware, node: Any) -> list[list[Any]]:
-    """The linear of one weight that is x, and what that absorbs."""
+    """The linear with a single weight that computes x, and the nodes that it absorbs."""
     (x,) = node.src
     if x.op != "linear" or len(x.src) != 2 or node.arg["activation"] not in GATES:
         return []
@@ -161,7 +163,7 @@ def _matmul(hw: Hardware, node: Any) -> list[Dispatch]:
     batch = math.prod(node.shape[:-2])
     for t in (a, b):
         if math.prod(t.shape[:-2]) not in (1, batch):
-            raise ShapeError("matmul: expand the batch axes of both sides first")
+            raise ShapeError("matmul: an operand's batch axes are broadcast only in part, use expand() on it first")
     (m, k), n = a.shape[-2:], b.shape[-1]
     params = {"m": m, "n": n, "k": k, "batch": batch}
     params |= {

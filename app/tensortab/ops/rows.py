@@ -1,5 +1,5 @@
-"""Operations along the last axis, or of groups of it: norms, softmax, argmax, the k largest, sum, mean, max and
-min."""
+"""Operations along the last axis or groups of it: norms, softmax, argmax, topk, sum, max and min; and the mean along
+the last axis but one."""
 
 import math
 from collections.abc import Callable
@@ -79,7 +79,7 @@ def _group_norm(hw: Hardware, node: Any) -> list[Dispatch]:
     return [Dispatch("group_norm", [x, weight, bias, node], params, (node.arg["groups"], x.shape[0], 1))]
 
 
-# over all axes but the first, of groups of the last
+# over all axes but the first, for each group of the last
 OPS["group_norm"] = Op(
     _group_norm_shape,
     _group_norm_definition,
@@ -118,12 +118,12 @@ OPS["argmax"] = Op(
     _row_kernel("argmax"),
 )
 
-MOST = 128  # the largest k of topk
+MOST = 128  # the largest k for topk
 
 
 def _topk_shape(arg: dict, x: Any) -> tuple:
     fits = x.dtype is f32 and len(x.shape) > 0 and 1 <= arg["k"] <= min(MOST, x.shape[-1])
-    check(fits, f"topk (k = {arg['k']}, at most {MOST} and the columns)", x)
+    check(fits, f"topk with k = {arg['k']} (at least 1, at most {MOST} and the number of columns)", x)
     return (*x.shape[:-1], 2, arg["k"]), u32
 
 
@@ -135,7 +135,7 @@ def _topk_definition(np: Any, arg: dict, x: Any) -> Any:
 
 
 def _topk(hw: Hardware, node: Any) -> list[Dispatch]:
-    """Slices of a row, then slices of what was found in them, until there is one."""
+    """The k largest of each slice of a row, then those of slices of these, until there is one slice."""
     (x,), k, count = node.src, node.arg["k"], rows(node.src[0])
     spec, size = hw.workgroup(4), 1024 if hw.tier == "software" else 4096
     n, slices = x.shape[-1], 0
@@ -153,12 +153,12 @@ OPS["topk"] = Op(_topk_shape, _topk_definition, _topk)
 
 
 def _reduced(name: str, least: int) -> Callable:
-    """The shape rule of a reduction of the last axis, which needs `least` columns."""
+    """The shape rule of a reduction of the last axis, which must have at least `least` elements."""
 
     def shape(arg: dict, x: Any) -> tuple:
         check(x.dtype is f32 and len(x.shape) > 0, name, x)
         if x.shape[-1] < least:
-            raise ShapeError(f"{name}: there is no {name} of no elements")
+            raise ShapeError(f"{name}: the {name} of no elements is undefined")
         return x.shape[:-1], f32
 
     return shape

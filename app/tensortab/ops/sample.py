@@ -1,4 +1,4 @@
-"""The choice of the next token (sampling.py defines it)."""
+"""The choice of the next token, which sampling.py defines."""
 
 from typing import Any
 
@@ -13,7 +13,8 @@ def _sample_shape(arg: dict, logits: Any, penalties: Any, tokens: Any, state: An
 
 
 def _sample(hw: Hardware, node: Any) -> list[Dispatch]:
-    """A sixth source, `logprobs` [C + 1, 21, 2], is given the log probabilities of the token and the likeliest ones."""
+    """The optional sixth source, `logprobs` [C + 1, 21, 2], receives the log probabilities of the token and of the 20
+    most likely ones."""
     logits, penalties, tokens, state, settings, *logprobs = node.src
     size = logits.shape[-1]
     slices = -(-size // 1024)
@@ -34,7 +35,7 @@ def _sample(hw: Hardware, node: Any) -> list[Dispatch]:
             "sample_draw", [logits, settings, parts, candidates, penalties, tokens, state], params, (1, 1, 1), spec
         ),
     ]
-    for d in dispatches[1:3]:  # a greedy token ends them before they read anything
+    for d in dispatches[1:3]:  # in greedy decoding they end before they read anything
         d.touched = {0: 0, 3: 0, 4: 0, 5: 0}
     dispatches[3].touched = {0: 0, 3: 0, 4: 4, 5: 4}
     if logprobs:

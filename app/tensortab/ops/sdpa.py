@@ -1,4 +1,4 @@
-"""Attention without a cache: encoders, and decoders that look at what an encoder made (PyTorch's sdpa)."""
+"""Scaled dot product attention without a cache: of encoders, and of decoders over an encoder's output."""
 
 import math
 from typing import Any
@@ -11,19 +11,20 @@ from .rows import softmax
 
 def _sdpa_shape(arg: dict, q: Any, k: Any, v: Any, *more: Any) -> tuple:
     heads, width = arg["heads"], q.shape[-1]
-    check(all(len(t.shape) == 3 and t.dtype is f32 for t in (q, k, v)), "sdpa (batch, rows, columns)", q, k, v)
+    check(all(len(t.shape) == 3 and t.dtype is f32 for t in (q, k, v)), "sdpa (needs three f32 [N, T, C])", q, k, v)
     check(k.shape == v.shape == (q.shape[0], k.shape[1], width) and width % heads == 0, "sdpa", q, k, v)
-    check(k.shape[1] >= q.shape[1] or not arg["causal"], "sdpa (causal: as many keys as queries or more)", q, k)
+    check(k.shape[1] >= q.shape[1] or not arg["causal"], "sdpa (causal needs at least as many keys as queries)", q, k)
     given = dict(zip(_more(arg), more, strict=True))
     if "lengths" in given:
         check(given["lengths"].dtype is u32 and given["lengths"].shape == q.shape[:1], "sdpa", q, given["lengths"])
     if "bias" in given:
-        check(given["bias"].shape == (heads, q.shape[1], k.shape[1]), "sdpa (bias of each head)", q, k, given["bias"])
+        whole = given["bias"].shape == (heads, q.shape[1], k.shape[1])
+        check(whole, "sdpa (needs a bias [H, T, S])", q, k, given["bias"])
     return q.shape, f32
 
 
 def _more(arg: dict) -> list[str]:
-    """The sources behind q, k and v."""
+    """The names of the sources after q, k and v."""
     return [name for name in ("lengths", "bias") if arg[name]]
 
 
@@ -71,8 +72,8 @@ def _sdpa(hw: Hardware, node: Any) -> list[Dispatch]:
 
 
 KERNELS = ("sdpa", "sdpa_row", "sdpa_serial")
-FEW = 8  # rows: up to so many sdpa_row is used
-SLICE = 128  # keys a workgroup of sdpa_row
+FEW = 8  # sdpa_row is used for up to this many rows
+SLICE = 128  # the keys of a workgroup of sdpa_row
 
 
 def _stem(hw: Hardware, t: int, dim: int) -> str:

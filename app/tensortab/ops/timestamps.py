@@ -1,11 +1,11 @@
-"""Which tokens may follow in a transcript with timestamps (kernels/timestamps.wgsl says Whisper's rules)."""
+"""Which tokens may follow in a transcript with timestamps, by Whisper's rules (see kernels/timestamps.wgsl)."""
 
 from typing import Any
 
 from ..dtype import f32, u32
 from .base import OPS, Dispatch, Hardware, Op, check, rows
 
-NEVER = -1e30  # the logit of what may not follow, and in a mask
+NEVER = -1e30  # the logit of a token that may not follow; masks have it too
 
 
 def _shape(arg: dict, logits: Any, masks: Any, tokens: Any, state: Any, rules: Any) -> tuple:
@@ -42,6 +42,6 @@ def _timestamp_rules(hw: Hardware, node: Any) -> list[Dispatch]:
     ]
 
 
-# rules u32 [4]: the place in `tokens` of the first token that is generated, the first timestamp's id (vocab: none), the
-# first id of tokens that are no text
+# rules u32 [4]: the index in `tokens` of the first generated token; the id of the first timestamp (the vocabulary's
+# size if there are none); the first id that is not text; unused
 OPS["timestamp_rules"] = Op(_shape, _definition, _timestamp_rules)

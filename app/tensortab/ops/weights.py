@@ -1,4 +1,5 @@
-"""What is done with weights as they are stored: unpacked, looked up, and put there from a file's bytes."""
+"""Operations on weights as they are stored: to dequantize them, to look rows up, to change rows, and to repack the
+bytes of a file."""
 
 import math
 from typing import Any
@@ -16,7 +17,7 @@ def _dequantize(hw: Hardware, node: Any) -> list[Dispatch]:
 
 
 def _dequantize_shape(arg: dict, w: Any) -> tuple:
-    check(math.prod(w.shape) % 32 == 0, "dequantize (elements in whole groups of 32)", w)
+    check(math.prod(w.shape) % 32 == 0, "dequantize (needs a multiple of 32 elements)", w)
     return w.shape, f32
 
 
@@ -25,7 +26,7 @@ OPS["dequantize"] = Op(_dequantize_shape, lambda np, arg, w: w, _dequantize, fus
 
 def _embedding_shape(arg: dict, tokens: Any, state: Any, *weights: Any) -> tuple:
     check(tokens.dtype is u32 and state.dtype is u32 and len({w.shape[1] for w in weights}) == 1, "embedding", *weights)
-    check(len(weights) == 1 or "first" not in arg, "embedding (positions in one table)", *weights)
+    check(len(weights) == 1 or "first" not in arg, "embedding (positions need a single table)", *weights)
     return (arg["rows"], weights[0].shape[1]), f32
 
 
@@ -51,7 +52,7 @@ def _embedding_definition(np: Any, arg: dict, tokens: Any, state: Any, *weights:
     return table[tokens[pos : pos + arg["rows"]]]
 
 
-# with `first`: the rows of positions pos, pos + 1, ..., of which 0 has row `first`; tokens are not read
+# with `first`: the rows of the positions pos, pos + 1, ..., where position 0 has row `first`; tokens are not read
 OPS["embedding"] = Op(_embedding_shape, _embedding_definition, _embedding, fuse=True)
 
 
@@ -95,8 +96,8 @@ def _repack(hw: Hardware, node: Any) -> list[Dispatch]:
     return [Dispatch("repack", list(node.src), params, hw.grid(-(-words // 64)))]
 
 
-# `size` bytes of each of `count` blocks (`block` bytes each, the first ones at byte `offset` of the source) -> a plane
-# of a weight (dtype.py), beginning at byte `start` of the target
+# Copies `size` bytes of each of `count` blocks to a plane of a weight (dtype.py). A block has `block` bytes; the bytes
+# of the first block are at byte `offset` of the source, the plane begins at byte `start` of the target.
 OPS["repack"] = Op(
     lambda arg, source, target: (target.shape, target.dtype), _repack_definition, _repack, inplace=1, disjoint=True
 )
