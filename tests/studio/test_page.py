@@ -242,7 +242,7 @@ def test_models_are_listed_and_deleted(page: Page) -> None:
     page.load()
     page.click("#engine-line")
     page.wait("document.querySelector('.model')")
-    assert "98 MB kept" in page.text(".model")
+    assert "98 MB stored" in page.text(".model")
     assert "Apache-2.0" in page.text(".model")
     page.click(".model [data-act=delete-model]")
     page.wait("document.querySelector('.model')?.innerText.includes('not on this device')")
