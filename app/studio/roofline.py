@@ -25,7 +25,7 @@ def name(kernel: dict) -> str:
 
 
 def bars(kernels: list) -> list:
-    """[(name, times a token, us a token, floor us a token)], the longest first, the short ones together at the end."""
+    """[(name, dispatches, us, floor in us)] of one token, the longest first, the short ones together at the end."""
     total = sum([kernel["count"] * kernel["us"] for kernel in kernels])
     shown: list[tuple] = []
     rest: list[tuple] = []
@@ -42,7 +42,7 @@ def bars(kernels: list) -> list:
 
 
 def drawing(kernels: list, width: float) -> tuple:
-    """(height in pixels, [(tag, attributes, text)]) of the picture, `width` pixels wide."""
+    """(height in pixels, [(tag, attributes, text)]) of an SVG picture that is `width` pixels wide."""
     shown = bars(kernels)
     narrow = width < NARROW
     left, right = (0, 0) if narrow else (248, 140)

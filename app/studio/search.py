@@ -158,7 +158,7 @@ class Search(Tab):
         announce("Removed " + folder)
 
     async def replace(self, kind: Kind, old: list, new: list) -> None:
-        """new: records."""
+        """Replaces items by new records, also in the storage. old: Items."""
         for item in old:
             del kind.items[item.id]
         for record in new:

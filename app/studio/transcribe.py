@@ -122,14 +122,14 @@ class Transcribe(Tab):
     # The microphone
 
     async def listen(self) -> None:
-        """Writes the last seconds again and again while they grow; what is older than these stays as it is."""
+        """Transcribes the last seconds of the recording again and again while it grows; older parts stay."""
         self.clear("recording")
         microphone = audio.Microphone(self.hear)
         try:
             await microphone.start()
         except Exception as error:
             microphone.stop()
-            raise Problem("The browser does not give this page the microphone", message_of(error)) from None
+            raise Problem("The browser does not let this page use the microphone", message_of(error)) from None
         self.microphone = microphone
         show(self.recording)
         self.update()
@@ -163,13 +163,13 @@ class Transcribe(Tab):
         self.level.style.width = "%d%%" % min(100, 100 * peak ** 0.5)
 
     def stop(self) -> None:
-        """The recording ends; its last words are still written."""
+        """Ends the recording; its last words are still transcribed."""
         self.microphone.stop()
         show(self.recording, False)
         self.running("Writing the last words")
 
     def cancel(self) -> None:
-        """Escape ends a recording as its button does; a second one gives up what is not written yet."""
+        """Called by Escape: ends a recording as its button does; a second call gives up what is not written yet."""
         if self.microphone is not None and self.microphone.on:
             self.stop()
         else:
@@ -191,7 +191,7 @@ class Transcribe(Tab):
         show(self.player)
 
     def draw(self, chunks: list) -> None:
-        """Draws what changed: a long transcript grows at its end."""
+        """Draws only what changed, because a long transcript grows at its end."""
         self.chunks = chunks
         now = [(chunk["timestamp"][0], chunk["text"].strip()) for chunk in chunks]
         same = 0
@@ -223,5 +223,5 @@ class Transcribe(Tab):
 
 
 def named(code: str) -> str:
-    """A language by its name: English. What is no code stays: DisplayNames throws, which can't be caught here."""
+    """The name of a language: "English" for "en". What is not a code stays, as DisplayNames would throw uncaught."""
     return NAMES.of(code) if 2 <= len(code) <= 3 and code.isalpha() else code
