@@ -57,7 +57,7 @@ class Search(Tab):
         texts = Task(engine, "feature-extraction", "model for texts",
                      "Open the .safetensors and .json files of a sentence model, such as MiniLM.")
         photos = Task(engine, "image-feature-extraction", "CLIP model",
-                      "A CLIP finds photos: open its .safetensors and .json files.")
+                      "Photos are found by a CLIP: open its .safetensors and .json files.")
         super().__init__(
             engine, "search", "Search", "Find it by its meaning.",
             "Choose a folder of texts or photos, and describe what you are looking for. The index is made and kept in "

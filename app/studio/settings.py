@@ -117,7 +117,7 @@ class Settings:
                 el("div", el("input", type="text", id="hub-id", placeholder="organisation/model", spellcheck="false",
                              autocapitalize="off", aria_label="Model on the Hugging Face hub"),
                    button("Load from the Hugging Face hub", "load-hub"), cls="row"),
-                el("p", "The hub then sees your address and what you download, as any host does; your chats never "
+                el("p", "The hub then sees your address and what you download, like any server; your chats never "
                         "leave this device.", cls="about")),
              el("section", el("h3", "Chats"),
                 el("p", "They are kept in this browser only.", cls="about"),
