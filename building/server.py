@@ -1,4 +1,4 @@
-"""dist/ on this machine, as a static host serves it; the tests break it on purpose."""
+"""Serves dist/ on this machine as a static host does; the tests break it on purpose."""
 
 import contextlib
 import fnmatch
@@ -14,14 +14,14 @@ from urllib.parse import unquote, urlsplit
 
 
 def policy(page: Path) -> str:
-    """The Content-Security-Policy of a page, "" if it has none."""
+    """The Content-Security-Policy of an HTML file, "" if it has none."""
     text = page.read_text() if page.is_file() else ""
     found = re.search(r'http-equiv="Content-Security-Policy"\s+content="([^"]+)"', text)
     return found[1] if found else ""
 
 
 class Server(ThreadingHTTPServer):
-    """A folder on 127.0.0.1, as a static host serves it: Range and ETag, CORS, right types, the page's CSP as a header.
+    """Serves a folder on 127.0.0.1 as a static host does: with Range, ETag, CORS, MIME types and the page's CSP.
 
     `requests` records "METHOD /path" and the Range header, `sent` counts the bytes of bodies. `faults` maps a path
     pattern to what goes wrong there: a status, a function from the right bytes to the ones sent, or ("cut", n): the
@@ -52,14 +52,14 @@ class Server(ThreadingHTTPServer):
         super().shutdown_request(request)
 
     def server_close(self) -> None:
-        """Kept-alive connections end as well."""
+        """Also ends connections that are kept alive."""
         super().server_close()
         for connection in list(self._open):
-            with contextlib.suppress(OSError):  # its other end was faster
+            with contextlib.suppress(OSError):  # the other end closed it first
                 connection.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        if not isinstance(sys.exception(), ConnectionError):  # a browser that stops reading is no news
+        if not isinstance(sys.exception(), ConnectionError):  # a browser may stop reading at any time
             super().handle_error(request, client_address)
 
 
@@ -115,7 +115,7 @@ class Handler(SimpleHTTPRequestHandler):
     def finish_headers(self, body: bytes, tag: str = "", cut: int | None = None) -> None:
         if tag:
             self.send_header("ETag", tag)
-        self.send_header("Cache-Control", "no-cache")  # kept, but asked for again: a rebuilt file is seen at once
+        self.send_header("Cache-Control", "no-cache")  # cached, but revalidated: a rebuilt file is seen at once
         self.send_header("Accept-Ranges", "bytes")
         self.send_header("X-Content-Type-Options", "nosniff")
         if self.server.policy:

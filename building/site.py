@@ -1,4 +1,4 @@
-"""dist/: the wheel, the page, Pyodide with our lock and memory snapshot, the service worker."""
+"""Makes dist/: the wheel, the app, Pyodide with our lock and memory snapshot, the service worker."""
 
 import hashlib
 import json
@@ -15,7 +15,7 @@ NOT_SERVED = ("package.json", "package-lock.json", "snapshot.mjs", "sw.js")
 # dist/ path <- path (a pattern may end it) in node_modules
 PACKAGES = {
     "pyodide/": [f"pyodide/{f}" for f in ("pyodide.mjs", "pyodide.asm.mjs", "pyodide.asm.wasm", "python_stdlib.zip")],
-    "pyscript/": [  # its core and MicroPython: the page uses no editor, terminal or TOML
+    "pyscript/": [  # its core and MicroPython: the app uses no editor, terminal or TOML
         *(f"@pyscript/core/dist/{f}" for f in ("core.js", "core-*.js", "error-*.js", "mpy-*.js")),
         *(f"@micropython/micropython-webassembly-pyscript/{f}" for f in ("micropython.mjs", "micropython.wasm")),
     ],
@@ -26,10 +26,10 @@ PACKAGES = {
 
 
 def library_wheel() -> Path:
-    """TensorTab itself as a wheel, the same bytes from the same sources."""
+    """Builds TensorTab's wheel, reproducibly: the same sources give the same bytes."""
     names = ("app/tensortab", "kernels", "static/executor.js", "pyproject.toml", "README.md")
     sources = {name: ROOT / name for name in names}
-    # what the library needs of npm's packages, where no page hands it over (app/tensortab/browser.py)
+    # the modules of npm that the library needs where no page registers them (app/tensortab/browser.py)
     sources |= {f"static/{name}": npm_files(name)[0] for name in ("vendor/tokenizers.mjs", "vendor/jinja.js")}
     if missing := [name for name, path in sources.items() if not path.exists()]:
         raise BuildError(f"The wheel needs {', '.join(missing)}")
@@ -50,7 +50,7 @@ def library_wheel() -> Path:
 
 
 def npm_files(target: str) -> list[Path]:
-    """The files of npm's packages that PACKAGES names for a path of dist/."""
+    """The files of npm packages that PACKAGES names for a path of dist/."""
     files = []
     for pattern in PACKAGES[target]:
         found = sorted((NPM / "node_modules").glob(pattern))
@@ -61,7 +61,7 @@ def npm_files(target: str) -> list[Path]:
 
 
 def page_lock(wheels: list[Path]) -> bytes:
-    """pyodide-lock.json with just our wheels, so that loadPackage and micropip find them beside the page."""
+    """pyodide-lock.json with only our wheels, so that loadPackage and micropip find them on the site."""
     from pyodide_lock.spec import InfoSpec, PyodideLockSpec
     from pyodide_lock.utils import add_wheels_to_spec
 
@@ -74,7 +74,7 @@ def page_lock(wheels: list[Path]) -> bytes:
 
 
 def licenses() -> bytes:
-    """The licences of what the page takes from npm: the name of each, and its text where the package has one."""
+    """The licences of the npm packages in the app: the name of each, and its text where the package has one."""
     parts = []
     used = {"/".join(path.split("/")[: 1 + path.startswith("@")]) for paths in PACKAGES.values() for path in paths}
     for name in sorted(used):
@@ -86,7 +86,7 @@ def licenses() -> bytes:
 
 
 def snapshot(wheel: Path) -> Path:
-    """Pyodide's memory with TensorTab imported, bound to this Pyodide and this wheel; the page starts from it."""
+    """Pyodide's memory with TensorTab imported, bound to this Pyodide and this wheel; the engine starts from it."""
     folder = CACHE / "snapshot"
     script = STATIC / "snapshot.mjs"
     modules = ["tensortab.worker"]
@@ -100,7 +100,7 @@ def snapshot(wheel: Path) -> Path:
 
 
 def site_files() -> dict[str, Path | bytes]:
-    """What goes where in dist/, but for the service worker and the models."""
+    """Which file goes where in dist/, except the service worker and the models."""
     files: dict[str, Path | bytes] = {}
     for file in sorted(STATIC.rglob("*")):
         name = file.relative_to(STATIC).as_posix()
@@ -120,7 +120,7 @@ def site_files() -> dict[str, Path | bytes]:
 
 
 def build() -> None:
-    """The complete site in dist/. Files that did not change are left alone; sw.js, which names the version, is last."""
+    """Builds the complete site in dist/. Unchanged files are left alone; sw.js, which names the version, is last."""
     with alone():
         npm_packages()
         files = site_files()
@@ -143,7 +143,7 @@ def build() -> None:
 
 
 def service_worker(hashes: dict[str, str]) -> tuple[str, bytes]:
-    """The version that these files (path -> SHA-256) make, and sw.js for it."""
+    """The version of these files (path -> SHA-256), and its sw.js."""
     files = json.dumps(hashes, sort_keys=True, indent=1)
     version = hashlib.sha256((files + (STATIC / "sw.js").read_text()).encode()).hexdigest()[:16]
     filled = {'"__FILES__"': files, "__VERSION__": version, "__POLICY__": policy(STATIC / "index.html")}

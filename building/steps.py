@@ -1,4 +1,4 @@
-"""Steps of the build: said on the screen, run quietly, skipped when their inputs are what they were."""
+"""Build steps: announced on the screen, run quietly, and skipped if their inputs have not changed."""
 
 import contextlib
 import hashlib
@@ -16,12 +16,12 @@ VENV, CACHE, DIST = ROOT / ".venv", ROOT / ".cache", ROOT / "dist"
 
 
 class BuildError(Exception):
-    """Something that the person at the keyboard can mend; printed without a traceback."""
+    """An error that the user can fix; printed without a traceback."""
 
 
 @contextlib.contextmanager
 def step(title: str) -> Iterator[None]:
-    """Say what is being done: a running clock on a terminal, two lines in a log."""
+    """Print what is being done: with a running clock on a terminal, as two lines in a log."""
     start, over, tty = time.monotonic(), threading.Event(), sys.stdout.isatty()
     print(f"- {title}", end="" if tty else "\n", flush=True)
 
@@ -42,7 +42,7 @@ def step(title: str) -> Iterator[None]:
 
 
 def run(*command: str | Path, cwd: Path = ROOT, env: dict[str, str] | None = None) -> str:
-    """Run a command quietly; its output is shown when it fails."""
+    """Run a command quietly and return its output, which is shown if the command fails."""
     done = subprocess.run(
         [str(part) for part in command], cwd=cwd, env={**os.environ, **(env or {})}, text=True,
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
@@ -54,7 +54,7 @@ def run(*command: str | Path, cwd: Path = ROOT, env: dict[str, str] | None = Non
 
 
 def digest(*paths: Path, also: str = "") -> str:
-    """SHA-256 over the names and contents of files and folders."""
+    """SHA-256 of the names and contents of files and folders."""
     total = hashlib.sha256(also.encode())
     for path in paths:
         for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
@@ -65,7 +65,7 @@ def digest(*paths: Path, also: str = "") -> str:
 
 
 def once(stamp: Path, key: str, title: str, make: Callable[[], object]) -> bool:
-    """Run `make` unless it succeeded before with the same key. True when it ran."""
+    """Run `make` unless it succeeded before with the same key. Returns whether it ran."""
     if stamp.is_file() and stamp.read_text() == key:
         return False
     stamp.unlink(missing_ok=True)
@@ -83,7 +83,7 @@ def anew(folder: Path) -> Path:
 
 
 def put(path: Path, data: bytes) -> None:
-    """Write a file whole or not at all, unless it is there with these bytes."""
+    """Write a file whole or not at all, unless it has these bytes already."""
     if path.is_file() and path.stat().st_size == len(data) and path.read_bytes() == data:
         return
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -94,7 +94,7 @@ def put(path: Path, data: bytes) -> None:
 
 @contextlib.contextmanager
 def alone() -> Iterator[None]:
-    """One build at a time in this checkout; a second one waits."""
+    """Allow one build at a time in this checkout; a second one waits."""
     CACHE.mkdir(exist_ok=True)
     with (CACHE / "lock").open("w") as handle:
         if os.name == "posix":

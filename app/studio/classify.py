@@ -1,4 +1,4 @@
-"""The Classify page: what a picture shows, from a file, the clipboard or the camera."""
+"""The Classify page says what a picture shows, from a file, the clipboard or the camera."""
 
 import asyncio
 import time
@@ -11,12 +11,12 @@ from studio.task import Failure, Task
 from studio.wording import share
 
 TOP = 5
-PAUSE = 0.05  # seconds between two looks of the camera, so that the page stays quick
+PAUSE = 0.05  # seconds between two pictures of the camera, so that the page stays responsive
 LABELS = "a person, an animal, a plant, food, a building, a landscape, a vehicle, a document"
 
 
 class Model(Task):
-    """One of two, of which one is loaded at a time: the other one is given back when this one is there."""
+    """One of two models, of which one is loaded at a time: the other one is freed when this one is ready."""
 
     other: "Model"
 
@@ -28,19 +28,19 @@ class Model(Task):
     def _answered(self, kind: str, body: dict) -> None:
         super()._answered(kind, body)
         if kind == "result":
-            self.other.unload()  # what waits for it begins anew with this one
+            self.other.unload()  # its waiting jobs start again with this one
 
 
 class Classify(Tab):
     def __init__(self, engine):
         self.namer = Model(engine, "image-classification", "model for pictures",
-                           "Open the .safetensors and .json files of one, such as EfficientNet or ViT.")
+                           "Open the .safetensors and .json files of a model such as EfficientNet or ViT.")
         self.clip = Model(engine, "zero-shot-image-classification", "CLIP model",
-                          "Open the .safetensors and .json files of one.")
+                          "Open the .safetensors and .json files of a CLIP model.")
         self.namer.other, self.clip.other = self.clip, self.namer
         super().__init__(
             engine, "classify", "Classify", "What is in the picture?",
-            "Show it a photo, or whatever is before the camera. The pictures stay on this device.",
+            "Choose a photo, or point the camera at something. The pictures stay on this device.",
             "Drop a picture here", [self.namer, self.clip])
         self.watching, self.file = False, None  # file: the picture that is shown
         pick = self.picker("image/*", self.take)
@@ -48,13 +48,13 @@ class Classify(Tab):
                         button("Choose a picture", "pick-picture", sign="file"), cls="row")
         self.labels = el("textarea", LABELS, rows="3", id="labels", aria_describedby="labels-about")
         self.again = button("Look again", "look-again")
-        about = el("p", "What it may show: two or more, between commas or in lines of their own.", cls="about",
+        about = el("p", "What it may show: two or more labels, separated by commas or line breaks.", cls="about",
                    id="labels-about")
         self.choice = el("section", el("label", "Labels", **{"for": "labels"}), self.labels,
                          el("div", about, self.again, cls="row"), cls="labels", hidden=True)
         self.picture = el("img", hidden=True)
         self.video = el("video", playsinline=True, hidden=True, aria_label="Camera")
-        self.video.muted = True  # the attribute counts for the HTML parser only, and sound may not play by itself
+        self.video.muted = True  # only the HTML parser reads the attribute; a video with sound may not start itself
         self.stop = button("Stop the camera", "cancel-job", cls="primary", sign="stop", hidden=True)
         self.list, self.facts = el("ol", cls="bars"), el("p", cls="about")
         self.result = el("section", el("div", self.picture, self.video, self.stop, cls="seen"),
@@ -70,7 +70,7 @@ class Classify(Tab):
 
     @property
     def task(self) -> Model:
-        """The model that is used, or offered."""
+        """The model that is used or offered."""
         return self.clip if self.clip.state in ("loading", "ready") else self.namer
 
     def wanted(self, task: Task) -> bool:
@@ -84,7 +84,7 @@ class Classify(Tab):
         self.labels.readOnly = self.busy
 
     def wish(self) -> dict:
-        """What the pipeline is called with."""
+        """The options of the pipeline's call."""
         if self.task is self.namer:
             return {"top_k": TOP}
         labels = []
@@ -94,16 +94,16 @@ class Classify(Tab):
                 labels.append(label)
         if len(labels) < 2:
             raise Problem("There are too few labels",
-                          "Write two or more that differ, with a comma between them, such as: a cat, a dog.")
+                          "Write two or more different labels, with a comma between them, such as: a cat, a dog.")
         return {"candidate_labels": labels}
 
     def show(self, visible: bool) -> None:
         super().show(visible)
-        if not visible and self.watching:  # nobody sees it: the camera goes off
+        if not visible and self.watching:  # nobody sees the page: the camera is switched off
             self.cancel()
 
     async def look(self, file) -> None:
-        """At one picture."""
+        """Classifies one picture."""
         self.see(file)
         self.draw([])
         self.facts.textContent = ""
@@ -121,7 +121,7 @@ class Classify(Tab):
         announce(", ".join(["%s %s" % (found["label"], share(found["score"])) for found in labels[:TOP]]))
 
     async def answer(self, file) -> list:
-        """Of the other model, if that takes this one's place meanwhile."""
+        """Labels by the page's model, or by the other one if that takes its place meanwhile."""
         while True:
             task = self.task
             try:
@@ -131,8 +131,8 @@ class Classify(Tab):
                     raise
 
     async def watch(self) -> None:
-        """Looks through the camera until it is stopped."""
-        self.wish()  # too few labels are told before the camera is asked for
+        """Classifies the camera's pictures until it is stopped."""
+        self.wish()  # raises for too few labels, before the camera is requested
         self.watching = True
         self.running("Starting the camera")
         self.update()
@@ -141,7 +141,7 @@ class Classify(Tab):
             stream = await attempt(navigator.mediaDevices, "getUserMedia", options)
         except Exception as error:
             self.watching = False
-            raise Problem("The browser does not give this page the camera", message_of(error)) from None
+            raise Problem("The browser does not let this page use the camera", message_of(error)) from None
         self.draw([])
         self.facts.textContent = ""
         self.video.srcObject = stream
@@ -158,7 +158,7 @@ class Classify(Tab):
                 labels = (await self.ask(self.task, "task", self.wish(), (image,), (image,)))["output"]
                 self.draw(labels)
                 count += 1
-                if count == 1:  # the first one may have waited for the model
+                if count == 1:  # the first picture may have waited for the model
                     began = time.time()
                 else:
                     self.facts.textContent = "%.1f pictures a second" % ((count - 1) / (time.time() - began))
@@ -171,7 +171,7 @@ class Classify(Tab):
             await self.still()
 
     async def still(self) -> None:
-        """The camera's last picture stays."""
+        """Stops the camera; its last picture stays."""
         width, height = self.video.videoWidth, self.video.videoHeight
         if width:
             canvas = js.OffscreenCanvas.new(width, height)

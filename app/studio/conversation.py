@@ -1,5 +1,5 @@
-"""A conversation: a tree of messages, of which one path is shown. Editing or regenerating adds a branch, so
-nothing that was said is overwritten. Plain data (JSON as it stands); pure Python: CPython runs its tests."""
+"""A conversation is a tree of messages, of which one path is shown. Editing or regenerating adds a branch, so nothing
+is overwritten. The data is plain JSON. Pure Python: CPython runs its tests."""
 
 DEFAULTS = {  # sampling settings of a new conversation; None = chosen anew for each answer
     "temperature": 0.6, "top_p": 0.95, "min_p": 0.05, "top_k": 40, "repetition_penalty": 1.1,
@@ -57,7 +57,7 @@ class Conversation:
         return key
 
     def remove(self, key: str) -> None:
-        """Takes back a leaf; the path ends at its parent, or at its newest sibling's."""
+        """Removes a leaf; the path then ends at its parent, or at its newest sibling's leaf."""
         if self.children(key):
             raise ValueError("The message %s has answers." % key)
         parent = self.node(key)["parent"]
@@ -66,8 +66,8 @@ class Conversation:
         self.data["head"] = self._newest_leaf(others[-1]) if others else parent
 
     def merge(self, stored: dict) -> None:
-        """Takes over the messages of another tab's version, as branches; a message is the same where its time, role
-        and place are, for both tabs may have given one id. Answers without a word yet are left to their tab."""
+        """Merges the messages of another tab's version, as branches. Messages are the same if their time, role and
+        place are, because both tabs may have used one id. Answers without a word yet are left to their tab."""
         nodes = self.data["nodes"]
         same: dict = {None: None}
         places = {(node["parent"], node["role"], node["time"]): key for key, node in nodes.items()}
@@ -85,7 +85,7 @@ class Conversation:
         return "m%d" % (max([int(key[1:]) for key in self.data["nodes"]] or [0]) + 1)
 
     def children(self, parent: str | None) -> list[str]:
-        """In the order in which they were written."""
+        """The messages' ids in the order in which they were written."""
         keys = [k for k, n in self.data["nodes"].items() if n["parent"] == parent]
         return sorted(keys, key=lambda k: int(k[1:]))
 
@@ -107,8 +107,8 @@ class Conversation:
         return DEFAULTS | self.data["sampling"]
 
     def messages(self, until: str) -> list[dict]:
-        """What the model is given to answer the message `until`: instructions, then the path to it, without the
-        messages that were left out."""
+        """The request's messages for an answer to the message `until`: the instructions, then the path to it, without
+        the messages that were left out."""
         chosen = []
         key = until
         while key is not None:
@@ -135,7 +135,7 @@ class Conversation:
         return False
 
     def markdown(self) -> str:
-        """The shown path as a document."""
+        """The shown path as a Markdown document."""
         parts = ["# " + self.title]
         if self.data["system"]:
             parts.append("> " + self.data["system"].replace("\n", "\n> "))
@@ -158,8 +158,8 @@ def shorten(text: str, limit: int = 48) -> str:
 
 
 def check(data) -> dict:
-    """The conversation in `data`, with the fields that we know and no others: an imported file is not trusted.
-    Raises ValueError where it is not a conversation of ours."""
+    """The conversation in `data`, with only the fields that we know, because an imported file is not trusted. Raises
+    ValueError if it is not a conversation of ours."""
     if not isinstance(data, dict) or data.get("version") != 1 or not isinstance(data.get("id"), str):
         raise ValueError("This is not a conversation exported by TensorTab.")
     nodes = data.get("nodes")
@@ -185,7 +185,7 @@ def check(data) -> dict:
 
 
 def check_node(key: str, node, nodes: dict) -> dict:
-    """One message of check()'s conversation."""
+    """Checks one message of the conversation."""
     parent = node.get("parent") if isinstance(node, dict) else None
     known = isinstance(node, dict) and node.get("role") in ("user", "assistant") and \
         isinstance(node.get("content"), str) and (parent is None or (isinstance(parent, str) and parent in nodes))
@@ -215,6 +215,6 @@ def is_number(value) -> bool:
 
 
 def number_of(key: str) -> int | None:
-    """7 of m7; None where it is no message's id."""
+    """7 of "m7"; None if it is not a message's id."""
     digits = key[1:]
     return int(digits) if key[:1] == "m" and 0 < len(digits) < 16 and not digits.strip("0123456789") else None

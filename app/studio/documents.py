@@ -14,8 +14,8 @@ def is_photo(name: str) -> bool:
 
 
 def pieces(text: str, longest: int = 700) -> list:
-    """A text in passages of at most `longest` characters: whole paragraphs where they fit, else cut at the end of a
-    sentence, else at a space."""
+    """Splits a text into passages of at most `longest` characters: whole paragraphs where they fit, else cut at the end
+    of a sentence, else at a space."""
     found, passage = [], ""
     for paragraph in text.replace("\r", "").split("\n\n"):
         paragraph = " ".join(paragraph.split())
@@ -34,7 +34,7 @@ def pieces(text: str, longest: int = 700) -> list:
 
 
 def cut(text: str, longest: int) -> int:
-    """Where to cut a text that is too long: behind its last sentence, or word, that fits."""
+    """Where to cut a text that is too long: after the last sentence, or the last word, that fits."""
     sentence = max([text.rfind(mark, longest // 3, longest) for mark in (". ", "? ", "! ")])
     if sentence > 0:
         return sentence + 1
@@ -43,7 +43,7 @@ def cut(text: str, longest: int) -> int:
 
 
 def counted(count: int, word: str) -> str:
-    """1 text, 1,024 texts"""
+    """A number with its noun: 1 text, 1,024 texts."""
     digits = "%d" % count
     if count >= 1000:
         digits = digits[:-3] + "," + digits[-3:]

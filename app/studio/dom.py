@@ -1,4 +1,4 @@
-"""The page's elements, from Python: build, find, listen, and call JavaScript that may throw."""
+"""The document from Python: builds and finds elements, listens, and calls JavaScript that may throw."""
 
 import js
 from js import document
@@ -43,7 +43,7 @@ def icon_button(name: str, label: str, act: str, **attributes):
 
 
 def button(text: str, act: str, cls: str = "quiet", sign: str = "", **attributes):
-    """sign: the icon before its text."""
+    """A button. sign: the icon before its text."""
     return el("button", icon(sign) if sign else None, text, type="button", cls=cls, act=act, **attributes)
 
 
@@ -61,7 +61,7 @@ def show(node, visible: bool = True) -> None:
 
 
 def on(target, event: str, handler) -> None:
-    """Adds a listener for the page's life: `handler(event)`."""
+    """Adds a listener, `handler(event)`, which is never removed."""
     target.addEventListener(event, create_proxy(handler))
 
 
@@ -90,12 +90,12 @@ def attempt(obj, method: str, *args):
 
 
 def message_of(error) -> str:
-    """What to tell the user of an exception of either language."""
+    """The message of an exception of either language, for the user."""
     return error.args[2] if len(error.args) == 3 else str(error)
 
 
 def announce(text: str) -> None:
-    """Read out by screen readers, seen by nobody."""
+    """Lets screen readers read a text that is not shown."""
     by_id("said").textContent = text
 
 
@@ -103,7 +103,7 @@ _toast_timer = None
 
 
 def toast(text: str, label: str = "", act: str = "", seconds: float = 6) -> None:
-    """A line at the bottom for a while, with at most one button."""
+    """Shows a line at the bottom for some seconds, with at most one button."""
     global _toast_timer
     box = by_id("toast")
     fill(box, el("span", text), button(label, act, cls="link") if label else None)
@@ -123,7 +123,7 @@ _hide_toast = create_proxy(hide_toast)
 
 
 def download(name: str, text: str, mime: str) -> None:
-    """Hands the user a file made here."""
+    """Offers the user a file for download."""
     blob = js.Blob.new(js.Array.of(text), js.JSON.parse('{"type": "%s"}' % mime))
     link = el("a", href=js.URL.createObjectURL(blob), download=name)
     link.click()

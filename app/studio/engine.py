@@ -17,7 +17,7 @@ LOCK = "tensortab-model"
 
 
 def supported() -> dict | None:
-    """The error that no worker needs to be asked about; None where WebGPU is there."""
+    """The error if this browser has no WebGPU, which is known without a worker; else None."""
     if not js.isSecureContext:
         return {"code": "no_webgpu", "message": "The browser offers WebGPU only over https or on localhost."}
     if not hasattr(navigator, "gpu"):
@@ -26,7 +26,7 @@ def supported() -> dict | None:
 
 
 class Progress:
-    """How far a download or load is, at what rate, and how long it still takes."""
+    """The progress of a download or load: its stage, its rate and the time that is left."""
 
     def __init__(self):
         self.stage, self.loaded, self.total = "", 0.0, 0.0
@@ -43,7 +43,7 @@ class Progress:
 
     @property
     def rate(self) -> float:
-        """Bytes a second over the last seconds; 0 while unknown."""
+        """Bytes per second over the last seconds; 0 while unknown."""
         (before, first), (now, last) = self._marks[0], self._marks[-1]
         return (last - first) / (now - before) if now - before > 0.7 else 0
 
@@ -54,21 +54,21 @@ class Progress:
 
 
 class Engine:
-    """`state` is one of: starting, idle (no model), loading, ready, answering, failed, elsewhere (another tab
-    has the model). `changed` and `started` are set by the chat: called on every change, and when the worker is up."""
+    """`state` is one of starting, idle (no model), loading, ready, answering, failed, elsewhere (another browser tab
+    holds the model). The chat sets `changed`, called on every change, and `started`, called when the worker is up."""
 
     def __init__(self):
         self.state, self.error = "starting", None
         self.info, self.boot, self.model, self.context, self.kept = {}, "", None, None, True
         self.progress = Progress()
         self.changed = self.started = lambda: None
-        self.measuring = None  # the Lab's request; chats wait for its end
-        self.site = None  # the site's models and those kept here, {name: {"name", "size", "stored"}}; None: not known
+        self.measuring = None  # the id of the Lab's request; chats wait until it is done
+        self.site = None  # the site's and the stored models, {name: {"name", "size", "stored"}}; None: unknown
         self.tasks = []  # the models beside the chat's (task.py)
         self._worker, self._next, self._handlers, self._waiting, self._is_up = None, 0, {}, [], False
         files: list = []
-        self._loading, self._files, self._load_id = None, files, None  # what was asked for last and not cancelled
-        self._before = None  # what is loaded while another model is: it stays if that fails
+        self._loading, self._files, self._load_id = None, files, None  # what was requested last and not cancelled
+        self._before = None  # the model that is loaded while another one loads: it stays if that fails
         self._again = None  # (name, files) of the load that failed, if a model stayed
         self._asking, self._release, self._recoveries = False, None, 0
         self._channel = js.BroadcastChannel.new(LOCK)
@@ -78,7 +78,7 @@ class Engine:
     # The worker
 
     def start(self) -> None:
-        """Starts the worker; requests made before it is up wait."""
+        """Starts the worker. Requests made before it is up wait."""
         self.error = supported()
         self._is_up = False
         self._worker = js.Worker.new("./worker.js" + js.location.search, js.JSON.parse('{"type": "module"}'))
@@ -87,7 +87,7 @@ class Engine:
         self._set("failed" if self.error else "starting")
 
     def restart(self) -> None:
-        """A new worker, and in it the model that there was."""
+        """Starts a new worker, and loads the last model in it."""
         self.end()
         self.start()
 
@@ -96,7 +96,7 @@ class Engine:
         if self._worker is not None:
             self._worker.terminate()
         self._worker, self._is_up, self.model, self._before, self._again = None, False, None, None, None
-        self.state = "starting"  # the handlers must not take it for ready
+        self.state = "starting"  # the handlers must not see the state "ready"
         self._let_go()
         handlers, self._handlers = self._handlers, {}
         for handler in handlers.values():
@@ -106,7 +106,8 @@ class Engine:
             task.ended()
 
     def request(self, method: str, params: dict, handler, inputs=(), moved=()) -> int:
-        """inputs: Files, Blobs and arrays that go with it; moved: the buffers of these that the page gives away."""
+        """Returns the request's id. inputs: Files, Blobs and arrays that go with it. moved: those of their buffers that
+        are transferred to the worker."""
         self._next += 1
         self._handlers[self._next] = handler
         text = json.dumps({"id": self._next, "method": method, "params": params})
@@ -133,7 +134,7 @@ class Engine:
             self._deliver(message, kind)
         elif message.get("error") and message.get("id") is None:
             if message["error"]["code"] in ("start_failed", "offline"):
-                self.end()  # there is no Python in it
+                self.end()  # the worker has no Python
             else:
                 self._flush()
             self._fail(message["error"])
@@ -166,7 +167,7 @@ class Engine:
             self._worker.postMessage(*held)
 
     def _crashed(self, event) -> None:
-        """An error that nothing in the worker caught, or one of its files that could not be had."""
+        """Handles an error that nothing in the worker caught, or a file of the worker that could not be fetched."""
         event.preventDefault()
         code, text = "crashed" if self._is_up else "start_failed", getattr(event, "message", None)
         text = text if isinstance(text, str) else "A file of the engine could not be fetched."
@@ -175,7 +176,7 @@ class Engine:
         self._fail({"code": code, "message": text, "report": self._report("%s\n%s" % (text, place))})
 
     def fault(self, error) -> dict:
-        """An exception of the page's own code, as the engine tells its own."""
+        """An exception of the page's own code as an error {"code", "message", "report"} like the engine's."""
         trace = io.StringIO()
         sys.print_exception(error, trace)  # type: ignore[attr-defined]  # MicroPython's
         print(trace.getvalue())
@@ -196,7 +197,7 @@ class Engine:
     # The model
 
     def load(self, name: str | None, files=(), wait_for_tab: bool = False) -> None:
-        """Loads a model of the site or the Hugging Face hub, or the user's own files. One tab at a time holds one."""
+        """Loads a model of the site or the hub, or the user's own files. One browser tab at a time has one."""
         if self._worker is None:
             self.start()
         if self.model is not None:
@@ -229,7 +230,7 @@ class Engine:
 
     def _load(self) -> None:
         def answered(kind: str, body: dict) -> None:
-            if self.state == "loading" and self._load_id == mine:  # not one that was cancelled
+            if self.state == "loading" and self._load_id == mine:  # else this load was cancelled
                 self._loaded(kind, body)
         self._load_id = mine = self.request("load", {"model": self._loading}, answered, self._files)
 
@@ -252,13 +253,13 @@ class Engine:
             self._fail(body)
 
     def _stay(self) -> None:
-        """The model that was loaded before the last load still is."""
+        """Goes back to the model that was loaded before; it still is."""
         self.model, self.context, self._loading, self._files = self._before
         self._before = None
         self._set("ready")
 
     def cancel_load(self) -> None:
-        """What has arrived is kept; the next load goes on from there."""
+        """Ends the load. What has arrived is kept, and the next load continues from there."""
         if self._release is not None:
             self.abort(self._load_id)
         self._load_id = None
@@ -270,7 +271,7 @@ class Engine:
         self._set("idle")
 
     def retry(self) -> None:
-        """Once more what failed: a load, or the start."""
+        """Repeats what failed: a load, or the start."""
         if self._again is not None:
             self.load(*self._again)
         elif self._is_up and self._has_wish():
@@ -296,7 +297,7 @@ class Engine:
             self._release = None
 
     def look(self, told=lambda: None) -> None:
-        """Asks what the site offers and what is kept here."""
+        """Asks the engine for the site's models and the stored ones, then calls `told`."""
         def answered(kind: str, body: dict) -> None:
             if kind == "result":
                 self.site = {model["name"]: model for model in body.get("models") or []}
@@ -306,8 +307,8 @@ class Engine:
         self.request("storage", {}, answered)
 
     def recover(self, message: str) -> None:
-        """The GPU was reset: the model is loaded again from this device's storage, twice in a row at most."""
-        if self.state not in ("ready", "answering"):  # it loads already, or there is nothing to bring back
+        """Loads the model again from storage after the GPU was lost, twice in a row at most."""
+        if self.state not in ("ready", "answering"):  # a load is under way, or no model was loaded
             return
         self.model = self._before = None
         self._recoveries += 1
@@ -318,7 +319,7 @@ class Engine:
 
     @property
     def wanted(self) -> str | None:
-        """The name of the site's model that is loaded or was asked for last."""
+        """The name of the site's model that is loaded or was requested last."""
         return self._loading
 
     @property
@@ -343,7 +344,7 @@ class Engine:
         return self.request("chat", request, done)
 
     def measure(self, handler) -> None:
-        """The Lab's measuring: "progress" any number of times, then "result" or "error"."""
+        """Runs the Lab's measurements: handler gets "progress" any number of times, then "result" or "error"."""
         def done(kind: str, body: dict) -> None:
             if kind in ("result", "error"):
                 self.measuring = None

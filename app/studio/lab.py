@@ -1,4 +1,4 @@
-"""The Lab's page: what the GPU is and can do, and how close the model comes to it. It measures nothing itself."""
+"""The Lab page: what the GPU can do, and how close the model comes to that. The engine measures; this file draws."""
 
 import json
 import time
@@ -26,7 +26,7 @@ COLUMNS = ["Part", "Times", "µs each", "Floor, µs", "Floor / time", "MB", "MFL
 
 
 class Lab:
-    """`result` is what the engine measured last, `problem` why it did not."""
+    """`result` is what the engine measured last, `problem` the error if it could not."""
 
     def __init__(self, engine: Engine):
         self.engine = engine
@@ -69,7 +69,7 @@ class Lab:
         self.progress.querySelector("button").focus()
 
     def cancel(self) -> None:
-        """By Escape or the button."""
+        """Stops the measurement; called by Escape and the button."""
         if self.engine.measuring:
             self.engine.abort(self.engine.measuring)
 
@@ -92,7 +92,7 @@ class Lab:
             self.go.focus()
 
     def obstacle(self) -> str:
-        """Why nothing can be measured now; "" if it can."""
+        """Why nothing can be measured now; "" if something can."""
         state = self.engine.state
         if state == "failed" and (not self.engine.info or self.engine.error["code"] in NO_ENGINE):
             return "%s. %s" % explain(self.engine.error["code"])[:2]
@@ -102,15 +102,15 @@ class Lab:
     # Drawing
 
     def update(self) -> None:
-        """The head and its buttons, after any change of the engine."""
+        """Redraws the head and its buttons after any change of the engine."""
         if not self.shown:
             return
         busy, obstacle = bool(self.engine.measuring), self.obstacle()
         info = self.engine.info
-        self.gpu.textContent = notice.adapter_name(info) or "This graphics card"
+        self.gpu.textContent = notice.adapter_name(info) or "This GPU"
         slow = "It computes on the processor: measuring takes about a minute. " if notice.software(info) else ""
         self.sub.textContent = ("What it can do, measured with TensorTab’s own kernels, and how close the model comes "
-                                "to it. %sThe numbers stay in this tab." % slow)
+                                "to that. %sThe numbers stay in this tab." % slow)
         show(self.go, not busy)
         self.go.disabled = bool(obstacle)
         self.go.textContent = "Measure again" if self.result else "Measure"
@@ -132,10 +132,10 @@ class Lab:
 
     def hint(self) -> str:
         if self.problem is not None and self.problem["code"] in ("aborted", "ended"):
-            return "It was stopped: nothing new was measured."
+            return "The measurement was stopped: nothing new was measured."
         if self.engine.model is None:
-            return "No model is loaded: only the graphics card is measured, and no tokens."
-        return "" if self.result else "Measures the graphics card, and one token of %s." % self.engine.model
+            return "No model is loaded: only the GPU is measured, and no tokens."
+        return "" if self.result else "Measures the GPU, and one token of %s." % self.engine.model
 
     def draw_device(self, info: dict) -> None:
         if not info:
@@ -144,7 +144,7 @@ class Lab:
         for feature in info.get("features") or []:
             tags.append(el("li", feature, cls="tag"))
         if not tags.childElementCount:
-            tags = el("p", "No optional feature of WebGPU.", cls="about")
+            tags = el("p", "It has no optional feature of WebGPU.", cls="about")
         facts = el("dl")
         rows = [("Kernels", TIERS.get(info.get("tier"), info.get("tier"))), ("Vendor", info.get("vendor")),
                 ("Architecture", info.get("architecture"))]
@@ -154,7 +154,7 @@ class Lab:
         for label, value in rows:
             if value:
                 facts.append(el("div", el("dt", label), el("dd", value)))
-        fill(self.device, el("h2", "What the browser says of it"), tags, facts)
+        fill(self.device, el("h2", "What the browser says about it"), tags, facts)
 
     def draw_result(self) -> None:
         made = self.result
@@ -167,7 +167,7 @@ class Lab:
         elif made.get("model"):
             parts.append(el("section", el("h2", "One token, kernel by kernel"), el(
                 "p", "This browser does not tell how long a single kernel takes: that needs WebGPU’s timestamp-query, "
-                     "which Chrome and Edge have on most graphics cards.", cls="about")))
+                     "which Chrome and Edge have on most GPUs.", cls="about")))
         fill(self.measured, *parts)
         self._width = 0
         self.fit()
@@ -223,7 +223,7 @@ class Lab:
                   aria_label="Kernels of one token")
 
     def fit(self) -> None:
-        """Draws the picture as wide as there is room."""
+        """Draws the picture as wide as the page allows."""
         width = self.figure.clientWidth if self.figure is not None and self.shown else 0
         if width in (0, self._width):
             return
@@ -238,7 +238,7 @@ class Lab:
         fill(self.figure, picture)
 
     def json(self) -> str:
-        """Everything that was measured, and where."""
+        """Everything that was measured, with the browser and the time, as JSON."""
         made = {"browser": js.navigator.userAgent, "measured": js.Date.new().toISOString()}
         made.update(self.result)
         return js.JSON.stringify(js.JSON.parse(json.dumps(made)), None, 1)

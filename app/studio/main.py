@@ -1,4 +1,4 @@
-"""Starts the page: connects what is clicked, typed and dropped with the chat."""
+"""Starts the interface: connects clicks, keys and drops with the chat and the other pages."""
 
 import asyncio
 import json
@@ -14,7 +14,7 @@ from studio.transcript import copied, editor
 STARTERS = ["Explain why the sky is blue", "Write a short poem about rain", "Plan a quiet weekend at home",
             "Write a Python function that reverses a list"]
 
-# The pages beside the chat, studio/<name>.py, and the tasks of each
+# The pages beside the chat, which are studio/<name>.py, and the tasks of each
 PAGES = {"transcribe": ("automatic-speech-recognition",), "search": ("feature-extraction", "image-feature-extraction"),
          "classify": ("image-classification", "zero-shot-image-classification"), "summarise": ("summarization",),
          "lab": ()}
@@ -36,7 +36,7 @@ def menu_target() -> str:
 @action("starter")
 def _(source):
     if not chat.busy():
-        chat.send(source.textContent)  # beside what is typed already
+        chat.send(source.textContent)  # the text in the message box stays
 
 
 @action("stop")
@@ -212,7 +212,7 @@ def _(source):
     if source.closest("#menu") is not None:
         asyncio.create_task(export("json"))
         return
-    unsaved = list(chat.unsaved.values()) or [chat.conversation]  # the card that says what is not saved
+    unsaved = list(chat.unsaved.values()) or [chat.conversation]  # the card of unsaved chats
     if len(unsaved) == 1:
         export_one(unsaved[0])
     else:
@@ -283,7 +283,7 @@ def _(_source):
 # The pages beside the chat
 
 def page(name: str):
-    """Made when it is first asked for: most visits are for the chat."""
+    """A page, made when it is first needed: most visits are for the chat."""
     if name not in chat.pages:
         made = __import__("studio." + name, None, None, ("",))
         chat.pages[name] = getattr(made, name[0].upper() + name[1:])(chat.engine)
@@ -291,12 +291,12 @@ def page(name: str):
 
 
 def shown():
-    """The page that is shown, None for the chat."""
+    """The page that is shown; None for the chat."""
     return page(sidebar.page()) if sidebar.page() in PAGES else None
 
 
 def task_of(source):
-    """The task whose card an element is in; None: the chat's."""
+    """The task whose card contains an element; None for the chat's."""
     box = source.closest("[data-task]")
     return None if box is None else named(box.getAttribute("data-task"))
 
@@ -389,7 +389,7 @@ def _(source):
     source.closest("dialog").close()
 
 
-# The models: what is clicked in a task's card is for its model, elsewhere for the chat's
+# The models: a click in a task's card is for its model, a click elsewhere for the chat's
 
 @action("load-default")
 def _(source):
@@ -431,7 +431,7 @@ def _(_source):
         by_id("settings").close()
         chat.load(name)
     else:
-        toast("Write it as the hub does, such as HuggingFaceTB/SmolLM2-135M-Instruct.")
+        toast("Write the name as on the hub, such as HuggingFaceTB/SmolLM2-135M-Instruct.")
 
 
 @action("pick-file")
@@ -504,8 +504,8 @@ def _(_source):
 
 
 def use_files(listed, task=None) -> None:
-    """A .gguf file, or the files of a model's folder: .safetensors and the .json beside them. task: of the page that is
-    shown, None for the chat's."""
+    """Loads a .gguf file, or the files of a model's folder: .safetensors and the .json beside them. task: the shown
+    page's; None for the chat's."""
     files = [listed.item(n) for n in range(listed.length)]
     if any(file.name.lower().endswith((".gguf", ".safetensors")) for file in files):
         by_id("settings").close()
@@ -514,7 +514,7 @@ def use_files(listed, task=None) -> None:
         else:
             asyncio.create_task(shown().open_model(files))
     else:
-        toast("“%s” is no model: take a .gguf file, or all files of a model's folder." % files[0].name)
+        toast("“%s” is not a model: choose a .gguf file, or all files of a model's folder." % files[0].name)
 
 
 def picked(event) -> None:
@@ -589,7 +589,7 @@ def pasted(event) -> None:
 
 
 def give(transfer) -> None:
-    """Files for the page that is shown."""
+    """Passes files to the page that is shown."""
     if hasattr(shown(), "dropped"):
         shown().dropped(transfer)
     else:
@@ -604,7 +604,7 @@ def hidden(_event) -> None:
 
 
 def leaving(event) -> None:
-    """The browser asks first where closing the page would lose a chat."""
+    """Makes the browser ask first if closing it would lose a chat."""
     if chat.unsaved:
         event.preventDefault()
 
@@ -623,7 +623,7 @@ def resized(_event) -> None:
 
 
 def ready() -> None:
-    """Takes over from start.js: what was typed or sent before now counts."""
+    """Takes over from start.js: handles what was typed or sent before."""
     typed, early = prompt.value, composer.dataset.early if hasattr(composer.dataset, "early") else ""
     composer.setAttribute("data-python", "1")
     for text in STARTERS:

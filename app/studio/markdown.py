@@ -17,7 +17,7 @@ def decode(text: str) -> str:
 
 
 def field(token, name: str, default=None):
-    """A token's field; the lexer leaves some out and sets others to null or undefined."""
+    """A field of a token, or None: the lexer leaves some out and sets others to null or undefined."""
     value = getattr(token, name, default)
     return default if value is None or str(value) == "<undefined>" else value
 
@@ -27,7 +27,7 @@ def safe_link(address: str) -> bool:
 
 
 def inline(parent, tokens, depth: int = 0) -> None:
-    """Fills `parent`. What is nested too deep is shown as it was written."""
+    """Fills `parent` with the tokens. What is nested too deep is shown as it was written."""
     for token in tokens:
         kind = token.type if depth < DEEPEST else "raw"
         if kind in ("strong", "em", "del"):
@@ -130,7 +130,7 @@ def block(token, depth: int = 0):
 
 
 def too_deep(text: str) -> bool:
-    """Quotes and lists nested beyond all sense: the lexer's recursion would end in an error that cannot be caught."""
+    """Whether quotes and lists are nested so deep that the lexer's recursion would fail, which cannot be caught."""
     for line in text.split("\n"):
         marks = len(line) - len(line.lstrip(" \t>-*+.)0123456789"))
         if marks > 80 and line.lstrip()[:1] in ">-*+0123456789" and line.strip(" \t-*"):  # which would be a rule
@@ -139,7 +139,7 @@ def too_deep(text: str) -> bool:
 
 
 class Rendered:
-    """A growing text drawn into `parent`: only the blocks that changed are built again."""
+    """Draws a growing text into `parent`; only the blocks that changed are built again."""
 
     def __init__(self, parent):
         self.parent = parent

@@ -1,11 +1,11 @@
-"""Cards: a model to load, its progress, an error. And the chat's: the one above the message box, with the engine's
-status line."""
+"""Cards that show a model to load, its progress or an error; and the chat's card, above the message box, with the
+engine's status line."""
 
 from studio.dom import button, by_id, el, fill, icon, show
 from studio.engine import Engine, Progress
 from studio.wording import duration, explain, size
 
-STAGES = {"download": "Downloading", "load": "Copying to the graphics card", "compile": "Preparing its programs"}
+STAGES = {"download": "Downloading", "load": "Copying to the GPU", "compile": "Compiling its kernels"}
 STATES = {"starting": "Starting", "idle": "No model loaded", "loading": "Loading", "ready": "Ready",
           "answering": "Answering", "failed": "Not available", "elsewhere": "In another tab"}
 
@@ -17,7 +17,7 @@ def software(info: dict) -> bool:
 
 
 def adapter_name(info: dict) -> str:
-    """Browsers mostly tell no more than {"vendor": "nvidia", "architecture": "lovelace"}."""
+    """The GPU's name. Most browsers say only {"vendor": "nvidia", "architecture": "lovelace"}."""
     for name in ("description", "device"):
         if info.get(name):
             return info[name]
@@ -30,13 +30,13 @@ class Card:
 
     def __init__(self, box):
         self.box = box
-        self._shown = None  # what it shows, so that progress updates text and not elements
+        self._shown = None  # what the card shows, so that progress updates texts and not elements
 
     def hide(self) -> None:
         self.put(None)
 
     def put(self, kind: tuple | None, *children) -> None:
-        """Shows the children, unless they are what it shows already."""
+        """Shows the children, unless the card shows them already."""
         if kind is not None and kind == self._shown:
             return
         self._shown = kind
@@ -57,19 +57,19 @@ class Card:
         slow = None
         if software(info):
             facts[1] = "runs on this device"
-            slow = el("p", "The browser offers no graphics card here, so answers will be slow.", cls="warn")
+            slow = el("p", "The browser offers no GPU here, so answers will be slow.", cls="warn")
         self.put(("offer", model["name"], kept),
                  el("span", icon("logo"), cls="mark", aria_hidden="true"),
                  el("div", el("h2", model["name"]), el("p", "  ·  ".join(facts)), slow, cls="what"),
                  el("div", button("Use a file", "pick-file"), button(label, "load-default", cls="primary"), cls="row"))
 
     def missing(self, kind: str, text: str) -> None:
-        """The site has no model of a kind: the user's own can be opened."""
+        """The site has no model of this kind: the user can open files."""
         self.put(("missing", kind), el("div", el("h2", "This site has no " + kind), el("p", text), cls="what"),
                  el("div", button("Open a model’s files", "pick-file", cls="primary"), cls="row"))
 
     def loading(self, progress: Progress) -> None:
-        """A model on its way."""
+        """The progress of a model that is being downloaded or loaded."""
         amount = ""
         if progress.total:
             if progress.stage == "compile":
@@ -85,7 +85,7 @@ class Card:
         self.progress(STAGES.get(progress.stage, "Getting ready"), amount, part, "Loading the model", "cancel-load")
 
     def progress(self, title: str, detail: str, part: float | None, name: str, cancel: str) -> None:
-        """How far something is: a share of 1, or None while that is unknown. name: the bar's, for screen readers."""
+        """part: the share that is done, 0 to 1, or None while it is unknown. name: the bar's, for screen readers."""
         if self._shown != ("progress", name):
             self.put(("progress", name),
                      el("div", el("h2", cls="stage"), el("p", cls="amount"),
@@ -100,13 +100,13 @@ class Card:
             bar.value = part
 
     def error(self, error: dict) -> None:
-        """An error of the engine, with what to do about it."""
+        """An error of the engine, and what to do about it."""
         title, advice, buttons = explain(error["code"])
         self.problem(title, advice, error, buttons)
 
     def problem(self, title: str, advice: str, error: dict, buttons=()) -> None:
-        """error: {"code", "message"} and, of a fault of ours, the "report" to copy; {} where the title says it all.
-        buttons: (label, action); the first is the one that most will want."""
+        """error: {"code", "message"} and, if the fault is ours, the "report" to copy; {} where the title says all.
+        buttons: (label, action); the first is the main one."""
         detail, report = error.get("message"), error.get("report")
         buttons = list(buttons) + ([("Copy the report", "copy-report")] if report else [])
         row = el("div", cls="row")
@@ -125,8 +125,8 @@ card = Card(by_id("notice"))
 
 
 def update(engine: Engine, model: dict | None, problem: dict | None, missing: str) -> None:
-    """Draws the chat's state: `model` is the site's default, `problem` an error of this chat or of the storage, which
-    is shown before the engine's own, `missing` why there is no default model."""
+    """Draws the chat's state. model: the site's default. problem: an error of this chat or of the storage, which takes
+    precedence over the engine's own. missing: why there is no default model."""
     _status(engine)
     error = problem or engine.error
     if error:
@@ -154,6 +154,6 @@ def _status(engine: Engine) -> None:
         state, text = others[-1].state, others[-1].model or "Loading"
     by_id("engine-line").setAttribute("data-state", state)
     by_id("engine-state").textContent = text
-    slow = "Slow, no graphics card: " if software(engine.info) else ""
+    slow = "Slow, without a GPU: " if software(engine.info) else ""
     by_id("engine-gpu").textContent = slow + adapter_name(engine.info)
     by_id("engine-gpu").title = adapter_name(engine.info)

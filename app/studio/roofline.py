@@ -1,4 +1,4 @@
-"""The picture of one token: a bar for each kind of kernel, its floor marked. Pure Python: CPython runs its tests."""
+"""The picture of one token: a bar for each kind of kernel, with its floor. Pure Python: CPython runs its tests."""
 
 from studio.wording import amount, share
 
@@ -13,8 +13,8 @@ PARTS = {
     "sample_max": "Choice: best word", "sample_histogram": "Choice: histogram", "sample_select": "Choice: candidates",
     "sample_draw": "Choice: draw",
 }
-NARROW = 560  # pixels: below, a bar's words stand above it
-SMALL = 0.01  # of a token's time: what takes less is one bar together
+NARROW = 560  # pixels: in a narrower picture a bar's words are above it
+SMALL = 0.01  # of a token's time: kernels that take less share one bar
 
 
 def name(kernel: dict) -> str:
@@ -25,7 +25,7 @@ def name(kernel: dict) -> str:
 
 
 def bars(kernels: list) -> list:
-    """[(name, times a token, us a token, floor us a token)], the longest first, the short ones together at the end."""
+    """[(name, dispatches, us, floor in us)] of one token, the longest first, the short ones together at the end."""
     total = sum([kernel["count"] * kernel["us"] for kernel in kernels])
     shown: list[tuple] = []
     rest: list[tuple] = []
@@ -42,7 +42,7 @@ def bars(kernels: list) -> list:
 
 
 def drawing(kernels: list, width: float) -> tuple:
-    """(height in pixels, [(tag, attributes, text)]) of the picture, `width` pixels wide."""
+    """(height in pixels, [(tag, attributes, text)]) of an SVG picture that is `width` pixels wide."""
     shown = bars(kernels)
     narrow = width < NARROW
     left, right = (0, 0) if narrow else (248, 140)
@@ -73,7 +73,7 @@ def drawing(kernels: list, width: float) -> tuple:
 
 
 def in_words(kernels: list) -> str:
-    """The picture for those who do not see it."""
+    """The picture in words, for screen readers."""
     said = ["%s %s, of which the floor is %s" % (words, amount(spent / 1e6, "s"), share(floor / spent if spent else 0))
             for words, _, spent, floor in bars(kernels)]
     return "Time of a token by kind of kernel: " + "; ".join(said) + "."

@@ -1,4 +1,4 @@
-"""The Search page: texts and photos of this device, found by what they mean; the index stays in this browser."""
+"""The Search page finds texts and photos of this device by their meaning; the index stays in this browser."""
 
 import asyncio
 from collections import OrderedDict
@@ -10,14 +10,14 @@ from studio.dom import action, announce, attempt, button, el, fill, icon_button,
 from studio.tab import MODEL_FILES, Problem, Tab
 from studio.task import Task
 
-BATCH = 16  # records that are embedded, and then kept, at a time
-SHORT_SIDE = 448  # pixels of the preview that is kept of a photo: twice what CLIP sees
-MOST = 20  # results of a kind
+BATCH = 16  # records that are embedded, and then stored, at a time
+SHORT_SIDE = 448  # pixels of a photo's stored preview: twice what CLIP sees
+MOST = 20  # results of each kind
 MOST_FILES = 20000
 
 
 class Item:
-    """A record, with what is asked of it often as Python's."""
+    """A record, with its most used fields as Python objects."""
 
     def __init__(self, record):
         self.record = record
@@ -25,7 +25,8 @@ class Item:
 
 
 class Kind:
-    """What one model can search, {id: Item}. `version` changes with it, so that the engine knows if it has that."""
+    """What one model can search, {id: Item}. `version` changes with the items, so that the engine can tell whether its
+    index is up to date."""
 
     def __init__(self, name: str, task: Task):
         self.name, self.task, self.version = name, task, 0
@@ -37,9 +38,9 @@ class Kind:
         return [item for item in self.items.values() if item.model == self.task.model]
 
     def pending(self) -> list:
-        """What the model that is loaded, or any, has not seen."""
+        """The items without a vector of the loaded model or, if none is loaded, of any model."""
         model = self.task.model
-        if self._pending_of != (self.version, model):  # it is asked for at each progress of a download
+        if self._pending_of != (self.version, model):  # called at each progress of a download
             self._pending_of = self.version, model
             self._pending = [item for item in self.items.values() if (item.model != model if model else not item.model)]
         return self._pending
@@ -56,15 +57,15 @@ class Search(Tab):
         texts = Task(engine, "feature-extraction", "model for texts",
                      "Open the .safetensors and .json files of a sentence model, such as MiniLM.")
         photos = Task(engine, "image-feature-extraction", "CLIP model",
-                      "Photos are found with one: open its .safetensors and .json files.")
+                      "Photos are found by a CLIP: open its .safetensors and .json files.")
         super().__init__(
-            engine, "search", "Search", "Find it by what it means.",
-            "Choose a folder of texts or photos, and describe what you look for. The index is made and kept in this "
-            "browser: nothing is uploaded.", "Drop a folder of texts or photos here", [texts, photos])
+            engine, "search", "Search", "Find it by its meaning.",
+            "Choose a folder of texts or photos, and describe what you are looking for. The index is made and kept in "
+            "this browser: nothing is uploaded.", "Drop a folder of texts or photos here", [texts, photos])
         self.kinds = [Kind("text", texts), Kind("photo", photos)]
         self.problem, self.pictures, self.drawn = "", [], None
-        self.paused = False  # indexing was stopped or failed: it goes on when the user says so
-        self.restored = asyncio.Event()  # what was kept is there
+        self.paused = False  # indexing was stopped or failed: it continues when the user says so
+        self.restored = asyncio.Event()  # set when the stored records have been read
         folder = self.picker("", self.add_files, webkitdirectory=True)
         files = self.picker(",".join(TEXTS + PHOTOS), self.add_files, multiple=True)
         self.query = el("input", type="search", id="query", placeholder="A sentence, a thing, a mood …",
@@ -72,7 +73,7 @@ class Search(Tab):
         self.form = el("form", el("label", "Search for", cls="unseen", **{"for": "query"}), self.query,
                        el("button", "Search", type="submit", cls="primary"), role="search", cls="query", hidden=True)
         self.found = el("section", cls="found", hidden=True, aria_label="Results")
-        self.go_on = button("Go on indexing", "index", cls="primary", hidden=True)
+        self.go_on = button("Continue indexing", "index", cls="primary", hidden=True)
         self.start = el("div", self.go_on, button("Choose a folder", "pick-folder", cls="primary", sign="folder"),
                         button("Choose files", "pick-files", sign="file"), cls="row")
         self.shelf = el("div", el("h2", "What is searched"), el("ul", cls="shelf"), hidden=True)
@@ -93,7 +94,7 @@ class Search(Tab):
             for record in await shelf.everything():
                 self.kind(record.kind).items[record.id] = Item(record)
         except Exception as error:
-            self.problem = "It cannot be kept in this browser (%s): it is gone when the tab is closed." % \
+            self.problem = "This browser cannot keep the index (%s): it is lost when the tab is closed." % \
                 message_of(error)
         for kind in self.kinds:
             kind.version += 1
@@ -157,7 +158,7 @@ class Search(Tab):
         announce("Removed " + folder)
 
     async def replace(self, kind: Kind, old: list, new: list) -> None:
-        """new: records."""
+        """Replaces items by new records, also in the storage. old: Items."""
         for item in old:
             del kind.items[item.id]
         for record in new:
@@ -167,7 +168,7 @@ class Search(Tab):
             await shelf.remove([item.id for item in old])
             await shelf.write(new)
         except Exception as error:
-            self.problem = "Not all of it could be kept (%s): free some space." % message_of(error)
+            self.problem = "The browser could not keep the whole index (%s): free some space." % message_of(error)
 
     # Adding
 
@@ -180,8 +181,8 @@ class Search(Tab):
             self.begin(self.walk(entries), "Nothing was added")
 
     async def walk(self, entries: list) -> None:
-        """The files in what was dropped, and in its folders."""
-        self.running("Looking into the folder")
+        """Adds the files that were dropped, and those in dropped folders."""
+        self.running("Reading the folder")
         self.update()
         files: list = []
         while entries and len(files) < MOST_FILES:
@@ -208,7 +209,7 @@ class Search(Tab):
             self.begin(self.add(named), "Nothing was added")
 
     async def add(self, files: list) -> None:
-        """files: [(path, File)]. Passages and previews are kept at once, so that indexing can go on another day."""
+        """files: [(path, File)]. Passages and previews are stored first, so that indexing can continue later."""
         if any(path.lower().endswith(MODEL_FILES) for path, _ in files):
             await self.open_model([file for _, file in files])
             return
@@ -216,7 +217,7 @@ class Search(Tab):
         self.paused = False
         files = [(path, file) for path, file in files if is_text(path) or is_photo(path)]
         if not files:
-            raise Problem("There is no text and no photo in it", "These are read: %s." % " ".join(TEXTS + PHOTOS))
+            raise Problem("There is no text and no photo in it", "Supported are: %s." % " ".join(TEXTS + PHOTOS))
         skipped = []
         for place, (path, file) in enumerate(files):
             self.running("Reading", "%d of %s" % (place, counted(len(files), "file")), place / len(files))
@@ -296,7 +297,7 @@ class Search(Tab):
         announce("%s, the nearest first." % counted(count, "result"))
 
     async def nearest(self, kind: Kind, text: str) -> list:
-        """[(record, score)]; the engine is given the index if it does not have this one."""
+        """[(record, score)], the nearest first. Sends the engine the index if it does not have this version."""
         indexed = kind.indexed()
         if not indexed:
             return []

@@ -1,4 +1,4 @@
-"""The two sheets: a chat's instructions and sampling; and the settings of the page."""
+"""The two sheets: a chat's instructions and sampling, and the settings of the app."""
 
 import js
 from js import document, navigator
@@ -10,11 +10,11 @@ from studio.engine import Engine
 from studio.wording import size
 
 KNOBS = [  # name, label, what it does, smallest, largest, step
-    ("temperature", "Temperature", "Higher is more varied, 0 always takes the likeliest word", 0, 2, 0.05),
+    ("temperature", "Temperature", "Higher is more varied, 0 always chooses the likeliest word", 0, 2, 0.05),
     ("top_p", "Top-p", "Keep the likeliest words that together reach this share", 0.05, 1, 0.01),
     ("min_p", "Min-p", "Drop words below this share of the likeliest one", 0, 0.5, 0.01),
-    ("top_k", "Top-k", "Keep at most so many words; 0 keeps all", 0, 200, 1),
-    ("repetition_penalty", "Repetition penalty", "Above 1, words already used become less likely", 1, 2, 0.01),
+    ("top_k", "Top-k", "Keep at most this many words; 0 keeps all", 0, 200, 1),
+    ("repetition_penalty", "Repetition penalty", "Above 1, words that were used become less likely", 1, 2, 0.01),
     ("max_tokens", "Longest answer", "In tokens, about three quarters of a word each", 16, 2048, 16),
 ]
 THEMES = [("", "As the system"), ("light", "Light"), ("dark", "Dark")]
@@ -93,7 +93,7 @@ def _knob(conversation, name: str, label: str, help_text: str, span: tuple, chan
 
 
 class Settings:
-    """The page's own settings; `install` is the browser's offer to install the app, when it made one."""
+    """The app's own settings; `install` is the browser's offer to install the app, if it made one."""
 
     def __init__(self, engine: Engine):
         self.engine = engine
@@ -111,13 +111,13 @@ class Settings:
              el("section", el("h3", "Appearance"), self._themes()),
              el("section", el("h3", "Models on this device"), self.models,
                 el("div", button("Use model files", "pick-file"), cls="row"),
-                el("p", "For the chat Llama, Mistral, Qwen, Gemma, Phi-3 and GPT-2 work: a .gguf file, or a folder's "
-                        ".safetensors and .json files. Other models are dropped onto their page. Your own files are "
-                        "read where they lie, and not copied.", cls="about"),
+                el("p", "The chat supports Llama, Mistral, Qwen, Gemma, Phi-3 and GPT-2: a .gguf file, or a folder's "
+                        ".safetensors and .json files. Drop other models onto their page. Your own files are "
+                        "read where they are, and not copied.", cls="about"),
                 el("div", el("input", type="text", id="hub-id", placeholder="organisation/model", spellcheck="false",
                              autocapitalize="off", aria_label="Model on the Hugging Face hub"),
                    button("Load from the Hugging Face hub", "load-hub"), cls="row"),
-                el("p", "The hub then sees your address and what is fetched, as with any download; your chats never "
+                el("p", "The hub then sees your address and what you download, like any server; your chats never "
                         "leave this device.", cls="about")),
              el("section", el("h3", "Chats"),
                 el("p", "They are kept in this browser only.", cls="about"),
@@ -128,14 +128,14 @@ class Settings:
              el("section", el("h3", "This device"), self._device(),
                 el("div", el("a", "Measure it in the Lab", href="#lab", cls="quiet", act="close-dialog"), cls="row")),
              el("section", el("h3", "About"), el(
-                 "p", "TensorTab computes models in a browser tab: Python plans, WGSL kernels on your own GPU "
+                 "p", "TensorTab runs models in a browser tab: Python plans, and WGSL kernels on your own GPU "
                       "do the work. The page talks to the server that it came from, and to the Hugging Face hub only "
                       "if you load a model from there.", cls="about")))
         open_sheet("settings")
         self.refresh()
 
     def refresh(self) -> None:
-        """Asks the engine again what is kept."""
+        """Asks the engine again for the stored models."""
         if self.engine.state == "failed" and not self.engine.info:
             self.kept("error", {"message": "Known once the engine runs."})
         else:
@@ -148,7 +148,7 @@ class Settings:
         fill(self.models)
         for model in body.get("models") or []:
             stored = model.get("stored") or 0
-            facts = [size(stored) + " kept" if stored else size(model["size"]) + ", not on this device"]
+            facts = [size(stored) + " stored" if stored else size(model["size"]) + ", not on this device"]
             if model.get("license"):
                 facts.append(model["license"])
             here = model["name"] in [user.model for user in [self.engine] + self.engine.tasks]
@@ -194,7 +194,7 @@ class Settings:
                 rows.append(el("dd", value))
         if notice.software(info):
             rows.append(el("dt", "Note"))
-            rows.append(el("dd", "A software adapter: everything works, slowly."))
+            rows.append(el("dd", "This is a software adapter: everything works, but slowly."))
         return rows if rows.childElementCount else el("p", "Known once the engine runs.", cls="about")
 
     async def install_app(self) -> None:
@@ -203,7 +203,7 @@ class Settings:
 
 
 def register_worker(settings: Settings, offer_update) -> None:
-    """Keeps the app for offline use; `offer_update(registration)` when a newer version waits."""
+    """Stores the app for offline use; calls `offer_update(registration)` when a newer version waits."""
     if not hasattr(navigator, "serviceWorker"):
         settings.offline = "This browser does not keep pages for offline use."
         return

@@ -1,5 +1,5 @@
-"""What can be searched, on this device: an IndexedDB record a passage or photo, {id, kind, folder, name, text, picture,
-model, vector}; `vector` is a Float32Array that `model` made, picture a Blob. Records stay JavaScript objects."""
+"""What can be searched on this device: an IndexedDB record for each passage or photo, {id, kind, folder, name, text,
+picture, model, vector}; `vector` is a Float32Array that `model` made, `picture` a Blob. Records stay JavaScript's."""
 
 import json
 
@@ -16,7 +16,7 @@ def _upgrade(event) -> None:
 
 
 async def everything() -> list:
-    """All records, in the order of their ids. Raises OSError or JsException where the browser keeps nothing."""
+    """All records, in the order of their ids. Raises OSError or JsException if the browser stores nothing."""
     global _database
     if _database is None:
         if hasattr(storage, "blocked"):
@@ -36,7 +36,7 @@ def key(folder: str, name: str, place: int) -> str:
 
 
 def record(kind: str, folder: str, name: str, place: int, text: str, picture=None):
-    """One that no model has seen yet."""
+    """A record that has no vector yet."""
     made = {"id": key(folder, name, place), "kind": kind, "folder": folder, "name": name, "text": text,
             "model": "", "vector": None}
     made = js.JSON.parse(json.dumps(made))
@@ -45,7 +45,7 @@ def record(kind: str, folder: str, name: str, place: int, text: str, picture=Non
 
 
 async def write(records: list) -> None:
-    """All of them or none. Without a database they stay in this tab only."""
+    """Stores all of the records or none. Without a database they exist in this browser tab only."""
     if _database is not None:
         transaction = _database.transaction(STORE, "readwrite")
         place = transaction.objectStore(STORE)

@@ -10,7 +10,7 @@ side, scrim, pages = by_id("side"), by_id("scrim"), by_id("pages")
 
 
 def page() -> str:
-    """The page that is shown: chat, or one of those beside it (start.js keeps it)."""
+    """The name of the page that is shown, "chat" or another one (start.js stores it)."""
     return document.documentElement.getAttribute("data-view")
 
 
@@ -60,7 +60,7 @@ def drawer(visible: bool) -> None:
 
 
 def fit(*_) -> None:
-    """A drawer that is closed cannot be reached by keyboard; a sidebar always can."""
+    """Keeps the keyboard out of a closed drawer; a sidebar can always be reached."""
     narrow = js.matchMedia("(max-width: 800px)").matches
     side.inert = narrow and not side.classList.contains("open")
     if not narrow:

@@ -1,4 +1,4 @@
-"""Conversations on this device: one IndexedDB record each, {id, title, updated, data: JSON text, tab}."""
+"""The conversations on this device: one IndexedDB record each, {id, title, updated, data: JSON text, tab}."""
 
 import json
 import random
@@ -10,7 +10,7 @@ from studio.dom import storage
 
 STORE = "conversations"
 _database = None
-_tab = "%x" % random.getrandbits(30)  # whose version a record is
+_tab = "%x" % random.getrandbits(30)  # the browser tab that wrote a record
 
 
 def _upgrade(event) -> None:
@@ -18,7 +18,7 @@ def _upgrade(event) -> None:
 
 
 async def open_database() -> None:
-    """Raises JsException where the browser keeps nothing (private windows, storage switched off)."""
+    """The database. Raises JsException where the browser stores nothing (private windows, storage switched off)."""
     global _database
     if hasattr(storage, "blocked"):
         raise OSError("Storage is blocked for this site.")
@@ -29,8 +29,8 @@ async def open_database() -> None:
 
 
 def done(target, success: str, *failures):
-    """A promise that resolves with the first event and rejects with the error of the others. Listeners must be there
-    before Python awaits anything: a transaction ends, and its events are gone, by the time that it goes on."""
+    """A promise that resolves at the first event and rejects with the error of the others. The listeners must be added
+    before Python awaits anything: by the time that it continues, the transaction has ended and its events are gone."""
     deferred = js.Promise.withResolvers()
 
     def failed(*_):
@@ -44,7 +44,7 @@ def done(target, success: str, *failures):
 
 def _transaction(mode: str):
     if _database is None:
-        raise OSError("This browser keeps nothing for this page.")
+        raise OSError("This browser stores nothing for this page.")
     return _database.transaction(STORE, mode)
 
 
@@ -70,8 +70,8 @@ async def read(key: str) -> Conversation | None:
 
 
 async def write(conversation: Conversation) -> None:
-    """Raises JsException (QuotaExceededError) where there is no room; the record before stays as it was. What another
-    tab has written since is taken over: reading and writing are one transaction, so nothing comes between."""
+    """Raises JsException (QuotaExceededError) if there is no room; the record before stays as it was. What another tab
+    has written since is merged: reading and writing are one transaction, so nothing comes between."""
     transaction = _transaction("readwrite")
     place = transaction.objectStore(STORE)
     request = place.get(conversation.id)

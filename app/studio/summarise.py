@@ -1,4 +1,4 @@
-"""The Summarise page: a document in short, by the chat's model or one that is made for it."""
+"""The Summarise page shortens a document, by the chat's model or by one that is made for summaries."""
 
 from studio import notice
 from studio.documents import LONGEST, counted, is_text
@@ -8,7 +8,7 @@ from studio.task import Task
 
 
 class Summary(Task):
-    """Done by the chat's model, unless one of its own is loaded."""
+    """A task that the chat's model does, unless a model for summaries is loaded."""
 
     def lent(self) -> bool:
         return self.state == "idle" and self.engine.state in ("ready", "answering")
@@ -32,7 +32,7 @@ class Summarise(Tab):
         self.size = el("span", cls="about")
         self.go = button("Summarise", "summarise", cls="primary")
         self.start = el("div", self.go, button("Choose a document", "pick-document", sign="file"), self.size, cls="row")
-        self.place = el("div")  # of the chat's own card: it is the chat's model
+        self.place = el("div")  # the place of the chat's card, because this is the chat's model
         self.output = el("p", cls="summary", tabindex="-1")
         self.facts = el("p", cls="about")
         self.tools = el("div", button("Copy", "copy-result", sign="copy"), cls="row")
@@ -78,7 +78,7 @@ class Summarise(Tab):
             self.begin(self.read(files[0]), "%s was not read" % files[0].name)
 
     async def read(self, file) -> None:
-        """A document goes into the box, where it may be changed."""
+        """Puts a document into the box, where it may be changed."""
         if not is_text(file.name) and not file.type.startswith("text/"):
             raise Problem("%s is not a plain text" % file.name,
                           "Text and Markdown files work. Of a PDF or Word document, copy the text and paste it here.")

@@ -1,4 +1,4 @@
-"""What the pages beside the chat have in common: heading, models' cards, what is running, what went wrong."""
+"""What the pages beside the chat have in common: heading, models' cards, progress and errors."""
 
 import asyncio
 import time
@@ -10,12 +10,12 @@ from studio.notice import Card
 from studio.task import Failure, Job, Task
 from studio.wording import explain
 
-STOPPED = {"code": "aborted", "message": "It was stopped."}
+STOPPED = {"code": "aborted", "message": "The job was stopped."}
 MODEL_FILES = (".gguf", ".safetensors")
 
 
 class Problem(Exception):
-    """Something of the page's own that went wrong: a title, and what the browser says."""
+    """An error of the page itself: a title, and what the browser says."""
 
     def __init__(self, title: str, detail: str = ""):
         super().__init__(detail)
@@ -23,7 +23,7 @@ class Problem(Exception):
 
 
 class Tab:
-    """`tasks` are the models it works with. It does one thing at a time: `busy`, with the engine's `job` in it."""
+    """A page. `tasks` are the models that it uses. It does one thing at a time: `busy`, with the engine's `job`."""
 
     def __init__(self, engine: Engine, name: str, title: str, head: str, sub: str, drop: str, tasks: list):
         self.engine, self.title, self.tasks = engine, title, tasks
@@ -42,11 +42,11 @@ class Tab:
                                aria_labelledby=name + "-title"))
 
     def take(self, files: list) -> None:
-        """Begins with files that were chosen, dropped or pasted."""
+        """Starts working on files that were chosen, dropped or pasted."""
         raise NotImplementedError
 
     def picker(self, accept: str, take, **attributes):
-        """A hidden field for files: `take(files)` when some were chosen."""
+        """A hidden file input, which calls `take(files)` when the user has chosen some."""
         field = el("input", type="file", accept=accept, cls="unseen", tabindex="-1", aria_hidden="true", **attributes)
 
         def chosen(_event) -> None:
@@ -66,7 +66,7 @@ class Tab:
             self._heading.focus()
 
     def update(self) -> None:
-        """Draws it, after any change of the engine or of what is running."""
+        """Redraws the page after any change of the engine or of the running job."""
         if not self.shown:
             return
         fill(self._models)
@@ -85,7 +85,7 @@ class Tab:
         return True
 
     def dropped(self, transfer) -> None:
-        """What was dropped or pasted: a model's files, or something to work on."""
+        """Receives what was dropped or pasted: a model's files, or something to work on."""
         files = [transfer.files.item(n) for n in range(transfer.files.length)]
         if any(file.name.lower().endswith(MODEL_FILES) for file in files):
             asyncio.create_task(self.open_model(files))
@@ -93,26 +93,27 @@ class Tab:
             self.take(files)
 
     async def open_model(self, files: list) -> None:
-        """The user's own. Where a page has two models, the last one is a CLIP: its config says that it sees."""
+        """Loads the user's own files. Where a page has two models, the last one is a CLIP, whose config has a
+        vision_config."""
         task = self.tasks[0]
         for file in files:
             try:
                 if file.name == "config.json" and "vision_config" in await file.text():
                     task = self.tasks[-1]
             except Exception:
-                pass  # it can't be read, which loading says
+                pass  # the file can't be read: loading will say so
         task.load(None, files)
 
     # What is running
 
     def free(self) -> bool:
-        """Whether something can begin; if not, the user is told."""
+        """Whether the page is idle; if it is not, tells the user."""
         if self.busy:
-            toast("One thing at a time: wait for the end of what is running, or cancel it.")
+            toast("This page does one thing at a time: wait until it is done, or cancel it.")
         return not self.busy
 
     def begin(self, work, wrong: str) -> None:
-        """Runs a coroutine. wrong: what to say if it fails."""
+        """Runs a coroutine. wrong: the title of the card if it fails."""
         self.busy, self.stopped = True, False
         self.work.hide()
         asyncio.create_task(self._run(work, wrong))
@@ -130,7 +131,7 @@ class Tab:
                 self.work.problem(wrong, advice, failure.error)
         except Problem as problem:
             self.work.problem(problem.title, message_of(problem), {})
-        except Exception as error:  # whatever it is, the user is told
+        except Exception as error:  # a fault of the page: the user can report it
             self.work.problem(wrong, explain("internal")[1], self.engine.fault(error))
         else:
             self.work.hide()
@@ -144,7 +145,7 @@ class Tab:
         self.keep_focus(self.work.box.querySelector("button"))
 
     async def ask(self, task: Task, method: str, params: dict, inputs=(), moved=(), told=lambda body: None) -> dict:
-        """A job's result. Raises Failure, also if the user has cancelled meanwhile."""
+        """Runs a job and returns its result. Raises Failure, also if the user has cancelled it meanwhile."""
         self.check()
         self.job = Job(task, told, (method, params, inputs, moved))
         self.update()
@@ -153,7 +154,7 @@ class Tab:
             self.took = time.time() - self.job.sent
         finally:
             self.job = None
-        self.check()  # what was cancelled may have a result: as much as there was of it
+        self.check()  # a cancelled job may have a result: the part that was done
         return body
 
     def check(self) -> None:
@@ -161,18 +162,18 @@ class Tab:
             raise Failure(STOPPED)
 
     def cancel(self) -> None:
-        """By Escape or the button."""
+        """Stops what is running; called by Escape and the button."""
         self.stopped = True
         if self.job is not None:
             self.job.cancel()
 
     def keep_focus(self, target) -> None:
-        """Moves the focus to the target if what had it is gone."""
+        """Moves the focus to the target if the element that had it is gone."""
         at = document.activeElement
         if self.shown and target is not None and (at is None or at.matches("body") or not at.checkVisibility()):
             target.focus()
 
     def copied_text(self) -> str:
-        """What "Copy" copies."""
+        """The text that the button "Copy" copies."""
         return ""
 

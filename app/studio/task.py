@@ -1,4 +1,4 @@
-"""A task beside the chat: its model, which is loaded when it is wanted, the card of that, and the jobs that it does."""
+"""A task beside the chat: its model, which is loaded when it is needed, the model's card, and the jobs that it does."""
 
 import asyncio
 import time
@@ -9,12 +9,12 @@ from studio.engine import Engine, Progress
 from studio.notice import Card
 from studio.wording import explain
 
-NO_ENGINE = ("no_webgpu", "no_adapter", "crashed", "start_failed")  # errors after which nothing can be asked
-BUTTONS = ("retry", "pick-file", "download-again", "settings")  # of an error, those that a task knows
+NO_ENGINE = ("no_webgpu", "no_adapter", "crashed", "start_failed")  # errors after which the engine takes no request
+BUTTONS = ("retry", "pick-file", "download-again", "settings")  # the buttons of an error that a task supports
 
 
 class Failure(Exception):
-    """What the engine answered instead of a result: {"code", "message"}."""
+    """The error that the engine returned instead of a result: {"code", "message"}."""
 
     def __init__(self, error: dict):
         super().__init__(error.get("message") or "")
@@ -22,7 +22,7 @@ class Failure(Exception):
 
 
 class Job:
-    """One request of a task. It waits until the model is loaded; `sent` is when it began, in seconds."""
+    """One request of a task. It waits until the model is loaded; `sent` is when it was sent, in seconds since 1970."""
 
     def __init__(self, task, told, message: tuple):
         """told(body): each partial result. message: method, params, inputs, buffers given away."""
@@ -48,15 +48,15 @@ class Job:
         self._id = self._task.engine.request(method, params, self._heard, inputs, moved)
 
     def cancel(self) -> None:
-        """It ends with what there is of it, or with the error "aborted"."""
+        """Ends the job, with the part that is done or with the error "aborted"."""
         if self._id is not None:
             self._task.engine.abort(self._id)
         elif self in self._task.waiting:
             self._task.waiting.remove(self)
-            self._heard("error", {"code": "aborted", "message": "It was stopped."})
+            self._heard("error", {"code": "aborted", "message": "The job was stopped."})
 
     def _heard(self, kind: str, body: dict) -> None:
-        if kind == "progress":  # the graphics card was lost: the engine loads the model again
+        if kind == "progress":  # the GPU was lost: the engine loads the model again
             if self._task.model is not None:
                 self._task.loading(body)
             return
@@ -69,11 +69,11 @@ class Job:
 
 
 class Task:
-    """`name` is Hugging Face's, `state` one of: idle, loading, ready, failed; `about` is what the engine says of the
-    model when it is loaded."""
+    """`name` is Hugging Face's; `state` is one of idle, loading, ready, failed; `about` is what the engine says about
+    the model when it is loaded."""
 
     def __init__(self, engine: Engine, name: str, kind: str, advice: str):
-        """kind, advice: what to say where the site has no model for it."""
+        """kind, advice: the card's words where the site has no model for the task."""
         self.engine, self.name, self._missing = engine, name, (kind, advice)
         self.state, self.progress, self._wished = "idle", Progress(), False
         self.model: str | None = None
@@ -83,21 +83,21 @@ class Task:
         self.card = Card(el("section", cls="notice", aria_label="Model", data_task=name, hidden=True))
         self._asked: tuple = (None, ())
         self._load_id: int | None = None
-        self._before: tuple | None = None  # model and about, while another is loaded: they stay if that fails
+        self._before: tuple | None = None  # the model and its `about` while another one loads: they stay if that fails
         engine.tasks.append(self)
 
     # The model
 
     @property
     def offered(self) -> dict | None:
-        """The site's model for it: {"name", "size", "stored"}."""
+        """The site's model for the task: {"name", "size", "stored"}."""
         for model in (self.engine.site or {}).values():
             if model.get("task") == self.name:
                 return model
         return None
 
     def load(self, name: str | None, files=()) -> None:
-        """A model of the site, or the user's own files."""
+        """Loads a model of the site, or the user's own files."""
         if not files:
             attempt(js.navigator.storage, "persist")
         if self.model is not None:
@@ -106,7 +106,7 @@ class Task:
         self.state, self.model, self.about = "loading", None, {}
 
         def answered(kind: str, body: dict) -> None:
-            if self._load_id == mine:  # not one that was cancelled
+            if self._load_id == mine:  # else this load was cancelled
                 self._answered(kind, body)
         self._load_id = mine = self.engine.request("load", {"task": self.name, "model": name}, answered, files)
         self.engine.changed()
@@ -130,12 +130,12 @@ class Task:
         self.engine.changed()
 
     def _stay(self) -> None:
-        """The model that was loaded before the last load still is."""
+        """Goes back to the model that was loaded before; it still is."""
         self.state, (self.model, self.about), self._before = "ready", self._before, None
         self.send()
 
     def send(self) -> None:
-        """What waits for the model begins."""
+        """Sends the jobs that wait for the model."""
         waiting, self.waiting = self.waiting, []
         for job in waiting:
             job.send()
@@ -155,7 +155,7 @@ class Task:
         self.load(*self._asked)
 
     def cancel_load(self) -> None:
-        """What has arrived is kept; what waits for the model is given up."""
+        """Ends the load. What has arrived is kept; the jobs that wait for the model are cancelled."""
         if self._load_id is not None:
             self.engine.abort(self._load_id)
         if self._before is not None:
@@ -172,29 +172,29 @@ class Task:
         self.engine.changed()
 
     def ended(self) -> None:
-        """Nothing of it is in the engine any more."""
+        """The engine has no model of this task any more."""
         self.state, self.model, self.about, self._load_id, self._wished = "idle", None, {}, None, False
         self._before = self.error = None
         for job in list(self.waiting):
             job.cancel()
 
     def take(self, job: Job) -> None:
-        """It begins when the model is ready."""
+        """Sends a job, at once or when the model is ready."""
         if self.state == "ready":
-            self.error = None  # of a load in whose place this model stayed
+            self.error = None  # the error of a load that left this model in place
             job.send()
         else:
             self.waiting.append(job)
             self.wish()
 
     def wish(self) -> None:
-        """The model is wanted: it is loaded if it is on this device, else it is offered."""
+        """Says that the model is needed: it is loaded if it is on this device, else offered."""
         here, self._wished = self.offered, True
         if self.state == "idle" and here and (here.get("stored") or 0) >= here["size"]:
             self.load(here["name"])
 
     def known(self) -> None:
-        """What is on this device has become known."""
+        """Called when the list of stored models is known."""
         if self._wished:
             self.wish()
         self.engine.changed()
@@ -202,7 +202,7 @@ class Task:
     # The card
 
     def draw(self, wanted: bool = True) -> None:
-        """wanted: whether a model is offered, where none is loaded."""
+        """wanted: whether to offer a model where none is loaded."""
         engine = self.engine
         if engine.state == "failed" and (not engine.info or engine.error["code"] in NO_ENGINE):
             self.card.error(engine.error)

@@ -1,4 +1,4 @@
-"""The Transcribe page: speech to text, from a file or the microphone while it is spoken; subtitles."""
+"""The Transcribe page writes down speech, from a file or live from the microphone, as text and as subtitles."""
 
 import asyncio
 import time
@@ -11,8 +11,8 @@ from studio.tab import Problem, Tab
 from studio.task import Task
 from studio.wording import duration
 
-EVERY = 2.0  # seconds of new speech until what was said last is written again
-WINDOW = 24.0  # seconds that are written again; what is older stays
+EVERY = 2.0  # seconds of new speech until the current window is transcribed again
+WINDOW = 24.0  # seconds that are transcribed again; older parts stay
 
 NAMES = js.Intl.DisplayNames.new("en", js.JSON.parse('{"type": "language"}'))
 FILES = {"txt": (plain, "text/plain"), "srt": (srt, "application/x-subrip"), "vtt": (vtt, "text/vtt")}
@@ -21,13 +21,13 @@ FILES = {"txt": (plain, "text/plain"), "srt": (srt, "application/x-subrip"), "vt
 class Transcribe(Tab):
     def __init__(self, engine):
         self.task = Task(engine, "automatic-speech-recognition", "Whisper model",
-                         "Open the .safetensors and .json files of one.")
+                         "Open the .safetensors and .json files of a Whisper model.")
         super().__init__(
             engine, "transcribe", "Transcribe", "What was said, in writing.",
-            "Speak, or choose a recording or a video. It is written down on this device: no sound leaves it.",
+            "Speak, or choose a recording or a video. It is transcribed on this device, which no sound leaves.",
             "Drop a recording or a video here", [self.task])
         self.microphone, self.chunks, self.drawn, self.file_name = None, [], [], "recording"
-        self.languages, self.heard = [], ""  # of a model that knows more than English; what was spoken last
+        self.languages, self.heard = [], ""  # of a multilingual model; the language heard last
         pick = self.picker("audio/*,video/*", self.take)
         self.start = el("div", button("Record", "record", cls="primary", sign="mic"),
                         button("Choose a file", "pick-audio", sign="file"), cls="row")
@@ -69,14 +69,14 @@ class Transcribe(Tab):
     # The language
 
     def offer(self, languages: list) -> None:
-        """Codes, by their names."""
+        """Offers these language codes, sorted by their names."""
         if languages != self.languages:
             self.languages, self.english.checked = languages, False
             rows = sorted([(named(code), code) for code in languages])
             fill(self.spoken, *[el("option", name, value=code) for name, code in [("Detect it", "")] + rows])
 
     def wish(self) -> dict:
-        """What the pipeline is called with."""
+        """The options of the pipeline's call."""
         wish: dict = {"return_timestamps": True}
         if self.languages and self.spoken.value:
             wish["language"] = self.spoken.value
@@ -122,14 +122,14 @@ class Transcribe(Tab):
     # The microphone
 
     async def listen(self) -> None:
-        """Writes the last seconds again and again while they grow; what is older than these stays as it is."""
+        """Transcribes the last seconds of the recording again and again while it grows; older parts stay."""
         self.clear("recording")
         microphone = audio.Microphone(self.hear)
         try:
             await microphone.start()
         except Exception as error:
             microphone.stop()
-            raise Problem("The browser does not give this page the microphone", message_of(error)) from None
+            raise Problem("The browser does not let this page use the microphone", message_of(error)) from None
         self.microphone = microphone
         show(self.recording)
         self.update()
@@ -163,13 +163,13 @@ class Transcribe(Tab):
         self.level.style.width = "%d%%" % min(100, 100 * peak ** 0.5)
 
     def stop(self) -> None:
-        """The recording ends; its last words are still written."""
+        """Ends the recording; its last words are still transcribed."""
         self.microphone.stop()
         show(self.recording, False)
         self.running("Writing the last words")
 
     def cancel(self) -> None:
-        """Escape ends a recording as its button does; a second one gives up what is not written yet."""
+        """Called by Escape: ends a recording as its button does; a second call gives up what is not written yet."""
         if self.microphone is not None and self.microphone.on:
             self.stop()
         else:
@@ -191,7 +191,7 @@ class Transcribe(Tab):
         show(self.player)
 
     def draw(self, chunks: list) -> None:
-        """Draws what changed: a long transcript grows at its end."""
+        """Draws only what changed, because a long transcript grows at its end."""
         self.chunks = chunks
         now = [(chunk["timestamp"][0], chunk["text"].strip()) for chunk in chunks]
         same = 0
@@ -223,5 +223,5 @@ class Transcribe(Tab):
 
 
 def named(code: str) -> str:
-    """A language by its name: English. What is no code stays: DisplayNames throws, which can't be caught here."""
+    """The name of a language: "English" for "en". What is not a code stays, as DisplayNames would throw uncaught."""
     return NAMES.of(code) if 2 <= len(code) <= 3 and code.isalpha() else code

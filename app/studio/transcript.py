@@ -1,4 +1,4 @@
-"""The messages of the open conversation, as elements."""
+"""Draws the messages of the open conversation."""
 
 import js
 from jsffi import create_proxy
@@ -11,13 +11,13 @@ scroller, turns = by_id("scroll"), by_id("turns")
 
 
 def speaker(model: str) -> str:
-    """A short name for the margin: SmolLM2-135M-Instruct is SmolLM2."""
+    """A model's short name for the margin: SmolLM2 for SmolLM2-135M-Instruct."""
     name = model.split("/")[-1].split("-")[0].split(".")[0]
     return name if 0 < len(name) <= 10 else "Answer"
 
 
 class Turn:
-    """One message: its element, and how its text is drawn."""
+    """One message: its element and its text."""
 
     def __init__(self, conversation: Conversation, key: str):
         self.key = key
@@ -40,7 +40,7 @@ class Turn:
             self.rendered.update(content)
 
     def streaming(self, label: str) -> None:
-        """While the answer is coming: a label until its first word, no buttons."""
+        """Shows that the answer is being written: a label until its first word, and no buttons."""
         self.element.classList.add("streaming")
         fill(self.foot, el("span", label, cls="pending") if label else None)
 
@@ -73,12 +73,12 @@ class Turn:
 
 
 class Transcript:
-    """Draws a conversation's shown path, and the answer that is being written at most once a frame."""
+    """Draws a conversation's shown path, and redraws the answer that is being written at most once a frame."""
 
     def __init__(self):
         self.turns = {}
-        self.reopen = lambda key, text: None  # main.py's: opens the editor of a message
-        self._edits, self._shown = {}, ""  # {chat's id: {message's id: text}} of editors left open; the chat shown
+        self.reopen = lambda key, text: None  # main.py sets it: opens the editor of a message
+        self._edits, self._shown = {}, ""  # {chat's id: {message's id: text}} of open editors; the shown chat
         self._pending = None  # (turn, text) to draw at the next frame
         self._frame = create_proxy(self._draw)
         self._stuck = True
@@ -87,7 +87,7 @@ class Transcript:
     def show(self, conversation: Conversation) -> None:
         self._keep_edits()
         self._shown = conversation.id
-        self.turns, self._pending = {}, None  # a waiting frame is of the chat that was shown before
+        self.turns, self._pending = {}, None  # a pending frame belongs to the chat that was shown before
         turns.replaceChildren()
         show(by_id("hello"), conversation.empty)
         start = conversation.data["from"]
@@ -101,7 +101,7 @@ class Transcript:
         self.to_end()
 
     def _keep_edits(self) -> None:
-        """What is being edited is there again when its message is shown again."""
+        """Remembers the texts of open editors, which are there again when their chat is shown again."""
         edits = self._edits.setdefault(self._shown, {})
         for key, turn in self.turns.items():
             area = turn.element.querySelector(".editor textarea")
@@ -118,7 +118,7 @@ class Transcript:
         return turn
 
     def draw(self, key: str, text: str) -> None:
-        """Shows a growing answer's text at the next frame."""
+        """Draws a growing answer's text at the next frame."""
         if self._pending is None:
             js.requestAnimationFrame(self._frame)
         self._pending = (key, text)

@@ -2,7 +2,7 @@
 
 
 def size(count: float) -> str:
-    """Bytes, decimal, as file managers say it: 98 MB."""
+    """A number of bytes with a decimal unit, as file managers write it: 98 MB."""
     for unit, scale in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
         if count >= scale:
             value = count / scale
@@ -11,7 +11,7 @@ def size(count: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """A remaining time, no more precise than it is: 12 s, 2 min."""
+    """A remaining time, no more precise than the estimate: 12 s, 2 min."""
     if seconds < 1.5:
         return "1 s"
     if seconds < 90:
@@ -22,7 +22,7 @@ def duration(seconds: float) -> str:
 
 
 def digits(value: float) -> str:
-    """Three digits, or all before the point, or three behind it: 2.10, 45.3, 31,400, 0.005."""
+    """Three digits, or all before the point, or at most three after it: 2.10, 45.3, 31,400, 0.005."""
     if value < 0.0005:
         return "0"
     if value < 99.95:
@@ -36,7 +36,7 @@ def digits(value: float) -> str:
 
 
 def amount(value: float, unit: str) -> str:
-    """With a decimal prefix: 2.10 µs, 2.95 TB/s, 41.2 TFLOP/s."""
+    """A value and its unit with a decimal prefix: 2.10 µs, 2.95 TB/s, 41.2 TFLOP/s."""
     for prefix, scale in (("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3), ("", 1), ("m", 1e-3), ("µ", 1e-6)):
         if value >= 0.9995 * scale and (unit != "s" or scale <= 1):
             return "%s %s%s" % (digits(value / scale), prefix, unit)
@@ -44,7 +44,7 @@ def amount(value: float, unit: str) -> str:
 
 
 def share(part: float) -> str:
-    """Of one, in per cent: 0.4 %, 43 %."""
+    """A share of 1 in per cent: 0.4 %, 43 %."""
     return "%.1f %%" % (100 * part) if part < 0.0995 else "%d %%" % round(100 * part)
 
 
@@ -69,13 +69,13 @@ def figures(stats: dict) -> str:
 ERRORS = {
     "no_webgpu": (
         "This browser has no WebGPU",
-        "The model computes on your graphics card through WebGPU. Open this page in a current Chrome, Edge or Safari, "
+        "The model computes on your GPU through WebGPU. Open this page in a current Chrome, Edge or Safari, "
         "or in Firefox 141 or later. Your conversations stay readable here.",
         [("Check again", "reload")],
     ),
     "no_adapter": (
-        "No graphics card answered",
-        "The browser knows WebGPU but offers no adapter. Turn on hardware acceleration in its settings, update the "
+        "No GPU answered",
+        "The browser supports WebGPU but offers no adapter. Turn on hardware acceleration in its settings, update the "
         "graphics driver or close other programs that use the GPU, and try again.",
         [("Try again", "retry")],
     ),
@@ -85,66 +85,66 @@ ERRORS = {
         [("Try again", "retry"), ("Choose a file", "pick-file")],
     ),
     "device_lost": (
-        "The graphics card was taken away",
-        "The driver or the browser reset it. Your conversations are safe; load the model again to go on.",
+        "The GPU was lost",
+        "The driver or the browser reset it. Your conversations are safe; load the model again to continue.",
         [("Load the model again", "retry")],
     ),
     "bad_shard": (
         "A part of the model is damaged",
-        "It does not match its checksum, so it was not used. Delete what is kept and download it once more.",
+        "It does not match its checksum, so it was not used. Delete the model and download it again.",
         [("Delete and download again", "download-again")],
     ),
     "bad_file": (
         "This file cannot be used",
-        "It must be a complete GGUF file, or all files of its folder, of a model that does this.",
+        "It must be a complete GGUF file, or all files of a model's folder, of a model for this task.",
         [("Choose another file", "pick-file"), ("Use SmolLM2", "use-default")],
     ),
     "context_exceeded": (
         "This chat is longer than the model can read",
-        "Leave out its oldest messages (they stay here, the model just no longer sees them), or start a new chat.",
+        "Leave out its oldest messages (they stay here, but the model no longer sees them), or start a new chat.",
         [("Leave out the oldest", "shorten"), ("New chat", "new-chat")],
     ),
     "quota": (
         "This device's storage is full",
-        "The browser has no room to keep the model. Free some space or delete a model that you no longer use.",
-        [("See what is kept", "settings"), ("Try again", "retry")],
+        "The browser has no room to store the model. Free some space, or delete a model that you no longer use.",
+        [("See the stored models", "settings"), ("Try again", "retry")],
     ),
     "permission": (
-        "The browser asks again for your files",
-        "It gives this page the files of your own model only after you allow it once more. Choose them again.",
+        "The browser asks for your files again",
+        "It opens the files of your own model only after you have allowed it again. Choose them once more.",
         [("Choose the files", "pick-file")],
     ),
     "offline": (
         "No connection",
-        "The model is not completely on this device yet. The download goes on where it stopped, by itself, as soon as "
-        "you are online.",
+        "The model is not completely on this device yet. As soon as you are online, the download continues by itself "
+        "where it stopped.",
         [("Try now", "retry")],
     ),
     "no_model": (
-        "No model to offer",
-        "You may be offline, or this site brings no model of its own. A GGUF file that you have works as well.",
+        "There is no model to offer",
+        "You may be offline, or this site has no model of its own. A GGUF file of yours works as well.",
         [("Try again", "reload"), ("Use a file", "pick-file")],
     ),
     "two_tabs": (
         "The model is in use in another tab",
-        "One tab at a time holds it, so that the graphics card is not filled twice. Reading and writing work here too.",
+        "One tab at a time holds it, so that it does not fill the GPU twice. You can read and write here, too.",
         [("Use it here", "use-here")],
     ),
     "internal": (
         "Something in TensorTab is broken",
-        "This is not your mistake. Try again; if it happens again, copy the report and send it to those who make this. "
-        "It says where the program failed, in which browser and on which graphics card.",
+        "This is not your mistake. Try again; if it happens again, copy the report and send it to the developers. "
+        "It says where the program failed, in which browser and on which GPU.",
         [("Try again", "retry"), ("Reload", "reload")],
     ),
     "start_failed": (
         "The engine could not start",
         "Reload the page, or try another browser. Your conversations stay readable here. If it happens again, copy the "
-        "report and send it to those who make this.",
+        "report and send it to the developers.",
         [("Try again", "retry"), ("Reload", "reload")],
     ),
     "crashed": (
         "The engine stopped",
-        "It ran out of memory or met a fault. Your conversations are safe.",
+        "It ran out of memory, or a fault ended it. Your conversations are safe.",
         [("Start it again", "restart")],
     ),
     "not_kept": (

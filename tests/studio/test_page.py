@@ -242,7 +242,7 @@ def test_models_are_listed_and_deleted(page: Page) -> None:
     page.load()
     page.click("#engine-line")
     page.wait("document.querySelector('.model')")
-    assert "98 MB kept" in page.text(".model")
+    assert "98 MB stored" in page.text(".model")
     assert "Apache-2.0" in page.text(".model")
     page.click(".model [data-act=delete-model]")
     page.wait("document.querySelector('.model')?.innerText.includes('not on this device')")
@@ -256,7 +256,7 @@ def test_an_own_file_is_loaded_and_a_broken_one_explained(page: Page) -> None:
         list.items.add(new File([new Uint8Array(4096)], name)); box.files = list.files;
         box.dispatchEvent(new Event('change')); }"""
     page.js(f"({give})('notes.txt')")
-    page.wait("document.querySelector('#toast').innerText.includes('is no model')")
+    page.wait("document.querySelector('#toast').innerText.includes('is not a model')")
     page.js(f"({give})('broken.gguf')")
     page.wait("document.querySelector('#notice').dataset.code === 'bad_file'")
     assert "cut off at byte 4096" in page.text("#notice")
