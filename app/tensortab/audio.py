@@ -62,13 +62,15 @@ class Recording:
         else:
             raise Error(
                 "bad_request",
-                "This file is not WAV, the only format that is read here: convert it, for example by "
+                "This file is not WAV, the only format that is read outside the browser: convert it, for example by "
                 "`ffmpeg -i FILE -ac 1 -ar 16000 sound.wav`.",
             )
         if not LOWEST <= sound.rate <= HIGHEST:
-            raise Error("bad_request", f"The sampling rate is {sound.rate} Hz: give one from {LOWEST} to {HIGHEST}.")
+            raise Error("bad_request", f"The sampling rate must be from {LOWEST} to {HIGHEST} Hz, got {sound.rate}.")
         if sound.channels > CHANNELS:
-            raise Error("bad_request", f"The recording has {sound.channels} channels: give at most {CHANNELS}.")
+            raise Error(
+                "bad_request", f"The recording has {sound.channels} channels, but at most {CHANNELS} are supported."
+            )
         if sound.channels == sound.scale == 1 and sound.rate == RATE:
             same = isinstance(sound.numbers, memoryview) and sound.numbers.format == "f"
             return Recording(sound.numbers if same else array("f", sound.numbers))
@@ -161,7 +163,7 @@ def _of_list(source: Any) -> array:
 def _unexpected(given: str) -> Error:
     return Error(
         "bad_request",
-        f"Expected a recording, got {given}: give the path or the bytes of a WAV file, or samples at {RATE} Hz as an "
+        f"Expected a recording, got {given}: use the path or the bytes of a WAV file, or samples at {RATE} Hz as an "
         'array [n], [channels, n] or [n, channels] of floats or int16, or {"raw": samples, "sampling_rate": rate}.',
     )
 
@@ -222,7 +224,7 @@ def loudness(samples: array) -> float:
     """The level of the loudest 100 ms, up to FAINT: what 4 frames of 25 ms in a row have at least, where full scale is
     1. A click is shorter, and an offset is no sound. Raises Error("bad_request") if samples are NaN or infinite."""
     if not math.isfinite(sum(samples)):
-        raise Error("bad_request", "The recording has samples that are NaN or infinite: give finite ones.")
+        raise Error("bad_request", "The recording has samples that are NaN or infinite: all must be finite.")
     powers, loudest = [0.0] * LOUD, 0.0
     for start in range(0, len(samples) - WINDOW + 1, WINDOW):
         frame = samples[start : start + WINDOW]

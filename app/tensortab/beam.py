@@ -52,11 +52,16 @@ class GenerationConfig:
         for name, value in values.items():
             kinds = {"early_stopping": (bool, str), "length_penalty": (int, float)}.get(name, (int,))
             if type(value) not in kinds:
-                raise Error("bad_file", f"{name} is {value!r} in the model's configuration: get the file again.")
+                raise Error(
+                    "bad_file",
+                    f"{name} is {value!r} in the model's configuration, which is impossible: download the file again.",
+                )
         start = token_ids(given, "decoder_start_token_id") or token_ids(given, "bos_token_id")
         ends = token_ids(config)
         if not start or not ends:
-            raise Error("bad_file", "config.json has no decoder_start_token_id and eos_token_id: get the file again.")
+            raise Error(
+                "bad_file", "config.json needs both decoder_start_token_id and eos_token_id: download the file again."
+            )
         return GenerationConfig(start[0], frozenset(ends), **values)
 
 
@@ -65,7 +70,9 @@ def task_params(config: dict[str, Any], task: str) -> dict[str, Any]:
     tasks = config.get("task_specific_params") or {}
     params = (tasks.get(task) or {}) if isinstance(tasks, dict) else None
     if not isinstance(params, dict):
-        raise Error("bad_file", "config.json: task_specific_params isn't an object of objects: get the file again.")
+        raise Error(
+            "bad_file", "config.json: task_specific_params is not an object of objects: download the file again."
+        )
     return params
 
 
@@ -147,7 +154,7 @@ class BeamGenerator:
         kind = str(checkpoint.config.get("model_type"))
         architecture = models.find(kind)
         if architecture is None or not hasattr(architecture.Model, "read"):
-            raise Error("bad_file", f"Models of type {kind!r} are not supported yet: take a BART or T5 one.")
+            raise Error("bad_file", f"Models of type {kind!r} are not supported yet: use a BART or a T5 model.")
         self.device = device
         self.weights = Weights(checkpoint, hardware(device.info).max_binding)
         self.model = models.declare(architecture.Model, self.weights)
@@ -157,7 +164,10 @@ class BeamGenerator:
         self.candidates = max(2, 1 + len(config.eos_token_id)) * config.num_beams  # so that not all of them are ends
         fits = 1 <= config.num_beams <= 32 and self.candidates <= min(128, self.vocabulary)
         if not fits or any(not 0 <= token < self.vocabulary for token in ids):
-            raise Error("bad_file", "The model's configuration has too many beams, or tokens beyond its vocabulary.")
+            raise Error(
+                "bad_file",
+                "The model's configuration has too many beams, or token ids beyond its vocabulary: use another model.",
+            )
         self.source = min(self.model.source, context or self.model.source)  # tokens that it reads at most
         self.positions = min(self.model.cache.positions, max(POSITIONS, config.max_length))
         self.config = replace(config, max_length=min(config.max_length, self.positions))
@@ -205,10 +215,13 @@ class BeamGenerator:
         most = max(c.max_length, min_length or 0) if max_length is None else max_length
         least = min(c.min_length, most) if min_length is None else min_length
         if type(least) is not int or type(most) is not int or not 2 <= most <= self.positions or least > most:
-            wrong = f"min_length is {least!r} and max_length {most!r}"
-            raise Error("bad_request", f"{wrong}: give whole numbers up to {self.positions}, the larger one last.")
+            wanted = f"max_length must be a whole number from 2 to {self.positions}, and min_length at most as large"
+            raise Error("bad_request", f"{wanted}, got {most!r} and {least!r}.")
         if len(ids) > self.source:
-            raise Error("context_exceeded", f"The text has {len(ids):,} tokens, the model reads {self.source:,}.")
+            raise Error(
+                "context_exceeded",
+                f"The text has {len(ids):,} tokens, but the model reads at most {self.source:,}: shorten it.",
+            )
         if not ids or any(not 0 <= token < self.vocabulary for token in ids):
             raise Error("bad_request", "The text is empty, or has tokens that are not in the model's vocabulary.")
         return self._generate(ids, replace(c, min_length=least, max_length=most), self._aborts)

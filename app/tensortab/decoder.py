@@ -62,7 +62,7 @@ class Decoder:
         self.chunks = chunks[: 1 + sum(n < (prompt or chunks[-1]) for n in chunks)]
         self.long = LONG[self.hw.tier]
         if context is not None and context < 32:
-            raise Error("bad_request", f"context is {context}: give at least 32 tokens.")
+            raise Error("bad_request", f"context must be at least 32 tokens, got {context}.")
         longest = self.hw.max_binding // (shape.kv_heads * shape.head_dim * 2) // 64 * 64 - self.chunks[-1]
         self.context = min(context or CONTEXT, shape.positions, longest)
         if self.context < 32:

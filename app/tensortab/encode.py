@@ -64,7 +64,10 @@ class Encoder:
         self.model: Any
         self.model = models.declare(architecture, self.weights) if architecture else None
         if not hasattr(self.model, "length"):
-            raise Error("bad_file", f"Models of type {kind!r} can't be used for this yet: take a BERT or a DistilBERT.")
+            raise Error(
+                "bad_file",
+                f"Models of type {kind!r} are not supported for this task yet: use a BERT or a DistilBERT model.",
+            )
         self.max_length: int = self.model.length
 
     @classmethod
@@ -86,7 +89,7 @@ class Encoder:
             raise Error("bad_request", f"Expected a text or a list of texts, got {type(texts).__name__}.")
         pairs = [text if isinstance(text, tuple) else (text,) for text in texts]
         if not all(len(pair) in (1, 2) for pair in pairs):
-            raise Error("bad_request", "Expected a text or a pair of texts, got a tuple of another length.")
+            raise Error("bad_request", "Expected a text or a pair of texts, got a tuple that is not of length 2.")
         for part in (part for pair in pairs for part in pair):
             if not isinstance(part, str):
                 raise Error("bad_request", f"Expected a text or a list of texts, got {type(part).__name__}.")

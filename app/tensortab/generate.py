@@ -89,17 +89,19 @@ class Generator:
         Raises Error("context_exceeded") if the prompt leaves no room in the context, or ("bad_request").
         """
         if not prompt:
-            raise Error("bad_request", "The prompt is empty: give at least one token.")
+            raise Error("bad_request", "The prompt is empty: it must have at least one token.")
         if any(not 0 <= t < self.vocabulary for t in prompt):
             raise Error("bad_request", "The prompt has tokens that are not in the model's vocabulary.")
         if max_tokens is not None and (type(max_tokens) is not int or max_tokens < 1):
-            raise Error("bad_request", f"The number of tokens to generate is {max_tokens!r}: give 1 or more.")
+            raise Error(
+                "bad_request", f"The number of tokens to generate must be an integer of at least 1, got {max_tokens!r}."
+            )
         room = self.context - len(prompt)
         if room < 1:
             raise Error(
                 "context_exceeded",
-                f"The conversation has {len(prompt):,} tokens, the model's context is {self.context:,}: shorten it, "
-                "or start a new one.",
+                f"The conversation has {len(prompt):,} tokens, but the model's context is {self.context:,}: shorten "
+                "it, or start a new one.",
             )
         limit, aborts = room if max_tokens is None else min(room, max_tokens), self._aborts
         text = _Text(

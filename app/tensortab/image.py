@@ -35,7 +35,7 @@ class Image:
         if width < 1 or height < 1 or size != 4 * width * height:
             raise Error(
                 "bad_request",
-                f"An image of {width} x {height} pixels has {4 * width * height} bytes of RGBA, not {size}.",
+                f"An image of {width} x {height} pixels needs {4 * width * height} bytes of RGBA, got {size}.",
             )
         self.width, self.height, self.data = width, height, data
 
@@ -77,7 +77,7 @@ class Image:
             return _of_list(source)
         raise Error(
             "bad_request",
-            f"Expected an image, got {type(source).__name__}: give the path or the bytes of a file, an array, "
+            f"Expected an image, got {type(source).__name__}: use the path or the bytes of a file, an array, "
             "a Pillow image or a tensortab.Image.",
         )
 
@@ -92,12 +92,14 @@ def _of_file(data: Any) -> Image:
         from PIL import Image as pillow
     except ImportError:
         raise Error(
-            "bad_request", "Files of images are read by Pillow: install it (pip install pillow), or give an array."
+            "bad_request", "Pillow is needed to read image files: install it (pip install pillow), or use an array."
         ) from None
     try:
         picture = pillow.open(io.BytesIO(data))
     except Exception as error:  # of a hostile file: Pillow raises OSError, SyntaxError, ValueError and its own
-        raise Error("bad_request", f"Pillow cannot read this as an image ({error}): give a PNG or a JPEG.") from None
+        raise Error(
+            "bad_request", f"Pillow cannot read this as an image ({error}): use a PNG or a JPEG file."
+        ) from None
     return _of_pillow(picture)
 
 
@@ -110,7 +112,8 @@ def _of_pillow(picture: Any) -> Image:
     elif mode in ("I", "F"):
         raise Error(
             "bad_request",
-            f"Pillow's mode {mode} does not say which number is white: scale it to 0..255 and convert it to mode L.",
+            f"Pillow's mode {mode} does not define which number is white: scale the image to 0..255 and convert it to "
+            "mode L.",
         )
     try:
         picture = ImageOps.exif_transpose(picture)
@@ -119,7 +122,7 @@ def _of_pillow(picture: Any) -> Image:
         data = picture.convert("RGBA").tobytes()
     except Exception as error:  # the same: this is where Pillow reads the file's pixels
         raise Error(
-            "bad_request", f"Pillow cannot decode this image of mode {mode} ({error}): give a PNG or a JPEG."
+            "bad_request", f"Pillow cannot decode this image of mode {mode} ({error}): use a PNG or a JPEG file."
         ) from None
     return Image(picture.width, picture.height, data)
 
@@ -130,7 +133,7 @@ def _of_array(source: Any) -> Image:
     try:
         array = np.asarray(source)
     except Exception as error:  # another library's: a tensor on a GPU, or one with gradients
-        raise Error("bad_request", f"{type(source).__name__} gives no NumPy array ({error}).") from None
+        raise Error("bad_request", f"{type(source).__name__} can't be converted to a NumPy array ({error}).") from None
     kind, most = array.dtype.kind, 1
     _check_shape(array.shape)
     if array.dtype == np.uint16:
@@ -157,10 +160,13 @@ def _of_list(source: Any) -> Image:
     flat = source
     for count in shape[1:]:
         if not all(isinstance(part, list | tuple) and len(part) == count for part in flat):
-            raise Error("bad_request", "The rows of this image have different lengths: give [height, width, channels].")
+            raise Error(
+                "bad_request",
+                "The rows of this image have different lengths: the shape must be [height, width, channels].",
+            )
         flat = [value for part in flat for value in part]
     if not all(isinstance(value, Real) for value in flat):
-        raise Error("bad_request", "This image has values that are no numbers: give numbers from 0 to 255.")
+        raise Error("bad_request", "This image has values that are not numbers: use numbers from 0 to 255.")
     most = 255 if all(isinstance(value, int) and not isinstance(value, bool) for value in flat) else 1
     if not all(0 <= value <= most for value in flat):
         raise _out_of_range(min(flat), max(flat), most)
@@ -171,7 +177,7 @@ def _check_shape(shape: Sequence[int]) -> None:
     if not (len(shape) in (2, 3) and min(shape) > 0 and (len(shape) == 2 or shape[2] in (1, 3, 4))):
         raise Error(
             "bad_request",
-            f"An array of shape {list(shape)} is not an image: give [height, width], or channels last "
+            f"An array of shape {list(shape)} is not an image: the shape must be [height, width] or, channels last, "
             "[height, width, 1, 3 or 4].",
         )
 
@@ -179,7 +185,8 @@ def _check_shape(shape: Sequence[int]) -> None:
 def _out_of_range(low: Any, high: Any, most: int) -> Error:
     kind = "whole numbers" if most == 255 else "floats" if most == 1 else "u16"
     return Error(
-        "bad_request", f"An image of {kind} has values from 0 to {most}, this one has {low} to {high}: scale it first."
+        "bad_request",
+        f"An image of {kind} has values from 0 to {most}, but this one has {low} to {high}: scale it first.",
     )
 
 
@@ -206,7 +213,10 @@ class ImageProcessor:
         if not isinstance(self.resample, int) or self.resample not in FILTERS:
             raise Error("bad_file", f"preprocessor_config.json: resample {self.resample!r} is not one of {FILTERS}.")
         if self.crop is None and "height" not in self.size:
-            raise Error("bad_file", "preprocessor_config.json gives images no common size (size or crop_size)")
+            raise Error(
+                "bad_file",
+                "preprocessor_config.json has no size that all images get (size or crop_size): use another model.",
+            )
         self.scale, self.offset = _affine(config)
         out = self.crop or self.size
         self.pixel_values = Tensor.of("pixel_values", (1, out["height"], out["width"], 3), f32)
@@ -244,7 +254,8 @@ class ImageProcessor:
             height, width = self.size["height"], self.size["width"]
         if max(image.shape + (height, width)) >= 1 << 15:
             raise Error(
-                "bad_request", f"An image of {image.shape[1]} x {image.shape[0]} pixels is too long: cut it first."
+                "bad_request",
+                f"An image of {image.shape[1]} x {image.shape[0]} pixels is too long and narrow: crop it first.",
             )
         for axis, side in ((1, width), (0, height)):  # as Pillow, before version 13 always in this order
             if side != image.shape[axis]:
@@ -314,7 +325,7 @@ def _size(size: Any, square: bool) -> dict[str, int]:
     }
     sides = {name: side for name, side in found.items() if isinstance(side, int) and 0 < side < 1 << 15}
     if sides.keys() != found.keys():
-        raise Error("bad_file", f"preprocessor_config.json: {size!r} is not a size")
+        raise Error("bad_file", f"preprocessor_config.json: {size!r} is not a size: download the file again.")
     return sides
 
 
@@ -326,7 +337,11 @@ def _affine(config: dict[str, Any]) -> tuple[tuple[float, ...], tuple[float, ...
         means, stds = [0.0] * 3, [1.0] * 3
     numbers = [factor, *means, *stds] if isinstance(means, list) and isinstance(stds, list) else []
     if len(numbers) != 7 or not all(isinstance(n, int | float) and math.isfinite(n) for n in numbers) or 0 in stds:
-        raise Error("bad_file", "preprocessor_config.json: rescale_factor, image_mean and image_std are not numbers")
+        raise Error(
+            "bad_file",
+            "preprocessor_config.json: rescale_factor, image_mean and image_std must be numbers: download the file "
+            "again.",
+        )
     shift = 1.0 if config.get("rescale_offset") else 0.0
     twice = "EfficientNet" in str(config.get("image_processor_type")) and config.get("include_top", True)
     again = stds if twice else [1.0] * 3  # that processor divides once more

@@ -28,7 +28,7 @@ class CacheShape:
 
     def __post_init__(self) -> None:
         if self.head_dim % 2 or not 2 <= self.head_dim <= 256:
-            message = f"Heads of {self.head_dim} numbers are not supported: take a model with an even size up to 256."
+            message = f"Heads of {self.head_dim} numbers are not supported: use a model with an even size up to 256."
             raise Error("bad_file", message)
 
     @staticmethod
@@ -144,7 +144,9 @@ class Rotary:
         frequencies = self.frequencies
         if factors is not None:
             if len(factors) != len(frequencies) or not all(type(f) in (int, float) and f > 0 for f in factors):
-                raise Error("bad_file", f"Factors of rotation {factors} don't fit: get the model's files again.")
+                raise Error(
+                    "bad_file", f"The rope factors {factors} don't fit the model's config: download its files again."
+                )
             frequencies = [f / factor for f, factor in zip(frequencies, factors, strict=True)]
         turns = (math.cos, math.sin)
         flat = [scale * turn(p * f) for p in range(64) for f in frequencies for turn in turns]
@@ -181,7 +183,9 @@ def rotary_dim(head_dim: int, config: dict[str, Any]) -> int:
     else:
         return head_dim
     if dim % 2 or not 2 <= dim <= head_dim:
-        raise Error("bad_file", f"{dim} of the {head_dim} elements of a head cannot be rotated: get the file again.")
+        raise Error(
+            "bad_file", f"{dim} of the {head_dim} elements of a head can't be rotated: download the file again."
+        )
     return dim
 
 
@@ -201,7 +205,9 @@ def inverse_frequencies(dim: int, config: dict[str, Any]) -> list[float]:
         check_config(scaling, "factor")
         return [f / scaling["factor"] for f in plain]
     if kind != "llama3":
-        raise Error("bad_file", f"rope_scaling {kind!r} is not supported yet: take one with linear or llama3.")
+        raise Error(
+            "bad_file", f"rope_scaling {kind!r} is not supported yet: use a model with linear, llama3 or longrope."
+        )
     check_config(scaling, "factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings")
     factor, low, high = scaling["factor"], scaling["low_freq_factor"], scaling["high_freq_factor"]
     original = scaling["original_max_position_embeddings"]

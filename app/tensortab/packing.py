@@ -19,7 +19,7 @@ def packable(source: Path) -> dict[str, Path]:
     """{name: path} of the files of a model, a file or a folder, that are packed. Raises Error("bad_file")."""
     files = {name: source / name for name in open_folder(source)} if source.is_dir() else {source.name: source}
     if not any(name.endswith(WEIGHTS) for name in files):
-        raise Error("bad_file", f"{source} has no .gguf or .safetensors file: give a model's file, or its folder.")
+        raise Error("bad_file", f"{source} has no .gguf or .safetensors file: use a model's file or its folder.")
     return files
 
 
@@ -38,7 +38,9 @@ def free_place(folder: Path, source: Path) -> Path:
     if place.name != folder.name or source.resolve().is_relative_to(place):
         raise Error("bad_request", f"{source} cannot be packed into {folder}: choose another name.")
     if place.exists() and not (place / "manifest.json").is_file():
-        raise Error("bad_request", f"{folder} is there and is no packed model: choose another name, or remove it.")
+        raise Error(
+            "bad_request", f"{folder} exists already and is not a packed model: choose another name, or delete it."
+        )
     return folder
 
 

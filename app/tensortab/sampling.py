@@ -35,9 +35,9 @@ class Sampling:
             value = getattr(self, name)
             if type(value) not in ((int,) if name == "top_k" else (int, float)) or not low <= value <= high:
                 whole = "whole number" if name == "top_k" else "number"
-                raise Error("bad_request", f"{name} is {value!r}: give a {whole} from {low} to {high}")
+                raise Error("bad_request", f"{name} must be a {whole} from {low} to {high}, got {value!r}.")
         if self.seed is not None and type(self.seed) is not int:
-            raise Error("bad_request", f"seed is {self.seed!r}: give a whole number")
+            raise Error("bad_request", f"seed must be a whole number, got {self.seed!r}.")
 
     def seeded(self) -> "Sampling":
         """The same with a seed, drawn if there is none: what is drawn at a position depends on the seed only."""

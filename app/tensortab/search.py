@@ -28,7 +28,7 @@ class Index:
     def __init__(self, dimensions: int, device: Device) -> None:
         """dimensions: a multiple of 32, as every model's are."""
         if dimensions < 32 or dimensions % 32:
-            raise Error("bad_request", f"Vectors of {dimensions} numbers can't be searched: take a multiple of 32.")
+            raise Error("bad_request", f"The vectors of an index must have a multiple of 32 numbers, got {dimensions}.")
         self.dimensions, self.device, self.count = dimensions, device, 0
         self._room = CHUNK // (4 * dimensions)  # vectors in a chunk
         self._chunks: list[Tensor] = []
@@ -44,7 +44,7 @@ class Index:
         """(number, cosine) of the k nearest, or of all if there are fewer, the nearest first. Raises
         Error("bad_request")."""
         if not 1 <= k <= MOST:
-            raise Error("bad_request", f"k is {k}: give 1 to {MOST}.")
+            raise Error("bad_request", f"k must be from 1 to {MOST}, got {k}.")
         query = self._unit(vector)
         if not self.count:
             return []
@@ -67,7 +67,10 @@ class Index:
     def load(cls, data: Any, dimensions: int, device: Device) -> "Index":
         """The index of which save() gave `data` (bytes-like). Raises Error("bad_file")."""
         if len(data) % (4 * dimensions):
-            raise Error("bad_file", f"{len(data)} bytes are no vectors of {dimensions} numbers: make the index again.")
+            raise Error(
+                "bad_file",
+                f"{len(data)} bytes are not a whole number of vectors of {dimensions} numbers: make the index again.",
+            )
         index = cls(dimensions, device)
         index._append(data)
         return index
@@ -82,10 +85,12 @@ class Index:
 
     def _unit(self, vector: Sequence[float]) -> bytes:
         if len(vector) != self.dimensions:
-            raise Error("bad_request", f"A vector has {len(vector)} numbers, and those here {self.dimensions}.")
+            raise Error(
+                "bad_request", f"A vector of this index must have {self.dimensions} numbers, got {len(vector)}."
+            )
         length = math.hypot(*vector)
         if not math.isfinite(length):
-            raise Error("bad_request", "A vector has a number that is not finite.")
+            raise Error("bad_request", "The numbers of a vector must be finite, got NaN or an infinity.")
         return struct.pack(f"<{self.dimensions}f", *(x / (length or 1.0) for x in vector))
 
     def _append(self, data: Any) -> None:

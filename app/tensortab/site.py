@@ -18,15 +18,15 @@ def site(url: str | None = None) -> str:
     global _address
     if url is not None:
         if urlsplit(url).scheme not in ("http", "https"):
-            raise Error("bad_request", f"{url!r} is not the address of a site: give one that begins with https://")
+            raise Error("bad_request", f"{url!r} is not the address of a site: use one that begins with https://.")
         _address = url if url.endswith("/") else url + "/"
     if not _address:
         _address = _above(_wheel())
     if not _address:
         raise Error(
             "bad_request",
-            "No site is known that has models by name. Give its address to tt.site(), or instead of the name a URL "
-            "or a Hugging Face id (org/name).",
+            "No site is known that has models by name. Call tt.site() with its address, or use a URL or a Hugging "
+            "Face id (org/name) instead of the name.",
         )
     return _address
 

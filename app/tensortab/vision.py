@@ -46,7 +46,8 @@ class Vision:
         architecture = getattr(models.find(kind), head, None)
         if not hasattr(architecture, method):
             raise Error(
-                "bad_file", f"Models of type {kind!r} can't be used for this yet: take a CLIP, ViT or EfficientNet."
+                "bad_file",
+                f"Models of type {kind!r} are not supported for this task yet: use a CLIP, ViT or EfficientNet model.",
             )
         self.model: Any = models.declare(architecture, self.weights)
         self.program: Program | None
@@ -94,7 +95,7 @@ class Texts:
 
     def __init__(self, vision: Vision) -> None:
         if not hasattr(vision.model, "embed_text"):
-            raise Error("bad_file", f"{vision.name} reads images only: take a CLIP model.")
+            raise Error("bad_file", f"{vision.name} reads images only, not texts: use a CLIP model.")
         self.tokenizer = load_tokenizer(vision.checkpoint)
         self.model = vision.model
         self.run = jit(vision.model.embed_text, vision.device)

@@ -89,7 +89,7 @@ class Weights:
             raise Error(
                 "bad_file",
                 f"The file has tensors that models of type {kind!r} do not have here: {names}. "
-                "Its answers would be wrong: take another file of the model.",
+                "Its answers would be wrong: use another file of the model.",
             )
 
     def _tensor(self, name: str) -> TensorInfo:
@@ -103,10 +103,16 @@ class Weights:
             infos = [self._tensor(name) for name in names]
             for info in infos:
                 if len(info.shape) != 2 or info.shape[1] != infos[0].shape[1]:
-                    raise Error("bad_file", f"{info.name} has the shape {list(info.shape)}: the model file is damaged")
+                    raise Error(
+                        "bad_file",
+                        f"{info.name} has the shape {list(info.shape)}: the model's file is damaged, download it "
+                        "again.",
+                    )
                 if info.shape[1] % max(32, info.dtype.block):
                     raise Error(
-                        "bad_file", f"{info.name}: rows of {info.shape[1]} are not supported: not a multiple of 32"
+                        "bad_file",
+                        f"{info.name} has rows of {info.shape[1]} numbers, which must be a multiple of 32: use "
+                        "another model.",
                     )
             runs: list[list[TensorInfo]] = []
             for info in infos:
@@ -144,7 +150,10 @@ class Weights:
         infos = [part for part in parts if isinstance(part, TensorInfo)]
         for info in infos:
             if info.dtype.quantised:
-                raise Error("bad_file", f"{info.name} is {info.dtype}, expected f32, f16 or bf16: the file is damaged")
+                raise Error(
+                    "bad_file",
+                    f"{info.name} is {info.dtype}, expected f32, f16 or bf16: the file is damaged, download it again.",
+                )
         sizes = [part.size if isinstance(part, TensorInfo) else part for part in parts]
         vector = Tensor.of(infos[0].name, (sum(sizes),), f32)
         self._vectors.append(vector)

@@ -313,7 +313,7 @@ class Engine:
     async def _lab(self, id: int, params: dict[str, Any], files: list[Any]) -> dict[str, Any]:
         """What tensortab.lab measures, of the model at hand if there is one; loads and chats wait meanwhile."""
         if self._turns.locked():
-            raise tt.Error("bad_request", "The engine is loading a model or working: measure when it is done.")
+            raise tt.Error("bad_request", "The engine is busy: measure when it is done.")
         progress = self._progress(id)
         async with self._turns:
             self._measuring = id

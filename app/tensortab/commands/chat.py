@@ -14,7 +14,7 @@ from . import shown
 
 def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL", nargs="?", help="a file, a folder, a name or a Hugging Face id")
-    parser.add_argument("--context", type=int, help="tokens that the chat may have; by default as many as the model's")
+    parser.add_argument("--context", type=int, help="tokens of the chat at most; by default all that the model allows")
 
 
 def run(args: argparse.Namespace) -> None:

@@ -68,7 +68,9 @@ class Reader:
     def bytes(self, size: int) -> memoryview:
         start, self._at = self._at, self._at + size
         if self._at > len(self._data):
-            raise Error("bad_file", f"{self._name} is cut short: {self._at} bytes are needed, it has {len(self._data)}")
+            raise Error(
+                "bad_file", f"{self._name} was cut short: {self._at} bytes are needed, but it has {len(self._data)}."
+            )
         return self._data[start : self._at]
 
     def number(self, code: str) -> int:
@@ -79,7 +81,7 @@ class Reader:
         try:
             return raw.removesuffix(b"\0").decode()
         except UnicodeDecodeError as error:
-            raise Error("bad_file", f"{self._name} is damaged: a name is no UTF-8 ({error})") from None
+            raise Error("bad_file", f"{self._name} is damaged: a name is not UTF-8 ({error}).") from None
 
     @property
     def over(self) -> bool:
@@ -91,7 +93,7 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict[str, int]]:
     file = Reader(path.read_bytes(), str(path))
     head = (file.number("I"), file.text(), file.number("I"))
     if head != (6, "WhisperSpec", 3):
-        raise Error("bad_file", f"{path} is no Whisper model of CTranslate2's version 6 (it begins with {head})")
+        raise Error("bad_file", f"{path} is not a Whisper model of CTranslate2's version 6: it begins with {head}.")
     tensors: dict[str, Tensor] = {}
     settings: dict[str, int] = {}
     for _ in range(file.number("I")):
@@ -99,7 +101,7 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict[str, int]]:
         shape = tuple(file.number("I") for _ in range(file.number("B")))
         kind, data = file.number("B"), file.bytes(file.number("I"))
         if name in tensors or name in settings:
-            raise Error("bad_file", f"{path} is damaged: {name} stands twice")
+            raise Error("bad_file", f"{path} is damaged: it has {name} twice.")
         if shape and kind in TYPES and len(data) == SIZES[TYPES[kind]] * prod(shape):
             tensors[name] = Tensor(TYPES[kind], shape, data)
         elif not shape and kind in NUMBERS and len(data) == struct.calcsize(NUMBERS[kind]):
@@ -108,11 +110,14 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict[str, int]]:
             raise Error(
                 "bad_file",
                 f"{path}: {name} of type {kind}, shape {shape} and {len(data)} bytes can't be read: "
-                "convert the model with quantization float16 or float32",
+                "convert the model with the quantization float16 or float32.",
             )
     aliases = {file.text(): file.text() for _ in range(file.number("I"))}
     if aliases != TIED or not file.over:
-        raise Error("bad_file", f"{path} is no Whisper model: after the variables it has {aliases} and more")
+        raise Error(
+            "bad_file",
+            f"{path} is not a Whisper model: its variables are followed by the aliases {aliases} or by other data.",
+        )
     return tensors, settings
 
 
@@ -122,14 +127,14 @@ def _renamed(path: Path, tensors: dict[str, Tensor]) -> Iterator[tuple[str, Tens
         match = NAME.fullmatch(name)
         parts = PARTS.get(match[3]) if match else None
         if match is None or parts is None or match[4] not in KINDS or shape[0] % len(parts):
-            raise Error("bad_file", f"{path} is no Whisper model: it has {name} of shape {shape}")
+            raise Error("bad_file", f"{path} is not a Whisper model: it has {name} of the shape {shape}.")
         layer = f"layers.{int(match[2])}." if match[2] else ""
         size = len(data) // len(parts)
         for index, part in enumerate(parts):
             piece = Tensor(dtype, (shape[0] // len(parts), *shape[1:]), data[index * size : (index + 1) * size])
             if part.endswith("k_proj") and KINDS[match[4]] == "bias":
                 if any(piece.data):
-                    raise Error("bad_file", f"{path} is no Whisper model: its {name} has a bias for k")
+                    raise Error("bad_file", f"{path} is not a Whisper model: its {name} has a bias for k.")
                 continue
             yield f"model.{match[1]}.{layer}{part}.{KINDS[match[4]]}", piece
 
@@ -145,11 +150,11 @@ def convert(source: Path, target: Path) -> None:
     odd = {name: value for name, value in settings.items() if SETTINGS.get(name, value) != value}
     odd |= {name: settings[name] for name in settings.keys() - SETTINGS.keys() - {*HEADS, *UNUSED}}
     if odd or not settings.keys() >= {*HEADS}:
-        raise Error("bad_file", f"{path} is no Whisper model: its settings are {odd or settings}")
+        raise Error("bad_file", f"{path} is not a Whisper model: its settings are {odd or settings}.")
 
     def shape(name: str, rank: int) -> tuple[int, ...]:
         if name not in tensors or len(tensors[name].shape) != rank:
-            raise Error("bad_file", f"{path} is no Whisper model: it has no {name} of {rank} dimensions")
+            raise Error("bad_file", f"{path} is not a Whisper model: it has no {name} of {rank} dimensions.")
         return tensors[name].shape
 
     vocab, width = shape("model.decoder.embed_tokens.weight", 2)
@@ -220,7 +225,9 @@ def _generation(source: Path, vocab: int) -> dict[str, Any]:
             generation["lang_to_id"] = {token: id for id, token in languages}
             generation["task_to_id"] = {task: tokens[f"<|{task}|>"] for task in ("transcribe", "translate")}
     except (KeyError, TypeError, ValueError) as error:
-        raise Error("bad_file", f"{source}: config.json or tokenizer.json is no Whisper model's ({error!r})") from None
+        raise Error(
+            "bad_file", f"{source}: config.json or tokenizer.json is not a Whisper model's ({error!r})."
+        ) from None
     return generation
 
 
@@ -228,7 +235,7 @@ def _json(path: Path) -> dict[str, Any]:
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise Error("bad_file", f"{path} can't be read ({error})") from None
+        raise Error("bad_file", f"{path} can't be read ({error}): convert the model again.") from None
     if not isinstance(value, dict):
-        raise Error("bad_file", f"{path} isn't a JSON object")
+        raise Error("bad_file", f"{path} is not a JSON object: convert the model again.")
     return value

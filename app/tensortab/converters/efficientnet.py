@@ -50,7 +50,9 @@ def convert(checkpoint: Path, labels: Path, target: Path) -> None:
         classes = tensors["_fc.bias"].shape[0]
         ordered = {str(index): str(names[str(index)]) for index in range(classes)}
     except (OSError, ValueError, LookupError, TypeError) as error:
-        raise Error("bad_file", f"{labels} does not name the classes of {checkpoint} ({error!r})") from None
+        raise Error(
+            "bad_file", f"{labels} does not name the classes of {checkpoint} ({error!r}): use the labels of this model."
+        ) from None
     config = CONFIG | {"id2label": ordered, "label2id": {name: int(index) for index, name in ordered.items()}}
     safetensors.write(target / "model.safetensors", tensors)
     (target / "config.json").write_text(json.dumps(config, indent=1))

@@ -71,11 +71,11 @@ class Checkpoint:
             good = "quantised to Q4_0, Q4_1, Q4_K, Q5_0, Q5_1, Q5_K, Q6_K or Q8_0"
             if self.format == "safetensors":
                 good = "with F32, F16 or BF16 weights"
-            stored = f"tensor {name} is stored as {self.unusable[name]}, which TensorTab can't read"
-            raise Error("bad_file", f"{stored}: use a file {good}")
+            stored = f"The tensor {name} is stored as {self.unusable[name]}, which TensorTab can't read"
+            raise Error("bad_file", f"{stored}: use a file {good}.")
         if name not in self.tensors:
             raise Error(
-                "bad_file", f"the model file has no tensor {name}: it isn't a complete model of this architecture"
+                "bad_file", f"The model's file has no tensor {name}: use a complete model of this architecture."
             )
         return self.tensors[name]
 
@@ -105,7 +105,7 @@ async def open_checkpoint(model: Source | Mapping[str, Source] | str | os.PathLi
     raise Error(
         "bad_file",
         f"{model.name} is neither a GGUF nor a safetensors file (it begins with {bytes(magic[:4])!r}): "
-        "pick a file ending in .gguf or .safetensors",
+        "choose a file that ends in .gguf or .safetensors.",
     )
 
 
@@ -124,11 +124,11 @@ async def _open_folder(files: Mapping[str, Source]) -> Checkpoint:
         if len(ggufs) == 1:
             return await open_checkpoint(files[ggufs[0]])
         problem = f"has {len(ggufs)} .gguf files" if ggufs else "has no model.safetensors and no .gguf file"
-        advice = f"choose one of {', '.join(ggufs)}" if ggufs else "give a model's folder with all its files"
-        raise Error("bad_file", f"{folder} {problem}: {advice}")
+        advice = f"choose one of {', '.join(ggufs)}" if ggufs else "use a model's folder with all its files"
+        raise Error("bad_file", f"{folder} {problem}: {advice}.")
     for name in ["config.json", *names]:
         if name not in files:
-            raise Error("bad_file", f"{folder} has no {name}: get the model's folder with all its files")
+            raise Error("bad_file", f"{folder} has no {name}: use the model's folder with all its files.")
     config = await _read_json(files["config.json"])
     if "generation_config.json" in files:
         # a chat model's turn ends with tokens that often stand only here
@@ -150,21 +150,24 @@ async def _open_folder(files: Mapping[str, Source]) -> Checkpoint:
 
 async def _read_text(source: Source) -> str:
     if source.size > MAX_TEXT:
-        raise Error("bad_file", f"{source.name} takes {source.size} bytes (at most {MAX_TEXT}): it isn't a model's")
+        raise Error(
+            "bad_file",
+            f"{source.name} has {source.size} bytes, more than the {MAX_TEXT} of any model's: use another file.",
+        )
     try:
         return (await source.bytes(0, source.size)).decode()
     except UnicodeDecodeError as error:
-        raise Error("bad_file", f"{source.name} can't be read ({error}): get it again") from error
+        raise Error("bad_file", f"{source.name} can't be read ({error}): download it again.") from error
 
 
 async def _read_json(source: Source, kind: type = dict) -> Any:
     try:
         value = json.loads(await _read_text(source))
     except (ValueError, RecursionError) as error:
-        raise Error("bad_file", f"{source.name} can't be read ({error}): get it again") from error
+        raise Error("bad_file", f"{source.name} can't be read ({error}): download it again.") from error
     if not isinstance(value, kind):
         wanted = "object" if kind is dict else "list"
-        raise Error("bad_file", f"{source.name} isn't a JSON {wanted}: get it again")
+        raise Error("bad_file", f"{source.name} is not a JSON {wanted}: download it again.")
     return value
 
 
@@ -173,7 +176,7 @@ def token_ids(config: dict[str, Any], key: str = "eos_token_id") -> list[int]:
     value = config.get(key)
     ids = value if isinstance(value, list) else [] if value is None else [value]
     if not all(isinstance(i, int) and not isinstance(i, bool) for i in ids):
-        raise Error("bad_file", f"config.json: {key} is {value!r}, not token ids: get the file again")
+        raise Error("bad_file", f"config.json: {key} must be token ids, got {value!r}: download the file again.")
     return [i for i in ids if i >= 0]
 
 
@@ -183,10 +186,10 @@ def check_config(config: dict[str, Any], *needed: str, **only: Any) -> None:
     for key in needed:
         value = config.get(key)
         if value is None:
-            raise Error("bad_file", f"config.json has no {key}: take all files of the model's folder.")
+            raise Error("bad_file", f"config.json has no {key}: use the model's folder with all its files.")
         numbers = (int, float) if "eps" in key or key.endswith("factor") else (int,)
         if type(value) not in numbers or not value > 0:
-            raise Error("bad_file", f"config.json: {key} is {value!r}, which can't be: get the file again.")
+            raise Error("bad_file", f"config.json: {key} is {value!r}, which is impossible: download the file again.")
     for key, value in only.items():
         if config.get(key, value) != value:
-            raise Error("bad_file", f"{key} {config[key]!r} is not supported yet: take a model with {value!r}.")
+            raise Error("bad_file", f"{key} {config[key]!r} is not supported yet: use a model with {value!r}.")

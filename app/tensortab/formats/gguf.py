@@ -74,16 +74,16 @@ class _Header:
         self.errors = "strict"  # what is done with a text that is no UTF-8
         self.limit = min(source.size, MAX_HEADER)
 
-    def bad(self, problem: str, advice: str = "the file is damaged, get it again") -> Error:
-        return Error("bad_file", f"{self.source.name}: {problem}: {advice}")
+    def bad(self, problem: str, advice: str = "The file is damaged: download it again") -> Error:
+        return Error("bad_file", f"{self.source.name} can't be read: {problem}. {advice}.")
 
     async def grow(self) -> None:
         """Reads as much again as there is."""
         have = len(self.data)
         if have >= self.limit:
             if self.limit < self.source.size:
-                raise self.bad(f"the header is larger than {MAX_HEADER >> 20} MB")
-            raise self.bad(f"the file ends within its header, after {self.source.size} bytes")
+                raise self.bad(f"its header is larger than {MAX_HEADER >> 20} MB")
+            raise self.bad(f"it ends within its header, after {self.source.size} bytes")
         size = min(max(have, FIRST_READ), self.limit - have)
         self.data += await self.source.bytes(have, size)
 
@@ -139,12 +139,12 @@ class _Header:
         if kind == STRING:
             return self.string()
         if kind != ARRAY:
-            raise self.bad(f"unknown metadata type {kind} at byte {self.pos}")
+            raise self.bad(f"the metadata type {kind} at byte {self.pos} is unknown")
         if depth == MAX_DEPTH:
-            raise self.bad(f"arrays nested more than {MAX_DEPTH} deep at byte {self.pos}")
+            raise self.bad(f"its arrays are nested more than {MAX_DEPTH} deep at byte {self.pos}")
         kind, count = self.scalar("I"), self.scalar("Q")
         if count > (MAX_ARRAYS if kind == ARRAY else MAX_ITEMS - self.items):
-            raise self.bad(f"an array of {count} items at byte {self.pos} is too long")
+            raise self.bad(f"the array of {count} items at byte {self.pos} is too long")
         self.items += count
         if kind in SCALARS:
             code = f"<{count}{SCALARS[kind]}"
@@ -166,7 +166,7 @@ class _Header:
         """A metadata key and its value. In texts that are only shown U+FFFD stands for what is no UTF-8."""
         key = self.string()
         if not key or len(key) > MAX_KEY:
-            raise self.bad(f"a metadata key of {len(key)} characters before byte {self.pos}")
+            raise self.bad(f"the metadata key before byte {self.pos} can't have {len(key)} characters")
         self.errors = "strict" if key.startswith(COUNTS) else "replace"
         try:
             return key, self.value(self.scalar("I"))
@@ -177,10 +177,10 @@ class _Header:
         """Name, shape (row-major), type id and offset of a tensor."""
         name = self.string()
         if not name or len(name) > MAX_KEY:
-            raise self.bad(f"a tensor name of {len(name)} characters before byte {self.pos}")
+            raise self.bad(f"the tensor name before byte {self.pos} can't have {len(name)} characters")
         rank = self.scalar("I")
         if rank > 4:
-            raise self.bad(f"tensor {name} has {rank} dimensions (at most 4)")
+            raise self.bad(f"the tensor {name} has {rank} dimensions, but at most 4 are allowed")
         shape = tuple(reversed([self.scalar("Q") for _ in range(rank)]))
         return name, shape, self.scalar("I"), self.scalar("Q")
 
@@ -207,14 +207,14 @@ async def read_gguf(source: Source) -> Checkpoint:
     for _ in range(entry_count):
         key, value = await _retry(header, header.entry)
         if key in metadata:
-            raise header.bad(f"metadata key {key} stands twice")
+            raise header.bad(f"it has the metadata key {key} twice")
         metadata[key] = value
     if metadata.get("split.count", 0) not in (0, 1):
-        raise header.bad("it is one part of a split model", "merge the parts with llama.cpp's llama-gguf-split --merge")
+        raise header.bad("it is one part of a split model", "Merge the parts with llama.cpp's llama-gguf-split --merge")
     found = [await _retry(header, header.tensor) for _ in range(tensor_count)]
     name = metadata.get("general.architecture")
     if not isinstance(name, str):
-        raise header.bad("general.architecture is missing", "it isn't a model; use the model's own GGUF file")
+        raise header.bad("general.architecture is missing", "It is not a model: use the model's own GGUF file")
     names = _names(name) if _names else None
     tensors, unusable = _tensors(header, found, metadata.get("general.alignment", 32), names or Names({}, {}))
     if not names:  # whoever knows this architecture finds its numbers in the metadata
@@ -237,15 +237,15 @@ async def _retry(header: _Header, read: Any) -> Any:
 def _preamble(header: _Header) -> tuple[int, int]:
     """Magic, version and counts."""
     if bytes(header.data[:4]) != b"GGUF":
-        raise header.bad("it isn't a GGUF file", "pick a file ending in .gguf")
+        raise header.bad("it is not a GGUF file", "Choose a file that ends in .gguf")
     if len(header.data) < 24:
-        raise header.bad(f"the file ends within its header, after {len(header.data)} bytes")
+        raise header.bad(f"it ends within its header, after {len(header.data)} bytes")
     _, version, tensor_count, entry_count = struct.unpack_from("<4sIQQ", header.data, header.need(24))
     if version & 0xFFFF == 0:
-        raise header.bad("it is a big-endian GGUF file", "use the little-endian one")
+        raise header.bad("it is a big-endian GGUF file", "Use the little-endian one")
     if version not in (2, 3):
         raise header.bad(
-            f"it is GGUF version {version}, TensorTab reads 2 and 3", "convert the model again with llama.cpp"
+            f"it is GGUF version {version}, TensorTab reads 2 and 3", "Convert the model again with llama.cpp"
         )
     for count, what in ((tensor_count, "tensors"), (entry_count, "metadata entries")):
         if count > MAX_ENTRIES:
@@ -259,7 +259,7 @@ def _tensors(
     """Tensor records -> TensorInfos: whole blocks, aligned, inside the file, apart from each other; and {name: type} of
     those that can't be read, which matters once a model asks for one."""
     if not isinstance(alignment, int) or not 1 <= alignment <= 1 << 20 or alignment & (alignment - 1):
-        raise header.bad(f"general.alignment is {alignment!r}, not a power of two")
+        raise header.bad(f"general.alignment is {alignment!r}, which is not a power of two")
     data_start = -(-header.pos // alignment) * alignment
     tensors: dict[str, TensorInfo] = {}
     unusable: dict[str, str] = {}
@@ -267,28 +267,29 @@ def _tensors(
         kind_name, elements = TYPES.get(kind, f"type {kind}"), prod(shape)
         known, name = name, names.hugging_face(name)
         if name in tensors or name in unusable:
-            raise header.bad(f"tensor {name} stands twice")
+            raise header.bad(f"it has the tensor {name} twice")
         if kind_name not in DTYPES or kind_name == "i32" or elements == 0:
             unusable[name] = kind_name if elements else "nothing"
             continue
         dtype = DTYPES[kind_name]
         if (shape[-1] if shape else 1) % dtype.block:
             raise header.bad(
-                f"tensor {known} of {dtype} has shape {shape}, whose rows aren't whole blocks of {dtype.block}"
+                f"the tensor {known} of {dtype} has the shape {shape}, whose rows aren't whole blocks of {dtype.block}"
             )
         nbytes = dtype.file_size(elements)
         if offset % alignment:
-            raise header.bad(f"tensor {known} begins at {offset}, not a multiple of {alignment}")
+            raise header.bad(f"the tensor {known} begins at byte {offset}, which is not a multiple of {alignment}")
         if data_start + offset + nbytes > header.source.size:
             raise header.bad(
-                f"tensor {known} ends at byte {data_start + offset + nbytes} but the file has {header.source.size}",
-                "it was cut short or damaged, get it again",
+                f"the tensor {known} ends at byte {data_start + offset + nbytes}, but the file has "
+                f"{header.source.size}",
+                "It was cut short or damaged: download it again",
             )
         tensors[name] = TensorInfo(name, dtype, shape, data_start + offset, nbytes, header.source)
     end, last = 0, ""
     for info in sorted(tensors.values(), key=lambda info: info.offset):
         if info.offset < end:
-            raise header.bad(f"tensors {last} and {info.name} overlap")
+            raise header.bad(f"the tensors {last} and {info.name} overlap")
         end, last = info.offset + info.nbytes, info.name
     return tensors, unusable
 
@@ -306,9 +307,9 @@ def _config(
         if value == 0 and default is None:
             value = None  # some writers' none
         if value is REQUIRED:
-            raise header.bad(f"{name} is missing", "it isn't a complete model; use the model's own GGUF file")
+            raise header.bad(f"{name} is missing", "It is not a complete model: use the model's own GGUF file")
         if value is not None and not (_number(value) and value > 0 and (kind is float or isinstance(value, int))):
-            raise header.bad(f"{name} is {value!r}, which can't be")
+            raise header.bad(f"{name} is {value!r}, which is impossible")
         config[key] = value
     if "num_attention_heads" in config:
         heads = config["num_attention_heads"]

@@ -53,17 +53,20 @@ def read_wav(data: Any) -> Sound:
 def _format(body: Any) -> tuple[int, int, int, int]:
     """(PCM or FLOAT, bits a sample, channels, frames a second)"""
     if len(body) < 16:
-        raise Error("bad_request", "This WAV file is damaged: its format has less than 16 bytes.")
+        raise Error("bad_request", "This WAV file is damaged: its format has fewer than 16 bytes.")
     tag, channels, rate, _, size, bits = struct.unpack_from("<HHIIHH", body)
     if tag == EXTENSIBLE and len(body) >= 26:
         (tag,) = struct.unpack_from("<H", body, 24)
     if (tag, bits) not in TYPES:
         raise Error(
             "bad_request",
-            f"WAV files with {bits} bits a sample in format {tag} are not read here: convert it to 16-bit PCM.",
+            f"WAV files with {bits} bits per sample in format {tag} are not supported: convert it to 16-bit PCM.",
         )
     if channels == 0 or size != channels * bits // 8:
-        raise Error("bad_request", f"This WAV file is damaged: {channels} channels of {bits} bits in {size} bytes.")
+        raise Error(
+            "bad_request",
+            f"This WAV file is damaged: {channels} channels of {bits} bits can't have {size} bytes per frame.",
+        )
     return tag, bits, channels, rate
 
 

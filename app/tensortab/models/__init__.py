@@ -75,5 +75,5 @@ def fitting(model_type: str) -> Iterator[None]:
         yield
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, struct.error) as error:
         said = f"{type(error).__name__}: {error}"
-        message = f"The files don't fit a model of type {model_type!r} ({said}): get them again."
+        message = f"The files don't fit a model of type {model_type!r} ({said}): download the model again."
         raise Error("bad_file", message) from error

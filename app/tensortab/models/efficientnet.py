@@ -56,7 +56,8 @@ class Model:
     def __init__(self, config: dict[str, Any], weights: Weights) -> None:
         if config.get("pooling_type", "mean") != "mean":
             raise Error(
-                "bad_file", f"config.json: pooling_type {config['pooling_type']!r} is not supported, only mean."
+                "bad_file",
+                f"config.json: pooling_type {config['pooling_type']!r} is not supported yet, only 'mean' is.",
             )
         self.activation = ACTIVATIONS[config["hidden_act"]]
         name = "efficientnet." if "efficientnet.embeddings.convolution.weight" in weights else ""

@@ -26,7 +26,9 @@ class RelativeBias:
         self.buckets = config["relative_attention_num_buckets"]
         self.bidirectional = bidirectional
         if self.weight.shape != (self.buckets, config["num_heads"]) or not self.buckets < self.far < 1 << 16:
-            raise Error("bad_file", "The relative_attention settings of config.json can't be: get the file again.")
+            raise Error(
+                "bad_file", "The relative_attention settings of config.json are impossible: download the file again."
+            )
 
     def bucket(self, distance: int) -> int:
         """Of a key so far behind the query: one each for near ones, then ever wider ones."""
@@ -52,7 +54,10 @@ class DenseReluDense:
     def __init__(self, config: dict[str, Any], weights: Weights, name: str) -> None:
         gated, _, act = config.get("feed_forward_proj", "relu").rpartition("-")
         if gated not in ("", "gated") or act not in ACTIVATIONS:
-            raise Error("bad_file", f"feed_forward_proj {config['feed_forward_proj']!r} is not supported yet.")
+            kind = config["feed_forward_proj"]
+            raise Error(
+                "bad_file", f"feed_forward_proj {kind!r} is not supported yet: use a model with relu or gated-gelu."
+            )
         self.gate = ("gelu_new" if act == "gelu" else act) if gated else ""
         self.act = ACTIVATIONS[act]
         self.wi = Linear(weights, *(f"{name}.{part}" for part in (("wi_0", "wi_1") if gated else ("wi",))))

@@ -89,7 +89,10 @@ class Model:
         check_config(config, *sizes, *more, scale_embedding=False)
         layers, heads, size, positions = (config[name] for name in sizes)
         if config["num_mel_bins"] > BINS:
-            raise Error("bad_file", f"config.json: num_mel_bins is {config['num_mel_bins']}: get the file again.")
+            raise Error(
+                "bad_file",
+                f"config.json: num_mel_bins is {config['num_mel_bins']}, which is impossible: download the file again.",
+            )
         self.cache, self.rotary = CacheShape(layers, heads, size // heads, positions), Rotary(size // heads)
         self.samples = 2 * config["max_source_positions"] * HOP  # of a window
         self.log_mel = LogMel(config["num_mel_bins"])

@@ -43,7 +43,7 @@ class Folder(dict[str, Source]):
         self.name = name
         for source in files:
             if source.name in self:
-                raise Error("bad_request", f"{name}: two files are called {source.name}. Give the files of one model.")
+                raise Error("bad_request", f"{name}: two files are called {source.name}. Use the files of one model.")
             self[source.name] = source
 
 
@@ -100,7 +100,7 @@ def checked(manifest: Any, where: str) -> dict[str, Any]:
     except (KeyError, TypeError, ValueError, AttributeError):
         right = False
     if not right:
-        raise Error("bad_file", f"{where} is not a manifest of shards: pack the model again.")
+        raise Error("bad_file", f"{where} is not the manifest of a model in shards: pack the model again.")
     return manifest
 
 
@@ -114,8 +114,8 @@ def check_range(source: Source, offset: int, size: int) -> None:
     if offset < 0 or size < 0 or offset + size > source.size:
         raise Error(
             "bad_file",
-            f"{source.name}: bytes {offset} to {offset + size} are needed but it has {source.size}: "
-            "it was cut short, get it again",
+            f"{source.name}: bytes {offset} to {offset + size} are needed, but it has {source.size}: "
+            "it was cut short, download it again.",
         )
 
 
@@ -139,14 +139,16 @@ def refusal(url: str, status: int) -> Error:
 
 def no_parts(url: str) -> Error:
     """The error of a host that ignores Range."""
-    return Error("bad_file", f"{url}: the host gives no parts of files. Download it, then open the file.")
+    return Error(
+        "bad_file", f"{url}: the host does not support range requests. Download the file, then open it from your disk."
+    )
 
 
 def cut_short(url: str) -> Error:
     """The error of an answer that ends too early."""
-    return Error("offline", f"{url}: the connection broke before everything had come. Try again.")
+    return Error("offline", f"{url}: the connection broke before the whole file had arrived. Try again.")
 
 
 def too_long(url: str, limit: int) -> Error:
     """The error of an answer of more than the `limit` bytes that it may have."""
-    return Error("bad_file", f"{url}: the host sends more than the {limit} bytes that it should. Don't trust it.")
+    return Error("bad_file", f"{url}: the host sent more than the expected {limit} bytes. Don't trust it.")

@@ -74,4 +74,4 @@ async def _entry(source: Source, offset: int, name: str) -> int:
 
 
 def _bad(source: Source) -> Error:
-    return Error("bad_file", f"{source.name} is no model that was exported, or was cut short: export it again.")
+    return Error("bad_file", f"{source.name} is not an exported model, or it was cut short: export the model again.")

@@ -66,7 +66,7 @@ async def keep_hub(
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise _no_room(folder) from None
-        message = f"{folder} can't be written ({error.strerror}): set HF_HOME to a folder of yours"
+        message = f"{folder} can't be written ({error.strerror}): set HF_HOME to a folder that you can write to."
         raise Error("bad_request", message) from None
     if file is not None:
         return FileSource(snapshot / file)
@@ -224,7 +224,11 @@ def ask_room(folder: Path, need: int) -> None:
 
 def _no_room(folder: Path, need: int = 0) -> Error:
     size = f"{need / 1e6:.0f} MB" if need else "the model"
-    return Error("quota", f"There is no room for {size} in {folder.parent}: free some, or set HF_HOME to another disk.")
+    return Error(
+        "quota",
+        f"There is no room for {size} in {folder.parent}: delete other files, or set HF_HOME to a folder on another "
+        "disk.",
+    )
 
 
 @asynccontextmanager

@@ -23,10 +23,10 @@ class FileSource:
             with open(path, "rb") as file:
                 self.size = os.fstat(file.fileno()).st_size
                 if self.size == 0:
-                    raise Error("bad_file", f"{path} is empty: get it again")
+                    raise Error("bad_file", f"{path} is empty: download it again.")
                 self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         except OSError as error:
-            raise Error("bad_file", f"{path} can't be opened ({error.strerror}): check the path") from error
+            raise Error("bad_file", f"{path} can't be opened ({error.strerror}): check the path.") from error
 
     async def bytes(self, offset: int, size: int) -> bytes:
         """Bytes offset..offset+size, copied."""
@@ -53,13 +53,13 @@ class ShardSource:
             with open(path, encoding="utf-8") as file:
                 manifest: Any = json.load(file)
         except (OSError, ValueError, RecursionError) as error:
-            raise Error("bad_file", f"{path} can't be read ({error}): pack the model again") from error
+            raise Error("bad_file", f"{path} can't be read ({error}): pack the model again.") from error
         self.manifest = check(manifest, path)
         self.name, self.size, self._shard_size = manifest["name"], manifest["size"], manifest["shard_size"]
         self.shards = [FileSource(os.path.join(folder, shard["path"])) for shard in manifest["shards"]]
         for source, shard in zip(self.shards, manifest["shards"], strict=True):
             if source.size != shard["size"]:
-                raise Error("bad_file", f"{source.name} of {self.name} was cut short: pack the model again")
+                raise Error("bad_file", f"{source.name} of {self.name} was cut short: pack the model again.")
         self.files = parts(self, manifest)
 
     async def bytes(self, offset: int, size: int) -> bytes:

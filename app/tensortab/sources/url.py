@@ -30,7 +30,10 @@ class UrlSource:
         """Raises Error("offline") or ("bad_file")."""
         length, _ = await asyncio.to_thread(_request, url, "HEAD", {}, 0)
         if not length.isdecimal() or not int(length):
-            raise Error("bad_file", f"{url}: the host does not say how long it is. Download it, then open the file.")
+            raise Error(
+                "bad_file",
+                f"{url}: the host does not say how long the file is. Download it, then open it from your disk.",
+            )
         return cls(url, int(length))
 
     async def bytes(self, offset: int, size: int) -> bytes:
@@ -113,7 +116,7 @@ def _request(url: str, method: str, headers: dict[str, str], limit: int) -> tupl
 def _connect(url: str, method: str, headers: dict[str, str]) -> Any:
     """The response, of status 200, 206 or 416. urllib verifies the host's certificate."""
     if not url.startswith(("http://", "https://")):
-        raise Error("bad_file", f"{url} is no address that can be read: give one that begins with https://")
+        raise Error("bad_file", f"{url} is not an address that can be read: use one that begins with https://.")
     try:
         request = Request(url, headers=headers | {"User-Agent": "tensortab"}, method=method)
         if (token := os.environ.get("HF_TOKEN")) and url.startswith(endpoint() + "/"):
@@ -127,10 +130,10 @@ def _connect(url: str, method: str, headers: dict[str, str]) -> Any:
     except (OSError, HTTPException) as error:
         raise _unreachable(url, error) from None
     except ValueError as error:
-        raise Error("bad_file", f"{url} is no address ({error}): check it") from None
+        raise Error("bad_file", f"{url} is not an address ({error}): check it.") from None
     if url.startswith("https:") and not response.url.startswith("https:"):
         response.close()
-        raise Error("bad_file", f"{url} leads to {response.url}, which is not encrypted: don't trust it")
+        raise Error("bad_file", f"{url} leads to {response.url}, which is not encrypted: don't trust it.")
     return response
 
 

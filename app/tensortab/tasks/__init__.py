@@ -96,7 +96,7 @@ async def pipeline(
     stems = {path.stem for path in Path(__file__).parent.glob("*.py")} - {"__init__", "chat"}
     names = [stem.replace("_", "-") for stem in stems]
     if task not in names:
-        raise Error("bad_request", f"There is no task {task!r}; there is: {', '.join(sorted(names))}.")
+        raise Error("bad_request", f"There is no task {task!r}. The tasks are: {', '.join(sorted(names))}.")
     if sys.platform == "emscripten":
         from ..browser import load
 

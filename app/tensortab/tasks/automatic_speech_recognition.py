@@ -57,7 +57,7 @@ class Window(NamedTuple):
 
 async def declare(files: Files, context: int | None) -> "SpeechRecognition":
     if files.checkpoint.config.get("model_type") != "whisper":
-        raise Error("bad_file", f"{files.name} does not understand speech: use a Whisper model.")
+        raise Error("bad_file", f"{files.name} is not a speech recognition model: use a Whisper model.")
     generation = await files.checkpoint.json("generation_config.json")
     decoder = Decoder(files.checkpoint, files.device, context, prompt=PROMPT)
     return SpeechRecognition(files, files.checkpoint.config | generation, Generator(decoder))
@@ -149,7 +149,7 @@ class SpeechRecognition:
 
     def _request(self, timed: bool | None, language: str | None, task: str) -> Request:
         if not isinstance(timed, bool | None):
-            raise Error("bad_request", f"return_timestamps is {timed!r:.60}: give True or False.")
+            raise Error("bad_request", f"return_timestamps must be True or False, got {timed!r:.60}.")
         one_of("task", task, ("transcribe", "translate"))
         if language is not None:
             one_of("language", language, self.languages or ["en"])
@@ -302,7 +302,9 @@ class SpeechRecognition:
         """The id of a special token."""
         ids = self.tokenizer.encode(f"<|{name}|>", add_special_tokens=False)
         if len(ids) != 1:
-            raise Error("bad_file", f"The model's tokenizer has no <|{name}|>: take all files of a Whisper model.")
+            raise Error(
+                "bad_file", f"The model's tokenizer has no token <|{name}|>: use all files of a Whisper model's folder."
+            )
         return ids[0]
 
     def abort(self) -> None:

@@ -82,21 +82,23 @@ class _Answer:
         for name, values in NEUTRAL.items():
             if (value := request.get(name)) is not None and value not in values:
                 wanted = " or ".join(map(repr, (None, *values)))
-                raise Error("bad_request", f"{name} is {value!r:.80}, which is not supported yet: give {wanted}.")
+                raise Error("bad_request", f"{name} is {value!r:.80}, which is not supported yet: use {wanted}.")
         self.pipe = pipe
         self.logprobs = bool(request.get("logprobs"))
         self.top = request.get("top_logprobs") or 0
         if type(self.top) is not int or not 0 <= self.top <= TOP_LOGPROBS or (self.top and not self.logprobs):
-            raise Error("bad_request", f"top_logprobs is a number from 0 to {TOP_LOGPROBS} and needs logprobs.")
+            raise Error(
+                "bad_request", f"top_logprobs must be an integer from 0 to {TOP_LOGPROBS}, together with logprobs=True."
+            )
         limits = [request.get(name) for name in ("max_completion_tokens", "max_tokens")]
         self.limit = next((limit for limit in limits if limit is not None), None)
         if self.limit is not None and (type(self.limit) is not int or self.limit < 1):
-            raise Error("bad_request", f"max_tokens is {self.limit!r}: give 1 or more.")
+            raise Error("bad_request", f"max_tokens must be an integer of at least 1, got {self.limit!r}.")
         stop = request.get("stop") or []
         self.stop = [stop] if isinstance(stop, str) else stop
         texts = isinstance(self.stop, list) and all(isinstance(s, str) and s for s in self.stop)
         if not texts or len(self.stop) > 4:
-            raise Error("bad_request", "stop takes one to four texts that are not empty.")
+            raise Error("bad_request", "stop must be a text or a list of up to four texts, none of them empty.")
         names = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty", "seed")
         given = {"temperature": 1.0} | {name: request[name] for name in names if request.get(name) is not None}
         if given.get("top_k") == -1:  # as vLLM and others write it
@@ -189,19 +191,23 @@ def conversation(messages: Any) -> list[dict[str, Any]]:
     """Messages as a chat template reads them: content that is given in parts becomes one text. Raises
     Error("bad_request")."""
     if not isinstance(messages, list | tuple) or not messages:
-        raise Error("bad_request", 'messages is a list like [{"role": "user", "content": "Hello"}].')
+        raise Error("bad_request", 'messages must be a list such as [{"role": "user", "content": "Hello"}].')
     checked = []
     for message in messages:
         if not isinstance(message, dict) or not isinstance(message.get("role"), str):
-            raise Error("bad_request", "Each message has a role (system, user or assistant) and a content.")
+            raise Error("bad_request", "Each message must have a role (system, user or assistant) and a content.")
         content = message.get("content")
         parts = [{"type": "text", "text": content or ""}] if content is None or isinstance(content, str) else content
         if not isinstance(parts, list) or not all(isinstance(part, dict) for part in parts):
-            raise Error("bad_request", f"The content of a message is {content!r:.40}: give a text or a list of parts.")
+            raise Error(
+                "bad_request", f"The content of a message must be a text or a list of parts, got {content!r:.40}."
+            )
         for part in parts:
             if part.get("type") != "text":
-                raise Error("bad_request", "This model reads text only: send no pictures or sounds.")
+                raise Error("bad_request", "This model reads text only: remove the images and the sounds.")
             if not isinstance(part.get("text"), str):
-                raise Error("bad_request", 'A part of a message has no text: give {"type": "text", "text": "Hello"}.')
+                raise Error(
+                    "bad_request", 'A part of a message has no text: it must be like {"type": "text", "text": "Hello"}.'
+                )
         checked.append({**message, "content": "".join(part["text"] for part in parts)})
     return checked

@@ -37,7 +37,10 @@ async def sentence_model(checkpoint: Checkpoint) -> tuple[str, bool]:
         if isinstance(module, dict):
             modules[str(module.get("type")).rpartition(".")[2]] = module
     if not modules.keys() <= {"Transformer", "Pooling", "Normalize"}:
-        raise Error("bad_file", f"Sentence models of {', '.join(modules)} are not supported yet: take another one.")
+        raise Error(
+            "bad_file",
+            f"Sentence models with the modules {', '.join(modules)} are not supported yet: use another model.",
+        )
     if "Pooling" not in modules:
         return "none", "Normalize" in modules
     config = await checkpoint.json(f"{modules['Pooling'].get('path')}/config.json")
@@ -46,7 +49,9 @@ async def sentence_model(checkpoint: Checkpoint) -> tuple[str, bool]:
     if isinstance(mode, list) and len(mode) == 1:
         (mode,) = mode
     if not isinstance(mode, str) or mode not in POOLINGS:
-        raise Error("bad_file", f"The pooling {mode!r} is not supported yet: take a model with {', '.join(POOLINGS)}.")
+        raise Error(
+            "bad_file", f"The pooling {mode!r} is not supported yet: use a model with one of {', '.join(POOLINGS)}."
+        )
     return mode, "Normalize" in modules
 
 
@@ -90,7 +95,7 @@ class FeatureExtraction:
         unit = self.normalize if normalize is None else normalize
         one_of("pooling", pooling, ("none", *POOLINGS))
         if not isinstance(unit, bool):
-            raise Error("bad_request", f"normalize is {unit!r:.60}: give True or False.")
+            raise Error("bad_request", f"normalize must be True or False, got {unit!r:.60}.")
         texts = [texts] if isinstance(texts, str) else texts
         run = self.runs[pooling != "none", unit]
         result: dict[int, list[Any]] = {}

@@ -48,7 +48,7 @@ class FillMask:
         most = min(MOST, self.encoder.tokenizer.size)
         top_k = 5 if top_k is None else top_k
         if best_of(top_k, most) < top_k:
-            raise Error("bad_request", f"top_k is {top_k}: give at most {most}.")
+            raise Error("bad_request", f"top_k must be at most {most}, got {top_k}.")
         tokenizer = self.encoder.tokenizer
         listed = several(texts)
         given: Any = texts if listed else [texts]
@@ -79,7 +79,10 @@ class FillMask:
             found = [row * columns + place for place, id in enumerate(ids) if id == tokenizer.mask]
             if not found:
                 word = tokenizer.token(tokenizer.mask or 0)
-                raise Error("bad_request", f"A text has no {word} where it is read: put one in the place of a word.")
+                raise Error(
+                    "bad_request",
+                    f"A text has no {word} among the tokens that the model reads: put one in the place of a word.",
+                )
             places += found
         return [Tensor(places + [0] * ((1 << (len(places) - 1).bit_length()) - len(places)), "u32")]
 

@@ -39,7 +39,7 @@ class ImageFeatureExtraction:
     async def text(self, texts: str | Sequence[str]) -> list[list[float]]:
         """A vector for each text, in the same space. Raises Error("bad_request"), too if the model reads no texts."""
         if self.texts is None:
-            raise Error("bad_request", f"{self.name} reads images only: load a CLIP model.")
+            raise Error("bad_request", f"{self.name} reads images only, not texts: use a CLIP model.")
         return await self.texts([texts] if isinstance(texts, str) else texts)
 
     def free(self) -> None:

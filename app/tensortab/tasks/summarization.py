@@ -144,10 +144,10 @@ class Summarization:
         """{"text" so far, "done": parts, "total": parts}: first the summaries of parts, one below the other, and in the
         end the summary. After abort() it ends with what there is."""
         if not isinstance(text, str) or not text.strip():
-            raise Error("bad_request", "There is nothing to summarize: give a text.")
+            raise Error("bad_request", "There is nothing to summarize: the text is empty.")
         for length in (max_length, min_length):
             if length is not None and (type(length) is not int or length < 0):
-                raise Error("bad_request", f"max_length and min_length are numbers of tokens, not {length!r}.")
+                raise Error("bad_request", f"max_length and min_length must be numbers of tokens, got {length!r}.")
         return Stream(self._stream(text, max_length, min_length, self._aborts))
 
     async def _stream(
@@ -158,7 +158,10 @@ class Summarization:
         while True:
             size, room = partial(writer.size, again=again), writer.room(max_length)
             if size("") + LEAST > room:
-                raise Error("context_exceeded", "The model reads too few tokens for that: ask for a shorter summary.")
+                raise Error(
+                    "context_exceeded",
+                    "The model's context is too short for such a long summary: ask for a shorter summary.",
+                )
             parts = split(text.strip(), size, room)
             written: list[str] = []
             total = done + len(parts) + (len(parts) > 1)

@@ -84,7 +84,9 @@ class TextGeneration:
             for given in (text_inputs if several else [text_inputs])
         ]
         if not requests:
-            raise Error("bad_request", "There is nothing to continue: give a text, a conversation, or a list of these.")
+            raise Error(
+                "bad_request", "There is nothing to continue: expected a text, a conversation, or a list of these."
+            )
         results = []
         for tokens, whole in requests:
             text = "".join([piece async for _, piece in self.text(tokens)])
@@ -119,7 +121,7 @@ class TextGeneration:
             text = self.tokenizer.apply_chat_template(text, continue_final_message=continue_final_message)
             ids = self.tokenizer.encode(text, add_special_tokens=False)
         if not ids:
-            raise Error("bad_request", "The prompt is empty: write something.")
+            raise Error("bad_request", "The prompt is empty: write a text.")
         return ids
 
     def tokens(

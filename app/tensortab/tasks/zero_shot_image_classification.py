@@ -52,9 +52,11 @@ class ZeroShotImageClassification:
         take the place of {} in the template. Raises Error("bad_request")."""
         labels = candidate_labels
         if not isinstance(labels, list | tuple) or not labels or not all(isinstance(label, str) for label in labels):
-            raise Error("bad_request", f"candidate_labels is {labels!r}: give a list of one or more texts.")
+            raise Error("bad_request", f"candidate_labels must be a list of one or more texts, got {labels!r}.")
         if not isinstance(hypothesis_template, str) or "{}" not in hypothesis_template:
-            raise Error("bad_request", f"hypothesis_template is {hypothesis_template!r}: give a text with {{}} in it.")
+            raise Error(
+                "bad_request", f"hypothesis_template must be a text with {{}} in it, got {hypothesis_template!r}."
+            )
         texts = [hypothesis_template.replace("{}", label) for label in labels]
         if self._read[0] != texts:
             self._read = texts, await self.texts(texts)

@@ -36,7 +36,7 @@ def load_tokenizer(checkpoint: Checkpoint) -> "Tokenizer":
     elif tokenizer is None and checkpoint.vocab is not None:
         tokenizer = from_vocab(checkpoint.vocab, config)
     if tokenizer is None:
-        raise Error("bad_file", "the model has no tokenizer.json: put it beside the model's weights")
+        raise Error("bad_file", "The model has no tokenizer.json: put it beside the model's weights.")
     return Tokenizer(tokenizer, config, checkpoint.config.get("eos_token_id", []))
 
 
@@ -64,7 +64,7 @@ class Tokenizer:
             bert = (tokenizer.get("pre_tokenizer") or {}).get("type") == "BertPreTokenizer"
             apart = bert and not any(" " in name for name in added.values())
         except (KeyError, TypeError, AttributeError, ValueError) as error:
-            raise Error("bad_file", f"tokenizer.json isn't as it should be ({error!r}): get it again") from error
+            raise Error("bad_file", f"tokenizer.json is not as expected ({error!r}): download it again.") from error
         self.size = len(self._pieces)
         self._added = added.keys()
         self._decoder_config = tokenizer.get("decoder")
@@ -101,7 +101,10 @@ class Tokenizer:
             try:
                 self._surround = Surround(self._surround_config)
             except (KeyError, TypeError, AttributeError, ValueError) as error:
-                raise Error("bad_file", f"tokenizer.json: post_processor isn't as it should be ({error!r})") from error
+                raise Error(
+                    "bad_file",
+                    f"The post_processor in tokenizer.json is not as expected ({error!r}): download it again.",
+                ) from error
         return self._surround([self.encode(text, add_special_tokens=False) for text in texts], max_length)
 
     def decode(self, ids: list[int], skip_special_tokens: bool = True) -> str:
@@ -139,7 +142,7 @@ class Tokenizer:
         """
         if self._template_text is None:
             raise Error(
-                "bad_request", "this model has no chat template: give it a plain prompt or use an instruct model"
+                "bad_request", "This model has no chat template: call it with a text, or use an instruct model."
             )
         if self._template is None:
             self._template = self._render(self._template_text)
@@ -155,7 +158,7 @@ class Tokenizer:
             return text
         end = text.rfind(HERE.strip())
         if end < 0:
-            raise Error("bad_request", "the last message can't be continued: the model's chat template leaves it out")
+            raise Error("bad_request", "The last message can't be continued: the model's chat template leaves it out.")
         return text[:end] if text.startswith(HERE, end) else text[:end].rstrip()  # as the template strips messages
 
 

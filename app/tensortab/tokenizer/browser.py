@@ -23,7 +23,7 @@ def encoder(tokenizer_json: str) -> Callable[[str, bool], list[int]]:
     try:
         tokenizer = module("tokenizers").Tokenizer.new(JSON.parse(tokenizer_json), JSON.parse("{}"))
     except JsException as error:
-        raise Error("bad_file", f"tokenizer.json can't be used ({error}): get it again") from error
+        raise Error("bad_file", f"tokenizer.json can't be used ({error}): download it again.") from error
     options = {special: JSON.parse(json.dumps({"add_special_tokens": special})) for special in (False, True)}
     return lambda text, special: tokenizer.encode(text, options[special]).ids.to_py()
 
@@ -33,12 +33,14 @@ def template(text: str) -> Callable[[dict[str, Any]], str]:
     try:
         compiled = module("jinja").Template.new(text)
     except JsException as error:
-        raise Error("bad_file", f"the model's chat template is broken ({error}): use plain prompts") from error
+        raise Error(
+            "bad_file", f"The model's chat template is broken ({error}): call the model with a text."
+        ) from error
 
     def render(variables: dict[str, Any]) -> str:
         try:
             return compiled.render(JSON.parse(json.dumps(variables)))
         except JsException as error:
-            raise Error("bad_request", f"the model's chat template refuses these messages: {error}") from error
+            raise Error("bad_request", f"The model's chat template refuses these messages: {error}") from error
 
     return render

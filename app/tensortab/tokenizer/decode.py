@@ -57,7 +57,7 @@ class Decoder:
                 self.strip = part["start"]
             elif kind != "Fuse":
                 raise Error(
-                    "bad_file", f"the tokenizer's decoder {kind} isn't one that TensorTab knows: it can't write text"
+                    "bad_file", f"The tokenizer's decoder {kind} is not supported yet: use another model."
                 )
 
     def bytes(self, piece: str, first: bool = False) -> bytes:

@@ -24,7 +24,10 @@ def from_gguf(metadata: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]
     elif model == "llama":
         tokenizer = _sentence_pieces(metadata, vocab, types)
     else:
-        raise _bad(f"is of kind {model!r}, and TensorTab knows gpt2 and llama", "use the model's Hugging Face folder")
+        raise _bad(
+            f"is of the kind {model!r}, but TensorTab supports gpt2 and llama only",
+            "use the model's Hugging Face folder",
+        )
     tokenizer["added_tokens"] = [
         {"id": id, "content": token, "special": kind != USER_DEFINED, "normalized": False}
         | {"single_word": False, "lstrip": False, "rstrip": False}
@@ -42,8 +45,8 @@ def from_gguf(metadata: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]
     return tokenizer, config
 
 
-def _bad(problem: str, advice: str = "get the file again, or convert the model anew with llama.cpp") -> Error:
-    return Error("bad_file", f"the file's tokenizer {problem}: {advice}")
+def _bad(problem: str, advice: str = "download the file again, or convert the model again with llama.cpp") -> Error:
+    return Error("bad_file", f"The file's tokenizer {problem}: {advice}.")
 
 
 def _list(metadata: dict[str, Any], key: str, kind: type) -> list:
@@ -61,7 +64,7 @@ def _id(metadata: dict[str, Any], name: str, size: int, used: bool = True) -> in
     if type(id) is int and 0 <= id < size:
         return id
     if used:
-        raise _bad(f"has {name}_token_id {id!r} but {size} tokens")
+        raise _bad(f"has the {name}_token_id {id!r}, but {size} tokens")
     return None
 
 
@@ -74,12 +77,12 @@ def _byte_pairs(metadata: dict[str, Any], vocab: dict[str, int]) -> dict[str, An
             left, _, right = merge[1:].partition(" ")
             pair = [merge[:1] + left, right]
         if pair[0] not in vocab or pair[1] not in vocab or pair[0] + pair[1] not in vocab:
-            raise _bad(f"merges {merge!r}, which isn't in its vocabulary")
+            raise _bad(f"merges {merge!r}, which is not in its vocabulary")
         merges.append(pair)
     pre = metadata.get("tokenizer.ggml.pre")  # files from before May 2024 don't say, and guessing spoils the ids
     if not isinstance(pre, str) or pre not in BY_NAME:
         raise _bad(
-            f"cuts words in the way {pre!r}, not one that TensorTab knows", "use the model's Hugging Face folder"
+            f"has the pre-tokenizer {pre!r}, which is not supported yet", "use the model's Hugging Face folder"
         )
     return {
         "normalizer": {"type": "NFC"} if pre == "qwen2" else None,

@@ -15,7 +15,7 @@ def encoder(tokenizer_json: str) -> Callable[[str, bool], list[int]]:
     try:
         tokenizer = Tokenizer.from_str(tokenizer_json)
     except Exception as error:  # the package raises Exception itself, with the parser's message
-        raise Error("bad_file", f"tokenizer.json can't be used ({error}): get it again") from error
+        raise Error("bad_file", f"tokenizer.json can't be used ({error}): download it again.") from error
     return lambda text, special: tokenizer.encode(text, add_special_tokens=special).ids
 
 
@@ -49,12 +49,14 @@ def template(text: str) -> Callable[[dict[str, Any]], str]:
     try:
         compiled = environment.from_string(text)
     except (jinja2.TemplateError, RecursionError) as error:
-        raise Error("bad_file", f"the model's chat template is broken ({error}): use plain prompts") from error
+        raise Error(
+            "bad_file", f"The model's chat template is broken ({error}): call the model with a text."
+        ) from error
 
     def render(variables: dict[str, Any]) -> str:
         try:
             return compiled.render(variables)
         except Exception as error:  # a template is a program of somebody else's: it may fail in any way
-            raise Error("bad_request", f"the model's chat template refuses these messages: {error}") from error
+            raise Error("bad_request", f"The model's chat template refuses these messages: {error}") from error
 
     return render

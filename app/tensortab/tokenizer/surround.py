@@ -24,7 +24,9 @@ class Surround:
                 bert = kind == "BertProcessing"
                 self.pair = [*self.single, ("B", 1), (end, 1)] if bert else [*self.single, (end, 0), ("B", 0), (end, 0)]
             elif kind != "ByteLevel":
-                raise Error("bad_file", f"the tokenizer's post-processor {kind} isn't one that TensorTab knows")
+                raise Error(
+                    "bad_file", f"The tokenizer's post-processor {kind} is not supported yet: use another model."
+                )
 
     def __call__(self, texts: list[list[int]], max_length: int | None = None) -> tuple[list[int], list[int]]:
         """(ids, token types) of one text or two. Longer ones lose their ends, of two the longer one first."""

@@ -15,7 +15,7 @@ def from_vocab(text: str, config: dict[str, Any]) -> dict[str, Any]:
         token = config.get(f"{name}_token", f"[{name.upper()}]")
         token = token.get("content") if isinstance(token, dict) else token
         if not isinstance(token, str) or token not in vocab:
-            raise Error("bad_file", f"vocab.txt has no token {token!r}: get it and tokenizer_config.json again")
+            raise Error("bad_file", f"vocab.txt has no token {token!r}: download it and tokenizer_config.json again.")
         special[name] = token
     cls, sep = ([special[name], vocab[special[name]]] for name in ("cls", "sep"))
     return {

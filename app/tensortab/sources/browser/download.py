@@ -60,8 +60,8 @@ class Download:
             await self.folder.remove(part)
         raise Error(
             "bad_shard",
-            f"{self.shard.label} arrived damaged twice. Try again: nothing else was lost. If it stays so, the site is "
-            "bad.",
+            f"{self.shard.label} arrived damaged twice. Try again: everything else is kept. If it happens again, the "
+            "site's own copy is damaged.",
         )
 
     async def _whole(self, name: str) -> Any:

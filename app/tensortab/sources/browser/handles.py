@@ -37,12 +37,12 @@ async def load(name: str) -> Source | Folder | None:
         return None
     for handle in handles:
         if hasattr(handle, "queryPermission") and await handle.queryPermission(plain({"mode": "read"})) != "granted":
-            message = f"The browser wants to be asked before {name} is read again: allow it with a click."
+            message = f"The browser needs your permission to read {name} again: allow it with a click."
             raise Error("permission", message)
         try:
             files.append(BlobSource(await handle.getFile()))
         except JsException as error:
-            message = f"{handle.name} is no longer where it was ({error.message}): pick it again."
+            message = f"{handle.name} is no longer where it was ({error.message}): choose it again."
             raise Error("bad_file", message) from None
     await _put(name, handles, [(file.name, file.size) for file in files], time.time())
     return files[0] if len(files) == 1 else Folder(name, files)

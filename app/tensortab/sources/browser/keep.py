@@ -75,7 +75,9 @@ async def _complete(
         await folder.write(MANIFEST, manifest)
     source = await ShardSource.open(folder, manifest)
     if source is None:
-        raise Error("bad_shard", f"A part of {manifest['name']} went away while it was downloaded: try again.")
+        raise Error(
+            "bad_shard", f"A part of {manifest['name']} was deleted from storage during the download: try again."
+        )
     await folder.tidy(manifest)
     await folder.write(USED, time.time())
     return source

@@ -47,7 +47,7 @@ async def export(name: str) -> Any:
     """The model as one file: a Blob that reads the storage when it is read itself, and so takes no memory."""
     source = await kept(name)
     if source is None:
-        raise Error("bad_request", f"{name} is not complete in this browser's storage: load it first.")
+        raise Error("bad_request", f"{name} is not complete in this browser's storage: download it first.")
     pieces: list[Any] = [to_js(archive.head(source.manifest))]
     for shard, blob in zip(source.manifest["shards"], source.blobs, strict=True):
         pieces += [to_js(archive.header(shard["path"], shard["size"])), blob, to_js(archive.padding(shard["size"]))]
@@ -73,7 +73,7 @@ async def keep(files: list[Any], name: str, on_progress: Progress = lambda done,
     folder = await find_folder(model_name(name))
     other = await folder.read(MANIFEST) or await folder.read(UNFINISHED) if folder else None
     if other and other.get("kind") != "file":
-        raise Error("bad_request", f"There is another model called {name}: choose another name.")
+        raise Error("bad_request", f"Another model is called {name} already: choose another name.")
     if all(hasattr(file, "getFile") for file in files):
         await delete(name)
         return await handles.store(name, files)
@@ -103,7 +103,9 @@ async def _store(manifest: dict[str, Any], read: Callable[[int], Awaitable[Any]]
     """Writes the shards that read(n) gives into the model's folder."""
     folder = await open_folder(manifest["name"])
     if not isinstance(folder, Folder):
-        raise Error("quota", "This browser lends no storage here (a private window?): open the file itself.")
+        raise Error(
+            "quota", "This browser has no storage for this page (is it a private window?): open the file itself."
+        )
     async with locked(manifest["name"], _nothing):
         before, done, hashes = await folder.sizes(), 0, Hashes(manifest)
         try:
@@ -112,7 +114,9 @@ async def _store(manifest: dict[str, Any], read: Callable[[int], Awaitable[Any]]
                 array = await read(n)
                 found = (await js.crypto.subtle.digest("SHA-256", array)).to_bytes().hex()
                 if found != (entry["sha256"] or found):
-                    raise Error("bad_file", f"A part of {manifest['name']} is damaged in this file: export it again.")
+                    raise Error(
+                        "bad_file", f"A part of {manifest['name']} is damaged in this file: export the model again."
+                    )
                 entry["sha256"] = found
                 if before.get(found) != entry["size"]:
                     await folder.put(found, array)
@@ -120,7 +124,9 @@ async def _store(manifest: dict[str, Any], read: Callable[[int], Awaitable[Any]]
                 done += entry["size"]
                 on_progress(done, manifest["size"])
             if wrong := hashes.wrong():
-                raise Error("bad_file", f"{wrong} of {manifest['name']} is not what it is said to be: export it again.")
+                raise Error(
+                    "bad_file", f"{wrong} of {manifest['name']} does not have its SHA-256: export the model again."
+                )
             await folder.write(MANIFEST, manifest)
         except BaseException:  # nothing of it stays, and nothing else is lost
             for name in {*await folder.sizes()} - {*before}:

@@ -227,7 +227,7 @@ async def remove_folder(name: str) -> None:
             await root.removeEntry(quote(name, safe=""), plain({"recursive": True}))
     except JsException as error:
         if error.name != "NotFoundError":
-            message = f"{name} can't be deleted ({error.message}): close the other tabs of this site"
+            message = f"{name} can't be deleted ({error.message}): close this site's other browser tabs."
             raise Error("bad_request", message) from None
 
 
@@ -241,7 +241,7 @@ async def ask_room(need: int) -> None:
     if need > free:
         raise Error(
             "quota",
-            f"The model needs {need / 1e6:.0f} MB of storage, this browser gives the site {free / 1e6:.0f} MB more. "
+            f"The model needs {need / 1e6:.0f} MB of storage, but this browser has {free / 1e6:.0f} MB left for it. "
             "Delete other models, or free space on the device.",
         )
 

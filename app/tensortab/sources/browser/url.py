@@ -27,7 +27,10 @@ class UrlSource:
             raise refusal(url, head.status)
         size = int(head.headers.get("Content-Length") or 0)
         if not size:
-            raise Error("bad_file", f"{url}: the host does not say how long it is. Download it, then open the file.")
+            raise Error(
+                "bad_file",
+                f"{url}: the host does not say how long the file is. Download it, then open it from your disk.",
+            )
         return cls(url, size)
 
     async def chunk(self, offset: int, size: int) -> Any:
@@ -78,5 +81,5 @@ async def fetch(url: str, options: dict[str, Any]) -> Any:
     except JsException as error:
         advice = "Are you online? Then try again."
         if not url.startswith(js.location.origin + "/"):  # the browser does not say which it is
-            advice = "Are you online? If so, its host or this page does not allow it: download it, then open the file."
+            advice = "Are you online? If so, its host or this page does not allow it: download the file, then open it."
         raise Error("offline", f"{url} can't be reached ({error.message}). {advice}") from None
