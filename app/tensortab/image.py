@@ -1,5 +1,5 @@
-"""Images, and their way to what a vision model reads: resized, cut out and normalised by kernels, as
-preprocessor_config.json says (Hugging Face's keys)."""
+"""Images, and their preprocessing for vision models: kernels resize, crop and normalise them as
+preprocessor_config.json says (with Hugging Face's keys)."""
 
 import io
 import math
@@ -20,9 +20,9 @@ from .jit import Program
 from .ops.image import BITS
 from .tensor import Tensor
 
-SIZES = 4  # sizes of images whose plans are kept, each with room for its pixels
-PREVIEW = 1024  # pixels that a notebook's picture of an image is long, at most
-NESTED = 3  # lists in lists of numbers that are one image: rows, pixels and channels
+SIZES = 4  # how many image sizes have their plans kept, each with a buffer for its pixels
+PREVIEW = 1024  # the longest side of an image in a notebook, in pixels
+NESTED = 3  # how deep lists are nested that are one image: rows, pixels and channels
 FILTERS = (0, 2, 3)  # Pillow's numbers, and Hugging Face's: nearest, bilinear, bicubic
 
 
@@ -43,8 +43,8 @@ class Image:
         return f"<Image {self.width} x {self.height}>"
 
     def _repr_png_(self) -> bytes:
-        """What a notebook shows: the picture as a PNG, of one longer than PREVIEW pixels only each second pixel, or
-        each third, and so on."""
+        """The PNG that a notebook shows. Of an image longer than PREVIEW pixels it has only every second pixel, or
+        every third, and so on."""
         step = -(-max(self.width, self.height) // PREVIEW)
         data = self.data.to_bytes() if hasattr(self.data, "to_bytes") else bytes(self.data)
         pixels = memoryview(data).cast("I")
@@ -55,10 +55,10 @@ class Image:
 
     @staticmethod
     async def of(source: Any) -> "Image":
-        """What `source` shows: an Image; a file by its path or its bytes, or a Pillow image (natively Pillow reads
-        files); an array or nested lists [H, W] or [H, W, 1, 3 or 4] of u8, of u16 (white is 65,535), of floats from 0
-        to 1 or of bool; in the tab also a Blob, which the browser decodes, or an ImageBitmap. A file's picture is
-        turned as its EXIF orientation says. Raises Error("bad_request")."""
+        """Returns the Image that `source` shows: an Image; a file by its path or its bytes, or a Pillow image (natively
+        Pillow reads files); an array or nested lists [H, W] or [H, W, 1, 3 or 4] of u8, of u16 (white is 65,535), of
+        floats from 0 to 1 or of bool; in the tab also a Blob, which the browser decodes, or an ImageBitmap. A file's
+        image is rotated as its EXIF orientation says. Raises Error("bad_request")."""
         if isinstance(source, Image):
             return source
         data = file_bytes(source)
@@ -96,7 +96,7 @@ def _of_file(data: Any) -> Image:
         ) from None
     try:
         picture = pillow.open(io.BytesIO(data))
-    except Exception as error:  # of a hostile file: Pillow raises OSError, SyntaxError, ValueError and its own
+    except Exception as error:  # for a hostile file Pillow raises OSError, SyntaxError, ValueError and its own errors
         raise Error(
             "bad_request", f"Pillow cannot read this as an image ({error}): use a PNG or a JPEG file."
         ) from None
@@ -107,7 +107,7 @@ def _of_pillow(picture: Any) -> Image:
     from PIL import ImageOps
 
     mode, of_16_bits = picture.mode, picture.mode.startswith("I;16")
-    if mode == "I" and picture.format in ("PNG", "PPM"):  # what older versions of Pillow make of 16 bits
+    if mode == "I" and picture.format in ("PNG", "PPM"):  # older versions of Pillow read 16 bits as this
         of_16_bits = True
     elif mode in ("I", "F"):
         raise Error(
@@ -117,10 +117,10 @@ def _of_pillow(picture: Any) -> Image:
         )
     try:
         picture = ImageOps.exif_transpose(picture)
-        if of_16_bits:  # convert("L") would make white of all above 255
+        if of_16_bits:  # convert("L") would turn everything above 255 into white
             picture = picture.convert("I").point(lambda level: level * (1 / 257) + 0.5).convert("L")
         data = picture.convert("RGBA").tobytes()
-    except Exception as error:  # the same: this is where Pillow reads the file's pixels
+    except Exception as error:  # as above: this is where Pillow reads the file's pixels
         raise Error(
             "bad_request", f"Pillow cannot decode this image of mode {mode} ({error}): use a PNG or a JPEG file."
         ) from None
@@ -128,11 +128,11 @@ def _of_pillow(picture: Any) -> Image:
 
 
 def _of_array(source: Any) -> Image:
-    import numpy as np  # it is there: whoever gives an array has it
+    import numpy as np  # it is installed: whoever has an array has NumPy
 
     try:
         array = np.asarray(source)
-    except Exception as error:  # another library's: a tensor on a GPU, or one with gradients
+    except Exception as error:  # another library's tensor, on a GPU or with gradients
         raise Error("bad_request", f"{type(source).__name__} can't be converted to a NumPy array ({error}).") from None
     kind, most = array.dtype.kind, 1
     _check_shape(array.shape)
@@ -143,7 +143,7 @@ def _of_array(source: Any) -> Image:
     elif kind not in "fb":
         raise Error("bad_request", f"Expected an image of numbers, got an array of {array.dtype}.")
     low, high = array.min(), array.max()
-    if not (low >= 0 and high <= most):  # NaN, too
+    if not (low >= 0 and high <= most):  # also true of NaN
         raise _out_of_range(low, high, most)
     if kind == "f" or most != 255:
         array = np.floor(array * np.float32(255 / most) + 0.5)
@@ -151,7 +151,7 @@ def _of_array(source: Any) -> Image:
 
 
 def _of_list(source: Any) -> Image:
-    """The same for nested lists, where there may be no NumPy."""
+    """The same for nested lists: there may be no NumPy."""
     shape, values = [], source
     while depth(values):
         shape.append(len(values))
@@ -220,11 +220,11 @@ class ImageProcessor:
         self.scale, self.offset = _affine(config)
         out = self.crop or self.size
         self.pixel_values = Tensor.of("pixel_values", (1, out["height"], out["width"], 3), f32)
-        # by height and width, the latest last: the image, the tables of its resizing, and the plan
+        # by height and width, the latest last: the image, the tables for resizing it, and the plan
         self._plans: dict[tuple[int, int], tuple[list[Tensor], Program]] = {}
 
     async def prepare(self, image: Image) -> Program:
-        """The plan whose replay writes `image`; what is submitted after it reads that."""
+        """Returns the plan whose replay writes `image` into pixel_values for the next submission."""
         (place, *_), program = await self._plan(image.height, image.width)
         place.write(self.device, image.data)
         return program
@@ -244,7 +244,7 @@ class ImageProcessor:
         return self._plans[key]
 
     def _graph(self, stored: list[Tensor]) -> Tensor:
-        """Of the image stored[0]; what it needs besides is appended."""
+        """The graph of the image stored[0]. The other buffers that it needs are appended to `stored`."""
         (image,) = stored
         height, width = image.shape
         if "shortest_edge" in self.size:
@@ -257,7 +257,7 @@ class ImageProcessor:
                 "bad_request",
                 f"An image of {image.shape[1]} x {image.shape[0]} pixels is too long and narrow: crop it first.",
             )
-        for axis, side in ((1, width), (0, height)):  # as Pillow, before version 13 always in this order
+        for axis, side in ((1, width), (0, height)):  # in the same order as Pillow before version 13
             if side != image.shape[axis]:
                 taps = weights(image.shape[axis], side, self.resample)
                 stored.append(Tensor.of("weights", (side, len(taps) // side), i32, taps))
@@ -275,7 +275,7 @@ class ImageProcessor:
             tensor.free()
 
     def free(self) -> None:
-        """Gives the GPU's memory back."""
+        """Frees the GPU's memory."""
         for key in list(self._plans):
             self._drop(key)
         self.pixel_values.free()
@@ -283,8 +283,9 @@ class ImageProcessor:
 
 @lru_cache(4 * SIZES)
 def weights(size: int, out_size: int, resample: int) -> array:
-    """What Pillow makes `out_size` pixels of: for each the first of `size` pixels that it sees, and their weights as
-    i32, whose last BITS bits are a fraction; as many of them for each, the last ones may be 0."""
+    """The weights with which Pillow resizes `size` pixels to `out_size`: for each new pixel the first old one that
+    counts, and the weights from there on, as i32 whose last BITS bits are the fraction. All have equally many weights;
+    the last ones may be 0."""
     scale = size / out_size
     if resample == 0:
         return array("i", [n for o in range(out_size) for n in (int((o + 0.5) * scale), 1 << BITS)])
@@ -316,7 +317,7 @@ def _bicubic(x: float) -> float:
 
 
 def _size(size: Any, square: bool) -> dict[str, int]:
-    """{"height", "width"} or {"shortest_edge"}; older files have a number."""
+    """Reads {"height", "width"} or {"shortest_edge"}; older files have a number."""
     if isinstance(size, int):
         size = {"height": size, "width": size} if square else {"shortest_edge": size}
     given: dict[str, Any] = size if isinstance(size, dict) else {}
@@ -330,7 +331,7 @@ def _size(size: Any, square: bool) -> dict[str, int]:
 
 
 def _affine(config: dict[str, Any]) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """What makes a pixel's value of a byte, for each of three channels: byte * scale + offset."""
+    """The scale and the offset of each of three channels: a pixel's value is byte * scale + offset."""
     factor = config.get("rescale_factor", 1 / 255) if config.get("do_rescale", True) else 1.0
     means, stds = (config.get(f"image_{name}", [0.5] * 3) for name in ("mean", "std"))
     if not config.get("do_normalize", True):

@@ -1,4 +1,4 @@
-"""The site that names of models belong to. A model of the site is a folder of its folder models/."""
+"""The site whose models are opened by name. Such a model is a folder in the site's folder models/."""
 
 import sys
 from urllib.parse import urljoin, urlsplit
@@ -9,9 +9,9 @@ _address = ""
 
 
 def site(url: str | None = None) -> str:
-    """Returns the address of the site that names of models belong to, with a slash at its end.
+    """Returns the address of the site whose models are opened by name, with a slash at its end.
 
-    url: this site is used from now on. It may be of another origin if it sends CORS headers. By default it is the site
+    url: the site to use from now on. It may be of another origin if it sends CORS headers. By default it is the site
     that the wheel of tensortab came from, which has it in its folder wheels/. In CPython, where names are those of
     installed packages, no site is used. Raises Error("bad_request") if none is known, or if `url` is no http address.
     """

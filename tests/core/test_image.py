@@ -198,7 +198,7 @@ def test_16_bits_of_grey_are_the_same_picture_in_8(pillow: Any, mode: str) -> No
 
 @pytest.mark.parametrize("mode", ["I", "F"])
 def test_modes_that_do_not_say_what_is_white_are_refused(pillow: Any, mode: str) -> None:
-    with pytest.raises(Error, match=f"mode {mode} does not say") as caught:
+    with pytest.raises(Error, match=f"mode {mode} does not define") as caught:
         asyncio.run(Image.of(pillow.new(mode, (2, 2))))
     assert caught.value.code == "bad_request"
 

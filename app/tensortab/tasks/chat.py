@@ -1,4 +1,4 @@
-"""Chat completions in OpenAI's shape (Chat Completions API): requests and answers are their dictionaries."""
+"""Chat completions as in OpenAI's Chat Completions API: requests and answers are the same dictionaries."""
 
 import time
 import uuid
@@ -18,12 +18,12 @@ FIELDS = {
     "messages", "stream", "max_tokens", "max_completion_tokens", "temperature", "top_p", "top_k", "min_p",
     "repetition_penalty", "seed", "stop", "logprobs", "top_logprobs",
 }  # fmt: skip
-# OpenAI's fields that have no part in what is answered here
+# OpenAI's fields that do not affect the answer
 WITHOUT_EFFECT = {
     "model", "user", "stream_options", "store", "metadata", "service_tier", "safety_identifier", "prompt_cache_key",
     "prediction", "parallel_tool_calls",
 }  # fmt: skip
-# fields that would change the answer, and the values with which they don't; null is one for each
+# fields that would change the answer, and the values with which they do not; null is one of them for each field
 NEUTRAL: dict[str, tuple[Any, ...]] = {
     "n": (1,), "presence_penalty": (0,), "frequency_penalty": (0,), "logit_bias": ({},), "response_format":
     ({"type": "text"},), "tools": ([],), "tool_choice": ("none", "auto"), "functions": ([],), "function_call":
@@ -46,13 +46,13 @@ class Completions:
     @overload
     async def create(self, *, stream: Literal[False] | None = None, **request: Any) -> "ChatCompletion": ...
     async def create(self, **request: Any) -> Any:
-        """A ChatCompletion, or with stream=True a Stream of ChatCompletionChunks.
+        """Returns a ChatCompletion, or with stream=True a Stream of ChatCompletionChunks.
 
-        messages, stream, max_tokens (or max_completion_tokens), temperature (default 1), top_p, seed, stop (one or up
-        to 4 texts), logprobs, top_logprobs (up to 20); beyond OpenAI's: top_k, min_p, repetition_penalty. The last
-        chunk has `usage` and `timings` (ttft_ms, tokens_per_second). Other fields of OpenAI's are accepted where they
-        change nothing (null, n=1, tools=[] ...), else they are refused by name. Raises Error("bad_request") or
-        ("context_exceeded").
+        The fields are messages, stream, max_tokens (or max_completion_tokens), temperature (default 1), top_p,
+        seed, stop (a text or up to 4), logprobs, top_logprobs (up to 20); and beyond OpenAI's top_k, min_p and
+        repetition_penalty. The last chunk has `usage` and `timings` (ttft_ms, tokens_per_second). OpenAI's other fields
+        are accepted where they change nothing (null, n=1, tools=[] ...); otherwise the error names them. Raises
+        Error("bad_request") or ("context_exceeded").
         """
         answer = _Answer(self.pipe, request)
         chunks = Stream(answer.chunks())
@@ -69,7 +69,7 @@ class Completions:
         return {**last, "object": "chat.completion", "choices": [choice]}
 
     def abort(self) -> None:
-        """Ends the completions asked for so far, after the token being read; their finish_reason is "abort"."""
+        """Ends all completions so far after the token that is being read; their finish_reason is "abort"."""
         self.pipe.abort()
 
 
@@ -101,7 +101,7 @@ class _Answer:
             raise Error("bad_request", "stop must be a text or a list of up to four texts, none of them empty.")
         names = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty", "seed")
         given = {"temperature": 1.0} | {name: request[name] for name in names if request.get(name) is not None}
-        if given.get("top_k") == -1:  # as vLLM and others write it
+        if given.get("top_k") == -1:  # vLLM and others write "no limit" so
             given["top_k"] = 0
         self.sampling = Sampling(**given, stop_ids=frozenset(pipe.tokenizer.eos))
         self.prompt = pipe.prompt(_messages(request.get("messages")))
@@ -166,7 +166,7 @@ class _Answer:
 
 
 def cut(text: str, stops: list[str]) -> tuple[str, str, bool]:
-    """(text to show, text held back because a stop may begin there, whether a stop was found)."""
+    """Returns (text to show, text held back because a stop may begin there, whether a stop was found)."""
     found = min((at for stop in stops if (at := text.find(stop)) >= 0), default=-1)
     if found >= 0:
         return text[:found], "", True
@@ -180,7 +180,7 @@ def cut(text: str, stops: list[str]) -> tuple[str, str, bool]:
 
 
 def _messages(messages: Any) -> list[dict[str, Any]]:
-    """The conversation of a request, checked; for models a developer's message is the system's."""
+    """The checked conversation of a request. A "developer" message becomes a "system" message, which models know."""
     checked = conversation(messages)
     if wrong := [message["role"] for message in checked if message["role"] not in ROLES]:
         raise Error("bad_request", f"The role {wrong[0]!r} is not one of {', '.join(ROLES)}.")
@@ -188,7 +188,7 @@ def _messages(messages: Any) -> list[dict[str, Any]]:
 
 
 def conversation(messages: Any) -> list[dict[str, Any]]:
-    """Messages as a chat template reads them: content that is given in parts becomes one text. Raises
+    """Returns the messages as a chat template reads them: content in parts is joined to one text. Raises
     Error("bad_request")."""
     if not isinstance(messages, list | tuple) or not messages:
         raise Error("bad_request", 'messages must be a list such as [{"role": "user", "content": "Hello"}].')

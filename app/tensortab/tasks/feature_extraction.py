@@ -14,7 +14,7 @@ from ..jit import jit
 from ..loading import Files, Progress
 from ..tensor import Tensor
 
-# the share of each of a text's n tokens in its vector, by sentence-transformers' names
+# the weight of each of a text's n tokens in its vector, by sentence-transformers' names
 POOLINGS: dict[str, Callable[[int], list[float]]] = {
     "mean": lambda n: [1 / n] * n,
     "cls": lambda n: [1.0] + [0.0] * (n - 1),
@@ -31,7 +31,8 @@ async def declare(files: Files, context: int | None) -> "FeatureExtraction":
 
 
 async def sentence_model(checkpoint: Checkpoint) -> tuple[str, bool]:
-    """(pooling, whether vectors are normalised) as the folder of a sentence model says; ("none", False) for others."""
+    """Returns (pooling, whether vectors are normalised) of a sentence model's folder; ("none", False) for other
+    models."""
     modules = {}
     for module in await checkpoint.json("modules.json", list):
         if isinstance(module, dict):
@@ -58,7 +59,7 @@ async def sentence_model(checkpoint: Checkpoint) -> tuple[str, bool]:
 class FeatureExtraction:
     """await pipe(["A text", "Another"], pooling="mean", normalize=True) -> [[0.1, ...], [0.2, ...]]
 
-    dimensions: numbers in a vector.
+    dimensions: how many numbers a vector has.
     """
 
     def __init__(self, encoder: Encoder, pooling: str, normalize: bool) -> None:
@@ -81,15 +82,17 @@ class FeatureExtraction:
         return x.rms_norm(self._unit, 1e-24) if unit else x  # x / |x|, as C^-0.5 of its root mean square is |x|
 
     async def load(self, on_progress: Progress) -> None:
-        """Puts the model on the device. pipeline() calls it, and frees what there is if it fails."""
+        """Brings the model to the device. pipeline() calls it, and frees everything if it fails."""
         await self.encoder.load(on_progress)
 
     async def __call__(
         self, texts: str | list[str], pooling: str | None = None, normalize: bool | None = None
     ) -> list[list[Any]]:
-        """pooling: "none" gives a vector for each token, "mean", "cls" ... (POOLINGS) one for each text; normalize: to
-        length 1. By default what the folder of a sentence model says, or else "none" and not normalised. Longer texts
-        lose their ends. Raises Error("bad_request").
+        """Returns a list with the vector of each text, or with the list of its tokens' vectors.
+
+        pooling: "none" returns a vector for each token; "mean", "cls" ... (POOLINGS) return one for each text.
+        normalize: whether vectors are scaled to length 1. The defaults are those in the folder of a sentence model, or
+        else "none" and False. Texts that are longer than the model reads are truncated. Raises Error("bad_request").
         """
         pooling = self.pooling if pooling is None else pooling
         unit = self.normalize if normalize is None else normalize
@@ -119,7 +122,7 @@ class FeatureExtraction:
         return [values[start : start + size].tolist() for start in range(0, tokens * size, size)]
 
     def free(self) -> None:
-        """Gives the GPU's memory back."""
+        """Frees the GPU's memory."""
         for run in self.runs.values():
             run.free()
         self._unit.free()
