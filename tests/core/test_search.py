@@ -87,7 +87,7 @@ def test_what_can_not_be_searched(device):
         index.add([[0.0] * 31])
     with pytest.raises(Error, match="must be finite"):
         index.add([[float("nan")] * 32])
-    with pytest.raises(Error, match="k must be .*got 129"):
+    with pytest.raises(Error, match="got 129"):
         asyncio.run(index.search([0.0] * 32, 129))
     with pytest.raises(Error, match="not a whole number of vectors"):
         Index.load(b"123", 32, device)

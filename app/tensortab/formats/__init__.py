@@ -1,4 +1,4 @@
-"""Checkpoints: what a model file holds, under one set of names (Hugging Face's) whatever the file's format.
+"""Checkpoints: the content of model files, with Hugging Face's names whatever the file's format.
 
 Only headers are read here; tensors stay in their Source until something asks for their bytes.
 """
@@ -19,7 +19,7 @@ INDEX = "model.safetensors.index.json"
 
 @dataclass(frozen=True)
 class TensorInfo:
-    """Where a tensor lies.
+    """Where a tensor is stored.
 
     `shape` is row-major as in PyTorch, (out, in) for a weight; `offset` counts from the source's start.
     """
@@ -41,13 +41,13 @@ class TensorInfo:
 class Checkpoint:
     """Tensors by their Hugging Face name, and the configuration under Hugging Face's keys.
 
-    metadata          what the file says about itself, as it says it
+    metadata          the file's own metadata, unchanged
     config            config.json's keys (model_type, hidden_size ...); eos_token_id is always a list of ids
     rope_interleaved  True: q and k rows are ordered so that pairs (2i, 2i+1) rotate (GGUF's llama); False: (i, i + D/2)
     tokenizer         tokenizer.json, None in a GGUF file (its tokenizer is in the metadata)
     vocab             the text of vocab.txt, where a folder has no tokenizer.json
-    files             the folder's, for what only one task reads (`json`)
-    unusable          tensors that we can't read: name -> their type ("nothing": they have no elements)
+    files             the folder's files, for those that only one task reads (`json`)
+    unusable          tensors that can't be read: name -> type ("nothing": without elements)
     """
 
     format: str
@@ -66,7 +66,7 @@ class Checkpoint:
         return await _read_json(self.files[name], kind) if name in self.files else kind()
 
     def tensor(self, name: str) -> TensorInfo:
-        """The tensor called `name`; Error("bad_file") if it isn't there or is of a type we can't read."""
+        """Returns the tensor called `name`. Raises Error("bad_file") if it is missing or of an unsupported type."""
         if name in self.unusable:
             good = "quantised to Q4_0, Q4_1, Q4_K, Q5_0, Q5_1, Q5_K, Q6_K or Q8_0"
             if self.format == "safetensors":
@@ -84,7 +84,7 @@ async def open_checkpoint(model: Source | Mapping[str, Source] | str | os.PathLi
     """Reads the header of a model: a file (a Source or its path), or a folder ({file name: Source} or its path).
 
     A folder is as the Hugging Face hub lays it out, or holds a single GGUF file. A Source of several files (a packed
-    folder) has them as `.files`. Raises Error("bad_file"), saying what is wrong with it and what to do.
+    folder) has them as `.files`. Raises Error("bad_file").
     """
     from .gguf import read_gguf
     from .safetensors import read_safetensors
@@ -131,7 +131,7 @@ async def _open_folder(files: Mapping[str, Source]) -> Checkpoint:
             raise Error("bad_file", f"{folder} has no {name}: use the model's folder with all its files.")
     config = await _read_json(files["config.json"])
     if "generation_config.json" in files:
-        # a chat model's turn ends with tokens that often stand only here
+        # the tokens that end a chat model's turn are often named here only
         config["eos_token_id"] = token_ids(config) + token_ids(await _read_json(files["generation_config.json"]))
     checkpoint = await read_safetensors(
         [files[name] for name in names], config, {tensor: files[name] for tensor, name in places.items()}
@@ -172,7 +172,8 @@ async def _read_json(source: Source, kind: type = dict) -> Any:
 
 
 def token_ids(config: dict[str, Any], key: str = "eos_token_id") -> list[int]:
-    """config[key] as a list: it may be missing, null, an id or a list of ids. Negative ones, some writers' none, go."""
+    """Returns config[key], which may be missing, null, an id or a list of ids, as a list. Negative ids, with which some
+    writers say "none", are dropped. Raises Error("bad_file")."""
     value = config.get(key)
     ids = value if isinstance(value, list) else [] if value is None else [value]
     if not all(isinstance(i, int) and not isinstance(i, bool) for i in ids):
@@ -181,8 +182,8 @@ def token_ids(config: dict[str, Any], key: str = "eos_token_id") -> list[int]:
 
 
 def check_config(config: dict[str, Any], *needed: str, **only: Any) -> None:
-    """Error("bad_file") unless config has positive numbers under the keys `needed`, whole ones but for epsilons and
-    factors, and under the keys of `only`, if at all, these values."""
+    """Raises Error("bad_file") unless config has positive numbers under the keys `needed`, which must be whole except
+    epsilons and factors, and under the keys of `only` either nothing or these values."""
     for key in needed:
         value = config.get(key)
         if value is None:

@@ -12,7 +12,7 @@ from ..errors import Error
 from ..sources import Source
 from . import Checkpoint, TensorInfo, token_ids
 
-MAX_HEADER = 1 << 24  # bytes; the format allows 100 MB, real ones take 1, and parsed JSON takes 20 times its text
+MAX_HEADER = 1 << 24  # bytes; the format allows 100 MB, real ones have 1, and parsed JSON needs 20 times its text
 MAX_SIZE = 1 << 63
 
 SIZES = {
@@ -20,17 +20,17 @@ SIZES = {
     "U32": 4, "I32": 4, "F32": 4, "U64": 8, "I64": 8, "F64": 8, "C64": 8,
 }  # fmt: skip
 USABLE = {"F32": "f32", "F16": "f16", "BF16": "bf16"}
-# what checkpoints as old as BERT's own call them
+# the names in checkpoints as old as BERT's own
 RENAMED = {".LayerNorm.gamma": ".LayerNorm.weight", ".LayerNorm.beta": ".LayerNorm.bias"}
 
 
 async def read_safetensors(
     sources: list[Source], config: dict[str, Any], places: dict[str, Source] | None = None
 ) -> Checkpoint:
-    """The headers of a model's safetensors files (all its parts) as one Checkpoint; reads no tensor.
+    """Reads the headers of a model's safetensors files (all its parts) as one Checkpoint, but no tensor.
 
-    `config` is config.json ({} if there is none); `places` says which file has a tensor that stands in several
-    (weight_map). Raises Error("bad_file").
+    `config` is config.json ({} if there is none). `places` (weight_map) says which file's tensor counts if several
+    files have it. Raises Error("bad_file").
     """
     tensors: dict[str, TensorInfo] = {}
     unusable: dict[str, str] = {}
@@ -140,7 +140,7 @@ def _sizes(value: Any) -> bool:
 
 
 def _complete(config: dict[str, Any], tensors: dict[str, TensorInfo]) -> dict[str, Any]:
-    """config.json with the keys that its writers leave out or write in a newer way."""
+    """Returns config.json with the keys that its writer leaves out or writes in a newer way."""
     config = dict(config)
     rope = config.get("rope_parameters")  # transformers 5 has rope_theta and rope_scaling in here
     if isinstance(rope, dict):

@@ -85,4 +85,4 @@ class ShardSource:
             )
 
     def _unreadable(self, error: JsException) -> Error:
-        return Error("bad_shard", f"{self.name} cannot be read from storage ({error.message}): load it again")
+        return Error("bad_shard", f"{self.name} cannot be read from storage ({error.message}): load it again.")
