@@ -1,6 +1,6 @@
-"""CTranslate2's Whisper (model.bin, config.json, tokenizer.json) as a Hugging Face folder.
+"""Converts CTranslate2's Whisper (model.bin, config.json, tokenizer.json) to a Hugging Face folder.
 
-model.bin, version 6, little-endian; a text is u16 length, its UTF-8, a zero that the length counts:
+model.bin, version 6, little-endian; a text is its u16 length, its UTF-8, and a zero, which the length includes:
 
     u32 version, text name, u32 revision
     u32 count, then each variable: text name, u8 rank, u32 shape[rank], u8 type, u32 bytes, data
@@ -19,10 +19,10 @@ from typing import Any
 from ..errors import Error
 from .safetensors import SIZES, Tensor, write
 
-TYPES = {0: "F32", 4: "F16", 5: "BF16"}  # of tensors; the quantized ones are not read
+TYPES = {0: "F32", 4: "F16", 5: "BF16"}  # of tensors; quantized ones are not supported
 NUMBERS = {1: "<b", 2: "<h", 3: "<i"}  # of settings
 
-# A layer's parts, and what they are in Hugging Face's: several share the rows of one matrix evenly.
+# The parts of a layer -> Hugging Face's; if there are several, each has an equal share of the matrix's rows.
 PARTS = {
     "self_attention/linear_0": ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
     "self_attention/linear_1": ("self_attn.out_proj",),
@@ -43,7 +43,7 @@ PARTS = {
 KINDS = {"weight": "weight", "gamma": "weight", "encodings": "weight", "bias": "bias", "beta": "bias"}
 NAME = re.compile(r"(encoder|decoder)/(?:layer_([0-9]{1,3})/)?(.+)/(\w+)")
 
-# What Whisper's specification always says; another value would be another model.
+# The settings that every Whisper model has; other values belong to another model.
 SETTINGS = {
     "decoder/activation": 3,  # GELU
     "decoder/alibi": 0,
@@ -60,7 +60,7 @@ SAMPLING_RATE, N_FFT, HOP_LENGTH = 16_000, 400, 160  # of Whisper's spectrogram;
 
 
 class Reader:
-    """Numbers and texts one after the other; Error("bad_file") where the file ends first."""
+    """Reads numbers and texts one after the other; raises Error("bad_file") if the file ends before."""
 
     def __init__(self, data: bytes, name: str) -> None:
         self._data, self._name, self._at = memoryview(data), name, 0
@@ -122,7 +122,8 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict[str, int]]:
 
 
 def _renamed(path: Path, tensors: dict[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
-    """(Hugging Face's name, tensor), with q, k and v apart. Whisper's k has no bias: CTranslate2 writes zeros."""
+    """Yields (Hugging Face's name, tensor), with q, k and v apart. Whisper's k has no bias: CTranslate2 writes
+    zeros."""
     for name, (dtype, shape, data) in tensors.items():
         match = NAME.fullmatch(name)
         parts = PARTS.get(match[3]) if match else None
@@ -140,9 +141,9 @@ def _renamed(path: Path, tensors: dict[str, Tensor]) -> Iterator[tuple[str, Tens
 
 
 def convert(source: Path, target: Path) -> None:
-    """The folder `source` (as CTranslate2's converter writes it, with its tokenizer.json) as one of Hugging Face's.
+    """Converts the folder `source` (as CTranslate2's converter writes it, with its tokenizer.json).
 
-    Everything that model.bin has must be known and of fitting shape. Raises Error("bad_file").
+    Everything in model.bin must be known and have a fitting shape. Raises Error("bad_file").
     """
     path = source / "model.bin"
     raw, settings = read(path)
@@ -203,7 +204,8 @@ def convert(source: Path, target: Path) -> None:
 
 
 def _generation(source: Path, vocab: int) -> dict[str, Any]:
-    """generation_config.json. What the tokens are is in the tokenizer alone: lang_ids are wrong in English models."""
+    """Returns generation_config.json. The token ids are the tokenizer's: config.json's lang_ids are wrong in English
+    models."""
     about, tokenizer = _json(source / "config.json"), _json(source / "tokenizer.json")
     try:
         tokens = {entry["content"]: int(entry["id"]) for entry in tokenizer["added_tokens"]}

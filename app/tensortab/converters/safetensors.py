@@ -20,7 +20,7 @@ class Tensor(NamedTuple):
 
 
 def write(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """A file of these tensors. Those of wider elements come first, so that each lies at a multiple of its element."""
+    """A file of these tensors. Tensors of wider elements come first, so that each is aligned to its element."""
     header: dict[str, object] = {"__metadata__": {"format": "pt"}}
     if clash := tensors.keys() & header.keys():
         raise Error("bad_file", f"A tensor of a safetensors file can't be called {clash.pop()}.")

@@ -1,4 +1,4 @@
-"""Files on disk as Sources, memory-mapped: pages are read when they are touched."""
+"""Files on disk as Sources. They are memory-mapped, so only the parts in use are read."""
 
 import json
 import mmap
@@ -40,11 +40,12 @@ class FileSource:
 
 
 class ShardSource:
-    """A model of a site (build.py pack) in a folder: manifest.json and its shards. Its twin in the tab is in
-    browser/shards.py.
+    """A model of a site (build.py pack) in a folder: manifest.json and its shards. The counterpart in the
+    tab is browser/shards.py.
 
-    files   {name: Source} of what was packed (one for a GGUF model, several for a model's folder)
-    Raises Error("bad_file") if a shard is missing or of the wrong size; their hashes are for what came over a network.
+    files   {name: Source} of the packed files (one for a GGUF model, several for a model's folder)
+    Raises Error("bad_file") if a shard is missing or of the wrong size; hashes are verified only for
+    downloads.
     """
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
@@ -82,7 +83,7 @@ class ShardSource:
 
 
 def open_folder(path: str | os.PathLike[str]) -> Folder:
-    """The files of a folder that may be a model's. Raises Error("bad_file")."""
+    """Returns the files of a folder that may belong to a model. Raises Error("bad_file")."""
     folder = Path(path)
     files = {file.relative_to(folder).as_posix(): file for file in [*folder.glob("*"), *folder.glob("*/config.json")]}
     names = [

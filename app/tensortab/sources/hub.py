@@ -1,6 +1,6 @@
-"""Models of the Hugging Face hub. They are downloaded once, verified by the hashes that the hub names, and kept.
+"""Models of the Hugging Face hub. They are downloaded once, verified by the hub's hashes, and kept.
 
-In the tab they are kept as the site's own models are (browser/keep.py), natively in the hub's own cache (cache.py).
+In the tab they are kept like the site's own models (browser/keep.py), natively in huggingface_hub's cache (cache.py).
 """
 
 import json
@@ -22,14 +22,14 @@ else:
     from .cache import keep_hub, kept_hub
     from .url import read_url
 
-MAX_LISTING = 16 << 20  # bytes of what the hub says about a model
+MAX_LISTING = 16 << 20  # bytes of the hub's description of a model
 INDEX = "model.safetensors.index.json"
 TEXTS = (".json", ".jinja", "vocab.txt")  # the files beside the weights
 
 
 @dataclass(frozen=True)
 class Repository:
-    """What the hub says about a model: at which commit the revision is now, and that commit's files."""
+    """The hub's description of a model: the current commit of the revision, and that commit's files."""
 
     id: str
     revision: str
@@ -48,11 +48,12 @@ class Repository:
 
 
 async def open_hub(model: str, on_progress: Callable[[int, int], None]) -> Any:
-    """The files of "org/name", of a branch, tag or commit ("org/name@revision"), or one of them ("...:file.gguf").
+    """Returns the files of "org/name", of a branch, tag or commit ("org/name@revision"), or one of them
+    ("...:file.gguf").
 
-    All are of one commit, the revision's at this moment. Where the hub can't be reached, no longer has the model or its
-    new files can't be had, it is the version that is kept. Raises Error("bad_file"), ("offline"), ("bad_shard") or
-    ("quota").
+    All are of one commit, the revision's current one. If the hub can't be reached or no longer has the model, or if its
+    new files can't be downloaded, it returns the version that is kept. Raises Error("bad_file"), ("offline"),
+    ("bad_shard") or ("quota").
     """
     match = ID.fullmatch(model)
     if match is None:
@@ -74,7 +75,7 @@ async def open_hub(model: str, on_progress: Callable[[int, int], None]) -> Any:
 
 
 def hub_id(url: str) -> str:
-    """The "org/name@revision:file" of an address of the hub, "" for any other."""
+    """Returns the "org/name@revision:file" of an address of the hub, or "" for any other address."""
     path = url.removeprefix(endpoint() + "/") if url.startswith(endpoint() + "/") else ""
     match = re.fullmatch(r"([^/]+/[^/]+)/(?:resolve|blob)/([^/]+)/([^?#]+)(?:[?#].*)?", path)
     model = f"{match[1]}@{unquote(match[2])}:{unquote(match[3])}" if match else ""
@@ -110,7 +111,7 @@ def _file(sibling: dict[str, Any]) -> File:
 
 
 async def _needed(repository: Repository) -> list[File]:
-    """The files that the model consists of: one form of the weights, and the texts beside them."""
+    """The files that belong to the model: the weights in one format, and the text files beside them."""
     names = [name for name in repository.files if "/" not in name or MODULE.fullmatch(name)]
     ggufs = [name for name in names if name.endswith(".gguf")]
     if INDEX in names:

@@ -1,6 +1,6 @@
-"""The models that are kept on this machine: those in the hub's cache, and imported ones in a folder of TensorTab's.
+"""The models that are kept on this machine: those in the hub's cache, and imported ones in TensorTab's own folder.
 
-browser/library.py has the twin for the tab.
+browser/library.py is the counterpart in the tab.
 """
 
 import hashlib
@@ -26,17 +26,17 @@ def root() -> Path:
 
 
 def folder(name: str) -> Path:
-    """Where an imported model is, if it is there; below root() whatever the name."""
+    """The folder of an imported model, if it exists. It is below root() whatever the name."""
     return root() / f"model-{quote(name, safe='')}"
 
 
 def imported(name: str) -> ShardSource | None:
-    """An imported model."""
+    """Opens an imported model; None if there is none of that name."""
     return ShardSource(folder(name)) if folder(name).is_dir() else None
 
 
 async def models() -> list[dict[str, Any]]:
-    """What storage.list() gives."""
+    """The entries of storage.list()."""
     found = cache.models()
     for path in sorted(root().glob("model-*/manifest.json")):
         manifest = check(json.loads(path.read_text(encoding="utf-8")), str(path))
@@ -49,7 +49,7 @@ async def models() -> list[dict[str, Any]]:
 
 
 async def delete(name: str) -> None:
-    """Deletes a model of either kind, if it is there."""
+    """Deletes a model of either kind, if it exists."""
     shutil.rmtree(folder(name), ignore_errors=True)
     cache.delete(name)
 
@@ -71,12 +71,12 @@ async def export_to(name: str, path: str | os.PathLike[str]) -> None:
                 file.write(piece)
         file.write(archive.END)
         file.seek(0)
-        file.write(archive.head(manifest))  # now with the hashes, and as long as before
+        file.write(archive.head(manifest))  # now with the hashes, and of the same length
     temporary.replace(path)
 
 
 async def _described(name: str) -> tuple[dict[str, Any], Callable[[int], Awaitable[Any]]]:
-    """The manifest of a model that is here, and how to read a shard. Hashes that are not known are zeros."""
+    """Returns a kept model's manifest, in which unknown hashes are zeros, and a function that reads a shard."""
     found: Any = None
     if match := ID.fullmatch(name):
         revision, file = match["revision"] or "main", match["file"]
@@ -101,7 +101,7 @@ async def _described(name: str) -> tuple[dict[str, Any], Callable[[int], Awaitab
 
 
 async def import_(path: Any, on_progress: Progress = lambda done, total: None) -> str:
-    """Takes an exported model into the hub's cache, or into TensorTab's folder if it is none of the hub's."""
+    """Imports a model into the hub's cache, or into TensorTab's folder if it is not one of the hub's."""
     source = FileSource(path)
     manifest, offsets = await archive.read_archive(source)
     name, done = manifest["name"], 0

@@ -1,10 +1,10 @@
 """Encoding and chat templates in the tab: the ES modules of @huggingface/tokenizers and @huggingface/jinja.
 
-`await tensortab.browser.load()` comes before the first tokenizer is made.
+`await tensortab.browser.load()` must be called before the first tokenizer is made.
 
-Known to differ from jinja2 (0.5.11): text.strip(characters) takes all white space whatever the characters, a boolean
-is written true, not True, and text * number is an error. Templates of models rarely do any of it. BERT's tokenizer:
-what is a mark or punctuation is that of a newer Unicode here, which concerns characters younger than 2015.
+Known differences from jinja2 (version 0.5.11): text.strip(characters) strips all white space whatever the characters, a
+boolean is written true instead of True, and text * number is an error. Models' templates rarely use any of these. For
+BERT's tokenizer marks and punctuation are those of a newer Unicode, which concerns characters added after 2015.
 """
 
 import json
@@ -19,7 +19,7 @@ from ..errors import Error
 
 
 def encoder(tokenizer_json: str) -> Callable[[str, bool], list[int]]:
-    """(text, add special tokens) -> ids, for a tokenizer.json."""
+    """Returns the function (text, add special tokens) -> ids of a tokenizer.json. Raises Error("bad_file")."""
     try:
         tokenizer = module("tokenizers").Tokenizer.new(JSON.parse(tokenizer_json), JSON.parse("{}"))
     except JsException as error:

@@ -17,7 +17,7 @@ def from_gguf(metadata: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]
     if len(types) != len(tokens):
         raise _bad(f"has {len(tokens)} tokens but {len(types)} token types")
     vocab = dict(zip(tokens, range(len(tokens)), strict=True))
-    if len(vocab) < len(tokens):  # of equal tokens the first counts
+    if len(vocab) < len(tokens):  # if tokens are equal, the first one counts
         vocab |= dict(zip(reversed(tokens), reversed(range(len(tokens))), strict=True))
     if model == "gpt2":
         tokenizer = _byte_pairs(metadata, vocab)
@@ -57,9 +57,9 @@ def _list(metadata: dict[str, Any], key: str, kind: type) -> list:
 
 
 def _id(metadata: dict[str, Any], name: str, size: int, used: bool = True) -> int | None:
-    """The id of a special token, None where the file has none. One that can't be matters where it is `used`."""
+    """Returns the id of a special token, or None. An impossible id raises Error("bad_file") only if it is `used`."""
     id = metadata.get(f"tokenizer.ggml.{name}_token_id")
-    if id in (None, -1, 0xFFFFFFFF):  # some writers' ways to say none
+    if id in (None, -1, 0xFFFFFFFF):  # ways in which writers say none
         return None
     if type(id) is int and 0 <= id < size:
         return id
@@ -69,11 +69,11 @@ def _id(metadata: dict[str, Any], name: str, size: int, used: bool = True) -> in
 
 
 def _byte_pairs(metadata: dict[str, Any], vocab: dict[str, int]) -> dict[str, Any]:
-    """Byte-level BPE, as GPT-2's; tokenizer.ggml.pre says where words begin."""
+    """Byte-level BPE like GPT-2's; tokenizer.ggml.pre names the rule by which words begin."""
     merges = []
     for merge in _list(metadata, "merges", str):
         pair = merge.split(" ")
-        if len(pair) != 2 or not pair[0]:  # a token has a space in it, the first one perhaps as its first character
+        if len(pair) != 2 or not pair[0]:  # a token contains a space, perhaps as its first character
             left, _, right = merge[1:].partition(" ")
             pair = [merge[:1] + left, right]
         if pair[0] not in vocab or pair[1] not in vocab or pair[0] + pair[1] not in vocab:
@@ -105,7 +105,7 @@ def _sentence_pieces(metadata: dict[str, Any], vocab: dict[str, int], types: lis
             for cut in range(1, len(piece)):
                 if piece[:cut] in vocab and piece[cut:] in vocab:
                     merges.append((scores[id], cut, piece))
-    # of equal scores (runs of spaces) the longer left part first, so that a run is merged from its left end
+    # if scores are equal (runs of spaces), the longer left part comes first, so that a run is merged from its left end
     merges.sort(key=lambda merge: (merge[0], merge[1], len(merge[2])), reverse=True)
     prefix = metadata.get("tokenizer.ggml.add_space_prefix", True)
     unknown = _id(metadata, "unknown", len(types))
@@ -128,7 +128,7 @@ def _sentence_pieces(metadata: dict[str, Any], vocab: dict[str, int], types: lis
 
 
 def _post_processor(metadata: dict[str, Any], model: str, size: int, tokens: list[str]) -> dict[str, Any] | None:
-    """Adds begin and end of text where the file asks for them, or where its kind always has them."""
+    """Adds the begin and the end of text if the file asks for them, or if its kind always has them."""
     default = model == "llama" or metadata.get("tokenizer.ggml.pre") in ("llama3", "llama-v3", "llama-bpe", "tekken")
     bos = _id(metadata, "bos", size) if metadata.get("tokenizer.ggml.add_bos_token", default) else None
     eos = _id(metadata, "eos", size) if metadata.get("tokenizer.ggml.add_eos_token", False) else None

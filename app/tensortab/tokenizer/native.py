@@ -9,7 +9,7 @@ from ..errors import Error
 
 
 def encoder(tokenizer_json: str) -> Callable[[str, bool], list[int]]:
-    """(text, add special tokens) -> ids, for a tokenizer.json."""
+    """Returns the function (text, add special tokens) -> ids of a tokenizer.json. Raises Error("bad_file")."""
     from tokenizers import Tokenizer
 
     try:
@@ -20,13 +20,13 @@ def encoder(tokenizer_json: str) -> Callable[[str, bool], list[int]]:
 
 
 def template(text: str) -> Callable[[dict[str, Any]], str]:
-    """A chat template as a function of its variables, in the environment that Hugging Face gives it."""
+    """A chat template as a function of its variables, in the same environment as in transformers."""
     import jinja2
     from jinja2.ext import Extension, loopcontrols
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
     class Generation(Extension):
-        """{% generation %} marks the assistant's words for training; here it is only its body."""
+        """{% generation %} marks the assistant's words for training; here it is replaced by its body."""
 
         tags = {"generation"}  # noqa: RUF012 (so the base class has it)
 
@@ -56,7 +56,7 @@ def template(text: str) -> Callable[[dict[str, Any]], str]:
     def render(variables: dict[str, Any]) -> str:
         try:
             return compiled.render(variables)
-        except Exception as error:  # a template is a program of somebody else's: it may fail in any way
+        except Exception as error:  # a template is somebody else's program: it may fail in any way
             raise Error("bad_request", f"The model's chat template refuses these messages: {error}") from error
 
     return render

@@ -1,4 +1,4 @@
-"""A file that the user picked, as a Source."""
+"""A file that the user chose, as a Source."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from .. import check_range
 
 
 class BlobSource:
-    """A File that the user picked, or any Blob."""
+    """A File that the user chose, or any Blob."""
 
     def __init__(self, blob: Any, name: str = "") -> None:
         self._blob = blob

@@ -1,6 +1,6 @@
-"""Files of the user's that stay where they are: their FileSystemFileHandles, in an IndexedDB database.
+"""The user's own files, which stay where they are: an IndexedDB database keeps their FileSystemFileHandles.
 
-A record is {name, files: [{name, size}], handles, used}. A browser that has no such handles never makes one.
+A record is {name, files: [{name, size}], handles, used}. There are none in a browser without such handles.
 """
 
 import time
@@ -24,14 +24,14 @@ async def store(name: str, handles: list[Any]) -> None:
 
 
 async def of(name: str) -> list[Any]:
-    """The handles that are remembered under a name. A page asks for permission by their requestPermission, in a click;
-    a worker cannot."""
+    """Returns the handles that are remembered under a name. A page can ask for permission with requestPermission, in a
+    click; a worker cannot."""
     record = await _run("readonly", "get", name)
     return [] if record is None else list(record.handles)
 
 
 async def load(name: str) -> Source | Folder | None:
-    """The files that are remembered under a name. Raises Error("permission") or ("bad_file")."""
+    """Opens the files that are remembered under a name. Raises Error("permission") or ("bad_file")."""
     handles, files = await of(name), []
     if not handles:
         return None
@@ -49,7 +49,7 @@ async def load(name: str) -> Source | Folder | None:
 
 
 async def models() -> list[dict[str, Any]]:
-    """What library.models() says of each."""
+    """Their entries in library.models()."""
     found = []
     for record in await _run("readonly", "getAll") or []:
         size = sum(file.size for file in record.files)
@@ -72,7 +72,7 @@ async def _put(name: str, handles: list[Any], files: list[tuple[str, int]], used
 
 
 async def _run(mode: str, method: str, *arguments: Any) -> Any:
-    """The result of a method of the object store; None where the browser lends no database."""
+    """Returns the result of a method of the object store; None if the browser provides no database."""
     create = create_proxy(lambda event: event.target.result.createObjectStore(STORE, plain({"keyPath": "name"})))
     try:
         opening = js.indexedDB.open(DATABASE, 1)

@@ -16,9 +16,10 @@ from .url import fetch
 
 
 async def open_site(url: str, on_progress: Progress) -> ShardSource:
-    """The model whose manifest is at `url`, downloaded as far as it is not here. Without a network: the kept one.
+    """Returns the model whose manifest is at `url`, after downloading what is missing; without a network the kept
+    version.
 
-    on_progress(bytes that are here, bytes in all). Raises Error("offline"), ("bad_shard"), ("quota") or ("bad_file").
+    on_progress(bytes that are here, all bytes). Raises Error("offline"), ("bad_shard"), ("quota") or ("bad_file").
     """
     try:
         manifest = checked(await _manifest(url), url)
