@@ -1,4 +1,4 @@
-"""Files on disk and models in shards: ranges, and clear words when something isn't there, too short or a lie."""
+"""Files on disk and models in shards: ranges, and clear messages if something is missing, too short or false."""
 
 import asyncio
 import contextlib
@@ -133,7 +133,7 @@ def test_a_manifest_that_lies(tmp_path: Path, change: dict[str, Any], message: s
 
 
 def test_a_manifest_costs_no_more_than_its_own_size() -> None:
-    """These ask for lists of 10^12 and of 10^300 sizes."""
+    """These manifests ask for lists of 10^12 and of 10^300 sizes."""
     sha = "0" * 64
     for size, shard_size in ((10**12, 1), (1e12, 1), (10**300, 1), (10**300, 10**299 + 1), (1e308, 1e-308)):
         shards = [{"path": "0.bin", "size": shard_size, "sha256": sha}]

@@ -88,7 +88,7 @@ def test_the_same_model_in_shards(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_model_of_the_catalogue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its package's file or folder, once that is installed; what must be converted says how."""
+    """A catalogue model is its installed package's file or folder; the error of one to be converted says how."""
     monkeypatch.syspath_prepend(tmp_path)
     for name, about in catalogue().items():
         folder = tmp_path / about["package"].replace("-", "_")

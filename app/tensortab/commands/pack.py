@@ -1,7 +1,7 @@
 """Writes a model as shards that a site can serve and a pipeline can open.
 
-MODEL is a GGUF file, a folder of Hugging Face's or of a Whisper model in CTranslate2's format, or a name of the
-catalogue whose package is installed. The folder that is written has the model's name.
+MODEL is a GGUF file, a Hugging Face folder, the folder of a Whisper model in CTranslate2's format, or a name of the
+catalogue whose package is installed. The new folder has the model's name.
 """
 
 import argparse
