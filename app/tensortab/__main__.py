@@ -1,4 +1,4 @@
-"""`python -m tensortab COMMAND`: what a model file is, a chat in the terminal, models in shards."""
+"""`python -m tensortab COMMAND`: describe a model file, chat in the terminal, pack models in shards."""
 
 import argparse
 import sys
@@ -8,7 +8,7 @@ from .errors import Error
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs a command. 0, or 1 after an error that it has told."""
+    """Runs a command. Returns 0, or 1 after it has printed an error."""
     parser = argparse.ArgumentParser(prog="python -m tensortab", description=__doc__)
     names = parser.add_subparsers(required=True, metavar="COMMAND")
     for name in commands.NAMES:

@@ -1,4 +1,4 @@
-"""Sound as Whisper hears it (arXiv:2212.04356): logarithms of the power in bands of the mel scale."""
+"""Recordings, and their log-mel spectrogram as Whisper reads it (arXiv:2212.04356)."""
 
 import math
 import sys
@@ -16,21 +16,22 @@ from .jit import jit
 from .tensor import Tensor
 
 RATE = 16_000  # samples a second
-WINDOW = 400  # samples that a frame looks at
+WINDOW = 400  # samples of a frame
 HOP = 160  # samples from one frame to the next
-EDGE = WINDOW // 2  # samples that the first frame sees before the beginning, the last one behind the end
+EDGE = WINDOW // 2  # samples of the first frame before the beginning, and of the last one behind the end
 BINS = WINDOW // 2 + 1  # frequencies of a frame
 
-# What is taken besides mono f32 at 16 kHz
+# What is accepted besides mono f32 at 16 kHz
 LOWEST, HIGHEST, CHANNELS = 1_000, 384_000, 8  # sampling rates in Hz; 8 channels are 7.1
-SCALES = {"f": 1.0, "d": 1.0, "h": 2.0**-15, "i": 2.0**-31}  # formats of a memoryview, brought to -1..1
-CROSSINGS, ROLLOFF = 16, 0.95  # the sinc's zeros on a side; its corner as a share of the lower rate's band
-SMALLEST, LARGEST = 64, 640  # samples that a row of the resampling product makes
+SCALES = {"f": 1.0, "d": 1.0, "h": 2.0**-15, "i": 2.0**-31}  # by a memoryview's format: the factor to -1..1
+CROSSINGS, ROLLOFF = 16, 0.95  # the sinc's zeros on either side; its cutoff as a share of the lower rate's band
+SMALLEST, LARGEST = 64, 640  # samples that a row of the resampling product computes
 BLOCK = 30 * RATE  # samples that are resampled at once
 
-LOUD = 4  # frames of 25 ms that the shortest words last
+LOUD = 4  # how many frames of 25 ms the shortest words last
 # Levels (RMS, where 1 is full scale). Speech usually has 0.1. Below SILENT, which is 54 dB less and seven steps of 16
-# bits, there is none; below FAINT, as loud as a microphone's own noise, it needs the model to hear speech.
+# bits, there is no speech; below FAINT, the level of a microphone's own noise, there is speech only if the model says
+# so.
 SILENT, FAINT = 2e-4, 2e-3
 
 
@@ -44,14 +45,14 @@ class Recording:
     async def of(source: Any, device: Device) -> "Recording":
         """`source` is a WAV file by its path or its bytes, or samples: an array [n], [channels, n] or [n, channels] of
         floats, int16 or int32, or a list of floats; in the tab also a typed array, a Blob or an AudioBuffer, and any
-        file that the browser plays where WebAudio is (not in a worker). Samples that are not at 16 kHz are given as
-        {"raw" or "array": samples, "sampling_rate": rate}. Channels are mixed to their mean. `device` mixes and
+        file that the browser can play, where there is WebAudio (not in a worker). Samples at another rate than 16 kHz
+        must be {"raw" or "array": samples, "sampling_rate": rate}. Channels are mixed to their mean; `device` mixes and
         resamples. Raises Error("bad_request")."""
         source, rate = _of_dict(source) if isinstance(source, dict) else (source, RATE)
         if sys.platform == "emscripten":
             source = await _of_js(source)
             if hasattr(source, "subarray"):
-                if rate == RATE:  # a long one never is in Python's memory as a whole
+                if rate == RATE:  # a long recording is never whole in Python's memory
                     return Recording(source)
                 source = source.to_py()
         data = file_bytes(source)
@@ -62,13 +63,15 @@ class Recording:
         else:
             raise Error(
                 "bad_request",
-                "This file is not WAV, the only format that is read here: convert it, for example by "
+                "This file is not WAV, the only format that is read outside the browser: convert it, for example by "
                 "`ffmpeg -i FILE -ac 1 -ar 16000 sound.wav`.",
             )
         if not LOWEST <= sound.rate <= HIGHEST:
-            raise Error("bad_request", f"The sampling rate is {sound.rate} Hz: give one from {LOWEST} to {HIGHEST}.")
+            raise Error("bad_request", f"The sampling rate must be from {LOWEST} to {HIGHEST} Hz, got {sound.rate}.")
         if sound.channels > CHANNELS:
-            raise Error("bad_request", f"The recording has {sound.channels} channels: give at most {CHANNELS}.")
+            raise Error(
+                "bad_request", f"The recording has {sound.channels} channels, but at most {CHANNELS} are supported."
+            )
         if sound.channels == sound.scale == 1 and sound.rate == RATE:
             same = isinstance(sound.numbers, memoryview) and sound.numbers.format == "f"
             return Recording(sound.numbers if same else array("f", sound.numbers))
@@ -78,20 +81,20 @@ class Recording:
         return len(self.samples)
 
     def part(self, start: int, count: int) -> array:
-        """At most `count` samples from `start` on."""
+        """Returns at most `count` samples from `start` on."""
         if hasattr(self.samples, "subarray"):
             return array("f", self.samples.subarray(start, start + count).to_bytes())
         return array("f", self.samples[start : start + count].tobytes())
 
     def window(self, start: int, count: int) -> bytes:
-        """`count` samples as f32, zeros behind the end, with EDGE mirrored ones on either side."""
+        """Returns `count` samples as f32, with zeros behind the end and EDGE mirrored samples on either side."""
         samples = self.part(start, count)
         samples.frombytes(bytes(4 * (count - len(samples))))
         return (samples[EDGE:0:-1] + samples + samples[-2 : -2 - EDGE : -1]).tobytes()
 
 
 def _of_dict(source: dict) -> tuple[Any, int]:
-    """(samples, rate), as transformers and datasets call them."""
+    """Returns (samples, rate) of a dict with the keys that transformers and datasets use."""
     samples = [source[name] for name in ("raw", "array") if source.get(name) is not None]
     rate, others = source.get("sampling_rate"), source.keys() - {"raw", "array", "sampling_rate", "path"}
     if len(samples) != 1 or not isinstance(rate, Real) or not float(rate).is_integer() or others:
@@ -104,7 +107,7 @@ def _of_dict(source: dict) -> tuple[Any, int]:
 
 
 async def _of_js(source: Any) -> Any:
-    """Objects of JavaScript as bytes and numbers of Python; Float32Arrays stay, and what WebAudio decodes is one."""
+    """Converts JavaScript objects to Python's bytes and numbers. Float32Arrays stay; WebAudio decodes files to one."""
     from .device import browser
 
     if browser.is_js(source):
@@ -126,16 +129,16 @@ def _of_samples(source: Any, rate: int) -> Sound:
         return Sound(_of_list(source), 1, 1.0, rate)
     try:
         numbers = source.__array__() if hasattr(source, "__array__") else source
-        # Python reads f16 in a memoryview from 3.12 on
+        # Python can read f16 in a memoryview since 3.12
         view: Any = memoryview(numbers.astype("f4") if getattr(numbers, "dtype", "") == "float16" else numbers)
-    except Exception:  # another library's array that cannot be read here, or no array
+    except Exception:  # not an array, or another library's that cannot be read here
         raise _unexpected(type(source).__name__) from None
     if view.format not in SCALES or view.ndim not in (1, 2):
         raise _unexpected(f"an array of shape {list(view.shape)} and format {view.format!r}")
     scale = SCALES[view.format]
     if view.ndim == 1:
         return Sound(view, 1, scale, rate)
-    channels, count = sorted(view.shape)  # no recording is shorter than it has channels
+    channels, count = sorted(view.shape)  # no recording has fewer samples than channels
     if channels == count > 1:
         raise _unexpected(f"an array of shape {list(view.shape)}, of which no axis is certainly the channels")
     if not channels:
@@ -161,16 +164,17 @@ def _of_list(source: Any) -> array:
 def _unexpected(given: str) -> Error:
     return Error(
         "bad_request",
-        f"Expected a recording, got {given}: give the path or the bytes of a WAV file, or samples at {RATE} Hz as an "
+        f"Expected a recording, got {given}: use the path or the bytes of a WAV file, or samples at {RATE} Hz as an "
         'array [n], [channels, n] or [n, channels] of floats or int16, or {"raw": samples, "sampling_rate": rate}.',
     )
 
 
 async def resampled(sound: Sound, device: Device) -> array:
-    """The mean of its channels at 16 kHz, f32. Scaling, mixing and resampling are linear: `step` frames, and those
-    around them, times a matrix are `made` samples, and the rows of one product are such frames, which overlap."""
+    """The mean of the channels at 16 kHz, f32. Scaling, mixing and resampling are linear: `step` frames and those
+    around them, times a matrix, are `made` samples. The rows of one product are such groups of frames, which
+    overlap."""
     frames, channels = len(sound.numbers) // sound.channels, sound.channels
-    # few ratios need as large a number as 441 / 640 (11,025 Hz); others are met nearly, and every block begins in time
+    # few ratios need larger numbers than 441 / 640 (11,025 Hz); those are approximated, and every block begins in time
     ratio = Fraction(sound.rate, RATE).limit_denominator(LARGEST * RATE // max(sound.rate, RATE))
     times = -(-SMALLEST // ratio.denominator)
     step, made = ratio.numerator * times, ratio.denominator * times
@@ -200,11 +204,12 @@ async def resampled(sound: Sound, device: Device) -> array:
 
 
 def resampling_filters(step: int, made: int) -> tuple[int, array]:
-    """(width, f32 [width + step + width, made]): what each of `made` samples is of `step` frames and of `width` before
-    and behind them. A sinc with CROSSINGS zeros on either side under a Hann window, as in torchaudio."""
+    """Returns (width, f32 [width + step + width, made]): the weights, in each of `made` samples, of `step` frames and
+    of the `width` frames before and behind them. A sinc with CROSSINGS zeros on either side under a Hann window, as in
+    torchaudio."""
     if step == made:
         return 0, array("f", (float(row == column) for row in range(step) for column in range(made)))
-    pitch = min(step, made) * ROLLOFF / step  # of the sinc's zeros, in frames: it passes what both rates have
+    pitch = min(step, made) * ROLLOFF / step  # between the sinc's zeros: it passes what both rates have
     width = math.ceil(CROSSINGS / pitch)
     filters = array("f", bytes(4 * (step + 2 * width) * made))
     for column in range(made):
@@ -219,10 +224,11 @@ def resampling_filters(step: int, made: int) -> tuple[int, array]:
 
 
 def loudness(samples: array) -> float:
-    """The level of the loudest 100 ms, up to FAINT: what 4 frames of 25 ms in a row have at least, where full scale is
-    1. A click is shorter, and an offset is no sound. Raises Error("bad_request") if samples are NaN or infinite."""
+    """The level of the loudest 100 ms, at most FAINT, where full scale is 1: the least level of 4 consecutive frames of
+    25 ms, since a click is shorter, and without a constant offset, since it is not sound. Raises Error("bad_request")
+    if samples are NaN or infinite."""
     if not math.isfinite(sum(samples)):
-        raise Error("bad_request", "The recording has samples that are NaN or infinite: give finite ones.")
+        raise Error("bad_request", "The recording has samples that are NaN or infinite: all must be finite.")
     powers, loudest = [0.0] * LOUD, 0.0
     for start in range(0, len(samples) - WINDOW + 1, WINDOW):
         frame = samples[start : start + WINDOW]

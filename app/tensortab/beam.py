@@ -1,7 +1,7 @@
-"""Writing with an encoder-decoder by beam search: the GPU finds the best continuations, Python keeps the accounts.
+"""Beam search with an encoder-decoder: the GPU finds the best continuations, Python keeps the beams.
 
-A step is one replay of one Plan for all beams. Only the best candidates are read back; what is written is each beam's
-token, and which beams wrote what it goes on from (kv.py BeamCache).
+A decoding step is one replay of one plan for all beams. Only the best candidates are read back. Only each beam's last
+token is written to the GPU, and which beams wrote the rows of the cache that it continues (kv.py BeamCache).
 """
 
 import asyncio
@@ -21,15 +21,15 @@ from .loading import Progress, load
 from .tensor import Tensor
 from .weights import Weights
 
-SOURCES = (64, 256)  # tokens an encoder's plan reads; the longest is the model's own
-POSITIONS = 256  # tokens that may be written, unless the configuration wants more
-NEVER = -1e9  # a score that no candidate has; transformers' number
+SOURCES = (64, 256)  # how many tokens the encoder's plans read; the longest plan has the model's own limit
+POSITIONS = 256  # how many tokens may be written, unless the configuration asks for more
+NEVER = -1e9  # a score below that of any candidate; transformers' number
 BANNED = struct.pack("<f", -1e30)
 
 
 @dataclass(frozen=True)
 class GenerationConfig:
-    """How to write, by transformers' names and defaults. Lengths count the token that begins a text."""
+    """The generation settings, with transformers' names and defaults. Lengths include the token that begins a text."""
 
     decoder_start_token_id: int
     eos_token_id: frozenset[int]
@@ -44,7 +44,8 @@ class GenerationConfig:
 
     @staticmethod
     async def of(checkpoint: Checkpoint, task: str) -> "GenerationConfig":
-        """What the files say: config.json, generation_config.json, and config.json for the task. One beam is greedy."""
+        """Reads config.json, generation_config.json, and config.json's part for the task, which wins. One beam is
+        greedy."""
         config = checkpoint.config
         given = {**config, **await checkpoint.json("generation_config.json"), **task_params(config, task)}
         names = [field.name for field in fields(GenerationConfig)][2:]
@@ -52,20 +53,27 @@ class GenerationConfig:
         for name, value in values.items():
             kinds = {"early_stopping": (bool, str), "length_penalty": (int, float)}.get(name, (int,))
             if type(value) not in kinds:
-                raise Error("bad_file", f"{name} is {value!r} in the model's configuration: get the file again.")
+                raise Error(
+                    "bad_file",
+                    f"{name} is {value!r} in the model's configuration, which is impossible: download the file again.",
+                )
         start = token_ids(given, "decoder_start_token_id") or token_ids(given, "bos_token_id")
         ends = token_ids(config)
         if not start or not ends:
-            raise Error("bad_file", "config.json has no decoder_start_token_id and eos_token_id: get the file again.")
+            raise Error(
+                "bad_file", "config.json needs both decoder_start_token_id and eos_token_id: download the file again."
+            )
         return GenerationConfig(start[0], frozenset(ends), **values)
 
 
 def task_params(config: dict[str, Any], task: str) -> dict[str, Any]:
-    """What config.json says for one task only."""
+    """The settings that config.json has for one task only. Raises Error("bad_file")."""
     tasks = config.get("task_specific_params") or {}
     params = (tasks.get(task) or {}) if isinstance(tasks, dict) else None
     if not isinstance(params, dict):
-        raise Error("bad_file", "config.json: task_specific_params isn't an object of objects: get the file again.")
+        raise Error(
+            "bad_file", "config.json: task_specific_params is not an object of objects: download the file again."
+        )
     return params
 
 
@@ -76,7 +84,7 @@ class Beam(NamedTuple):
 
 
 class BeamSearch:
-    """The beams of one text, as in transformers' generate(). One beam is greedy: it ends with its first end."""
+    """The beams of one text, as in transformers' generate(). One beam is greedy: it stops at the first end token."""
 
     def __init__(self, config: GenerationConfig) -> None:
         self.config = config
@@ -87,18 +95,19 @@ class BeamSearch:
 
     @property
     def best(self) -> list[int]:
-        """The ids of the best text, the one that begins it included."""
+        """The ids of the best text, including the token that begins it."""
         return (self.finished or self.running)[0].ids
 
     def forced(self) -> int | None:
-        """The token that comes next whatever the model thinks."""
+        """The token that must come next whatever the model computes, or None."""
         length = len(self.running[0].ids)
         if length == self.config.max_length - 1 and self.config.forced_eos_token_id is not None:
             return self.config.forced_eos_token_id
         return self.config.forced_bos_token_id if length == 1 else None
 
     def banned(self) -> set[tuple[int, int]]:
-        """(beam, token) that may not come next: ends before min_length, and what would repeat an n-gram."""
+        """The pairs (beam, token) that may not come next: end tokens before min_length, and those that repeat an
+        n-gram."""
         size, ends = self.config.no_repeat_ngram_size, self.config.eos_token_id
         banned: set[tuple[int, int]] = set()
         for b, beam in enumerate(self.running):
@@ -112,7 +121,7 @@ class BeamSearch:
         return banned
 
     def advance(self, candidates: list[tuple[float, int, int]]) -> None:
-        """`candidates`: (score, beam, token), best first, twice as many as beams."""
+        """Goes on with the best `candidates`: (score, beam, token), the best first, at least twice as many as beams."""
         c, count = self.config, self.config.num_beams
         running, ended = [], []
         for rank, (score, b, token) in enumerate(candidates):
@@ -128,7 +137,7 @@ class BeamSearch:
         self.running = running[:count]
 
     def _enough(self, score: float, written: int) -> bool:
-        """Whether what is finished stays the best, though a beam with this score goes on."""
+        """Whether no beam that goes on from this score can become better than the finished ones."""
         c = self.config
         if c.early_stopping is True or c.num_beams == 1:
             return True
@@ -137,28 +146,31 @@ class BeamSearch:
 
 
 class BeamGenerator:
-    """An encoder-decoder on a device, with its cache. One text at a time; others wait."""
+    """An encoder-decoder on a device, with its cache. It writes one text at a time; other requests wait."""
 
     def __init__(
         self, checkpoint: Checkpoint, device: Device, config: GenerationConfig, context: int | None = None
     ) -> None:
-        """Declares everything; nothing is read or allocated. context: tokens to read, at most the model's own. Raises
-        Error("out_of_memory") or ("bad_file")."""
+        """Declares everything; nothing is read or allocated. context: the most tokens that it reads; the model's own
+        limit still applies. Raises Error("out_of_memory") or ("bad_file")."""
         kind = str(checkpoint.config.get("model_type"))
         architecture = models.find(kind)
         if architecture is None or not hasattr(architecture.Model, "read"):
-            raise Error("bad_file", f"Models of type {kind!r} are not supported yet: take a BART or T5 one.")
+            raise Error("bad_file", f"Models of type {kind!r} are not supported yet: use a BART or a T5 model.")
         self.device = device
         self.weights = Weights(checkpoint, hardware(device.info).max_binding)
         self.model = models.declare(architecture.Model, self.weights)
         self.vocabulary = sum(w.shape[0] for w in self.model.lm_head.weights)
         forced = [id for id in (config.forced_bos_token_id, config.forced_eos_token_id) if id is not None]
         ids = {config.decoder_start_token_id, *config.eos_token_id, *forced}
-        self.candidates = max(2, 1 + len(config.eos_token_id)) * config.num_beams  # so that not all of them are ends
+        self.candidates = max(2, 1 + len(config.eos_token_id)) * config.num_beams  # so that not all are end tokens
         fits = 1 <= config.num_beams <= 32 and self.candidates <= min(128, self.vocabulary)
         if not fits or any(not 0 <= token < self.vocabulary for token in ids):
-            raise Error("bad_file", "The model's configuration has too many beams, or tokens beyond its vocabulary.")
-        self.source = min(self.model.source, context or self.model.source)  # tokens that it reads at most
+            raise Error(
+                "bad_file",
+                "The model's configuration has too many beams, or token ids beyond its vocabulary: use another model.",
+            )
+        self.source = min(self.model.source, context or self.model.source)  # the most tokens that it reads
         self.positions = min(self.model.cache.positions, max(POSITIONS, config.max_length))
         self.config = replace(config, max_length=min(config.max_length, self.positions))
         self.beams = BeamCache(self.model.cache, config.num_beams, self.positions)
@@ -172,13 +184,14 @@ class BeamGenerator:
         self._busy = asyncio.Lock()
 
     def _trace(self) -> Tensor:
-        """The best candidates of all beams: bits of scores and places in [B, V], u32 [1, 2, candidates]."""
+        """The best candidates of all beams, u32 [1, 2, candidates]: the bits of their scores, and their places in [B,
+        V]."""
         probabilities = self.model.logits(self.model.hidden(self.beams)).softmax()
         scores = probabilities.maximum(1e-37).log() + self.scores + self.bans
         return scores.reshape(1, -1).topk(self.candidates)
 
     async def load(self, on_progress: Progress) -> None:
-        """Weights and plans, as loading.load does it."""
+        """Loads the weights and compiles the plans (loading.load)."""
         await load(self.weights, self.device, self._compiling(), on_progress)
 
     def _compiling(self) -> Iterator[Any]:
@@ -196,19 +209,22 @@ class BeamGenerator:
     def generate(
         self, ids: list[int], min_length: int | None = None, max_length: int | None = None
     ) -> Coroutine[Any, Any, list[int]]:
-        """Gives the ids of the text that the model writes after reading `ids`; after abort() what there is of it. A
-        length that is given moves the other one of the configuration along.
+        """Returns the ids of the text that the model writes after reading `ids`; after abort() those written until
+        then. If only one of the lengths is given, the configuration's other one is changed to fit it.
 
-        Raises Error("context_exceeded") if `ids` are more than the model reads, or ("bad_request").
+        Raises Error("context_exceeded") if the model cannot read so many `ids`, or ("bad_request").
         """
         c = self.config
         most = max(c.max_length, min_length or 0) if max_length is None else max_length
         least = min(c.min_length, most) if min_length is None else min_length
         if type(least) is not int or type(most) is not int or not 2 <= most <= self.positions or least > most:
-            wrong = f"min_length is {least!r} and max_length {most!r}"
-            raise Error("bad_request", f"{wrong}: give whole numbers up to {self.positions}, the larger one last.")
+            wanted = f"max_length must be a whole number from 2 to {self.positions}, and min_length at most as large"
+            raise Error("bad_request", f"{wanted}, got {most!r} and {least!r}.")
         if len(ids) > self.source:
-            raise Error("context_exceeded", f"The text has {len(ids):,} tokens, the model reads {self.source:,}.")
+            raise Error(
+                "context_exceeded",
+                f"The text has {len(ids):,} tokens, but the model reads at most {self.source:,}: shorten it.",
+            )
         if not ids or any(not 0 <= token < self.vocabulary for token in ids):
             raise Error("bad_request", "The text is empty, or has tokens that are not in the model's vocabulary.")
         return self._generate(ids, replace(c, min_length=least, max_length=most), self._aborts)
@@ -224,7 +240,7 @@ class BeamGenerator:
         return search.best
 
     async def _candidates(self, search: BeamSearch, source: int) -> list[tuple[float, int, int]]:
-        """Brings each beam's last token into the cache, and gives (score, beam, token), best first."""
+        """Brings each beam's last token into the cache, and returns (score, beam, token), the best first."""
         beams, before = search.running, self._banned
         self._banned = search.banned()
         for b, token in before ^ self._banned:
@@ -241,11 +257,11 @@ class BeamGenerator:
         return [(score, *divmod(place, self.vocabulary)) for score, place in zip(scores, places, strict=True)]
 
     def abort(self) -> None:
-        """Ends every text asked for so far after the step that the GPU is at."""
+        """Ends all texts so far after the decoding step that is running on the GPU."""
         self._aborts += 1
 
     def free(self) -> None:
-        """Gives everything back; the object is of no use afterwards."""
+        """Frees everything; the object cannot be used afterwards."""
         self.encode.free()
         self.step.unload()
         self.weights.free()

@@ -1,4 +1,4 @@
-"""What the library needs of the page that it runs in: its own JavaScript, and the address that its wheel came from."""
+"""The connection to the page that the library runs in: its JavaScript modules, and the address of its wheel."""
 
 import asyncio
 from pathlib import Path
@@ -18,12 +18,12 @@ _modules: dict[str, Any] = {}
 
 
 def register(**modules: Any) -> None:
-    """Takes imported modules from the page, by their names in MODULES. The wheel's own copies of them stay unused."""
+    """Registers modules that the page has imported, by their names in MODULES, instead of the wheel's own copies."""
     _modules.update(modules)
 
 
 def module(name: str) -> Any:
-    """A module of MODULES, after `await load()`."""
+    """Returns a module of MODULES; `await load()` must have been called."""
     return _modules[name]
 
 

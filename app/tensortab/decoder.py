@@ -1,6 +1,7 @@
-"""A causal language model on a device: its weights, its cache, the plans of its steps, and the steps in flight.
+"""A causal language model on a device: its weights, its cache, its plans, and the decoding steps in flight.
 
-Everything of a step stays on the GPU: it reads the last token there and writes the next one, and tokens are read late.
+A decoding step runs wholly on the GPU: it reads the last token there and writes the next one; Python reads the tokens
+later.
 """
 
 import struct
@@ -22,17 +23,17 @@ from .sampling import TOP_LOGPROBS, WORDS, Sampling
 from .tensor import Tensor
 from .weights import Weights
 
-# tokens a prefill plan: 32 are a tile of matmul_matrix_small
+# tokens per prefill plan: 32 are a tile of matmul_matrix_small
 CHUNKS = {"software": (8, 32), "default": (16, 128, 512), "subgroups": (16, 128, 512), "matrix": (32, 128, 512)}
-CONTEXT = 4096  # tokens, unless the model's own is shorter
+CONTEXT = 4096  # tokens, unless the model's own context is shorter
 # from this position on attention is split over the context: measured on an H100, bench/notes.md
 LONG = {"software": 128, "default": 128, "subgroups": 512}
-SUBMIT_SECONDS = 0.008  # of work submitted at once: the granularity of stopping
+SUBMIT_SECONDS = 0.008  # of work per submission: the granularity of stopping
 
 
 @dataclass
 class Token:
-    """A generated token. `logprobs` [(id, log probability)]: the token itself, then the likeliest ones."""
+    """A generated token. `logprobs`: [(id, log probability)] of the token itself, then of the likeliest ones."""
 
     id: int
     logprobs: list[tuple[int, float]] = field(default_factory=list)
@@ -44,9 +45,9 @@ class Decoder:
     def __init__(
         self, checkpoint: Checkpoint, device: Device, context: int | None = None, prompt: int | None = None
     ) -> None:
-        """Declares everything; nothing is read or allocated. context: tokens of a text, at most the model's own.
-        prompt: tokens that prompts usually have at most; there are no plans for longer pieces of them. Raises
-        Error("out_of_memory") or ("bad_file")."""
+        """Declares everything; nothing is read or allocated. context: the most tokens of a text; the model's own limit
+        still applies. prompt: the most tokens that prompts usually have; no plan reads more at once. Raises
+        Error("out_of_memory"), ("bad_file") or ("bad_request")."""
         kind = str(checkpoint.config.get("model_type"))
         architecture = models.find(kind)
         if architecture is None:
@@ -62,7 +63,7 @@ class Decoder:
         self.chunks = chunks[: 1 + sum(n < (prompt or chunks[-1]) for n in chunks)]
         self.long = LONG[self.hw.tier]
         if context is not None and context < 32:
-            raise Error("bad_request", f"context is {context}: give at least 32 tokens.")
+            raise Error("bad_request", f"context must be at least 32 tokens, got {context}.")
         longest = self.hw.max_binding // (shape.kv_heads * shape.head_dim * 2) // 64 * 64 - self.chunks[-1]
         self.context = min(context or CONTEXT, shape.positions, longest)
         if self.context < 32:
@@ -77,31 +78,31 @@ class Decoder:
         self.settings = Tensor.of("settings", (WORDS,), u32)
         self.penalties = Tensor.of("penalties", (outputs,))
         self.logprobs = Tensor.of("logprobs", (room + 1, 1 + TOP_LOGPROBS, 2), u32)
-        self.programs: dict[str, Program] = {}  # the plans that were made, by name
-        self.step_seconds = 0.0  # measured time of one decoding step
+        self.programs: dict[str, Program] = {}  # the plans so far, by name
+        self.step_seconds = 0.0  # the measured time of one decoding step
         self._penalised = True
 
     @property
     def nbytes(self) -> int:
-        """Bytes on the GPU, without what a plan needs for itself."""
+        """Bytes on the GPU, without the transient buffers of plans."""
         return self.weights.nbytes + self.kv.nbytes
 
     @property
     def step_bytes(self) -> int:
-        """Bytes of weights that one decoding step reads."""
+        """The bytes of weights that one decoding step reads."""
         table, head = self.model.embed_tokens.weights, self.model.lm_head.weights
-        unread = 0 if table is head else sum(w.buffer.nbytes for w in table if w.buffer)  # one row of it is read
+        unread = 0 if table is head else sum(w.buffer.nbytes for w in table if w.buffer)  # only one row is read
         return self.weights.nbytes - unread
 
     # loading
 
     async def load(self, on_progress: Progress, meanwhile: Callable[[], Any] = lambda: None) -> Any:
-        """Weights and plans, as loading.load does it."""
+        """Loads the weights and compiles the plans (loading.load)."""
         await self.declare()
         return await load(self.weights, self.device, self._compiling(), on_progress, meanwhile)
 
     async def declare(self) -> None:
-        """Writes what plans need beside weights: the table of rotations."""
+        """Writes the table of rotations, which plans need besides the weights."""
         self.rope.write(self.device, await self.model.rotary.table(self.context, self.kv.context))
 
     def _compiling(self) -> Iterator[Any]:
@@ -112,20 +113,20 @@ class Decoder:
     # plans
 
     def plan(self, name: str) -> Program:
-        """ "decode", "logprobs" (decode that keeps them), those with "_long" (from position self.long on), or a number
-        of tokens to prefill."""
+        """Returns the plan "decode", "logprobs" (which decodes and keeps the log probabilities), either with "_long"
+        (from position self.long on), or the plan that prefills a number of tokens."""
         if name not in self.programs:
             with models.fitting(self.kind):
                 self.programs[name] = Program(self.device, self._trace(name))
         return self.programs[name]
 
     async def program(self, name: str) -> Program:
-        """The plan, compiled."""
+        """Returns the compiled plan."""
         program = self.plan(name)
         return program if program.handle else await program.load()
 
     async def step(self, position: int, kind: str = "decode") -> Program:
-        """The plan of one decoding step at a position, compiled."""
+        """Returns the compiled plan of one decoding step at a position."""
         return await self.program(kind if position < self.long else f"{kind}_long")
 
     def _trace(self, name: str) -> list[Tensor]:
@@ -134,7 +135,7 @@ class Decoder:
         hidden = self.model.hidden(self.tokens, self.state, self.rope, self.kv, rows)
         updates = self.kv.traced()
         if rows > 1:
-            return updates[-1:]  # the last layer's own output is not needed
+            return updates[-1:]  # the output of the last layer is not needed
         logits = self.model.logits(hidden).penalise(self.penalties.reshape(1, -1))
         if rules := getattr(self.model, "rules", None):
             logits = rules(logits, self.tokens, self.state)
@@ -146,9 +147,9 @@ class Decoder:
     async def prefill(
         self, ids: Sequence[int], cached: list[int], aborted: Callable[[], bool] = lambda: False
     ) -> Awaitable[bytes] | None:
-        """Brings all but the last of `ids` into the cache, which has the first ones already: `cached`, to which the
-        others are appended. Each chunk is waited for, so that stopping is quick, but the last: the first token waits
-        for that one, so it is returned."""
+        """Brings all but the last of `ids` into the cache. `cached` are those that it has already; the others are
+        appended. It waits for each chunk, so that stopping is quick, but not for the last one, which it returns: the
+        first token waits for that."""
         position = len(cached)
         self.tokens.write(self.device, struct.pack(f"<{len(ids)}I", *ids))
         replay: Awaitable[bytes] | None = None
@@ -170,12 +171,12 @@ class Decoder:
         self.state.write(self.device, struct.pack("<4I", position, 0, 0, 0))
 
     async def position(self) -> int:
-        """Where the GPU is: the position of the last token of what it wrote or read."""
+        """The position of the last token that the GPU has written or read."""
         assert self.state.buffer is not None
         return int.from_bytes(await self.device.read(self.state.buffer.on(self.device), 0, 4), "little")
 
     def set_sampling(self, sampling: Sampling, ids: Sequence[int], end: int) -> None:
-        """How the tokens after `ids` are chosen, which end before position `end`."""
+        """Sets how the tokens after `ids` are chosen; the text ends before position `end`."""
         self.settings.write(self.device, sampling.settings(end))
         penalty = sampling.repetition_penalty
         if penalty != 1.0 or self._penalised:
@@ -186,9 +187,9 @@ class Decoder:
             self._penalised = penalty != 1.0
 
     async def decode(self, position: int, end: int, top_logprobs: int = -1) -> AsyncGenerator[Token, None]:
-        """Keeps steps in flight and yields their tokens as they arrive, those of the positions from `position` on,
-        until it is closed. After a stop id of the sampling the GPU makes no more: what comes then is not to be read."""
-        flying: deque[tuple[int, float, Any]] = deque()  # steps, when they were submitted, their tokens
+        """Keeps decoding steps in flight and yields their tokens as they arrive, from `position` on, until it is
+        closed. The GPU writes none after a stop id of the sampling, so nothing after it may be read."""
+        flying: deque[tuple[int, float, Any]] = deque()  # decoding steps, when they were submitted, and their tokens
         submitted, at, landed = position, position, 0.0
         kind = "logprobs" if top_logprobs >= 0 else "decode"
         try:
@@ -209,15 +210,16 @@ class Decoder:
                     yield Token(token, await self._logprobs(at, top_logprobs))
                     at += 1
         finally:
-            for _, _, replay in flying:  # their staging buffers must come back; what they wrote is overwritten later
+            for _, _, replay in flying:  # the staging buffers must be returned; the tokens are overwritten later
                 await replay
 
     def _depth(self, top_logprobs: int) -> int:
-        """Submissions in flight: two where a step is quick, else one, so that stopping never waits for a step more."""
+        """Submissions in flight: two if a decoding step is quick, else one, so that stopping never waits for another
+        step."""
         return 2 if 0 < self.step_seconds < 0.05 and top_logprobs < 0 else 1
 
     def _steps(self, top_logprobs: int) -> int:
-        """Steps a submission."""
+        """Decoding steps per submission."""
         if top_logprobs >= 0 or not self.step_seconds:
             return 1
         return max(1, min(16, int(SUBMIT_SECONDS / self.step_seconds)))
@@ -235,7 +237,7 @@ class Decoder:
         return list(struct.iter_unpack("<If", bytes(await self.device.read(self.logprobs.buffer.id, row, size))))
 
     def free(self) -> None:
-        """Gives everything back; the object is of no use afterwards."""
+        """Frees everything; the object cannot be used afterwards."""
         for program in self.programs.values():
             program.unload()
         self.programs.clear()

@@ -1,7 +1,7 @@
-"""Encoders of texts: whole texts go through a model in batches of few shapes.
+"""Encoders, which read whole texts, in batches of few shapes.
 
-The model's file has `class Model` with size (numbers in a vector), length (positions that it has) and
-hidden(ids, types, lengths) -> Tensor [N, T, C]; other tasks' classes (HEADS) are Models with logits(rows of that) too.
+The model's file has `class Model` with size (of a vector), length (the most tokens that it reads) and hidden(ids,
+types, lengths) -> Tensor [N, T, C]; the classes of other tasks (HEADS) also have logits(rows of that).
 """
 
 import math
@@ -20,19 +20,19 @@ from .tensor import Tensor
 from .tokenizer import load_tokenizer
 from .weights import Weights
 
-LENGTHS = (16, 32, 48, 64, 96, 128, 192, 256, 320, 384, 448, 512)  # tokens a row; longer ones in steps of the last
-BATCH = 2048  # tokens in a batch at most, with the padding: encoding the next one takes about as long as a fast GPU
-ABREAST = 2  # batches on the GPU while the next one is made
-# the class in a model's file that does a task
+LENGTHS = (16, 32, 48, 64, 96, 128, 192, 256, 320, 384, 448, 512)  # per row; or a multiple of the last
+BATCH = 2048  # the most tokens of a batch, with padding: tokenizing the next takes as long as a fast GPU needs
+ABREAST = 2  # batches on the GPU while the next one is prepared
+# the class of a model's file for each task
 HEADS = {
     "feature-extraction": "Model", "fill-mask": "ForMaskedLM", "text-classification": "ForSequenceClassification",
 }  # fmt: skip
-Text = str | tuple[str, str]  # or a pair
+Text = str | tuple[str, str]  # a text or a pair of texts
 
 
 @dataclass
 class Batch:
-    """Texts of similar lengths: numbers[i] is the place of row i among all; further rows are empty."""
+    """Texts of similar lengths: numbers[i] is the index of row i among all texts; further rows are empty."""
 
     numbers: list[int]
     tokens: list[list[int]]  # of each text
@@ -49,7 +49,7 @@ class Batch:
 class Encoder:
     """A model that reads texts, with its weights and its tokenizer, on a device.
 
-    max_length: tokens that it reads of a text: as many as the model has positions, or fewer where the tokenizer
+    max_length: the most tokens that it reads of a text: the model's positions, or fewer if the tokenizer
     (model_max_length), a sentence model (sentence_bert_config.json's max_seq_length) or the caller says so.
     """
 
@@ -64,7 +64,10 @@ class Encoder:
         self.model: Any
         self.model = models.declare(architecture, self.weights) if architecture else None
         if not hasattr(self.model, "length"):
-            raise Error("bad_file", f"Models of type {kind!r} can't be used for this yet: take a BERT or a DistilBERT.")
+            raise Error(
+                "bad_file",
+                f"Models of type {kind!r} are not supported for this task yet: use a BERT or a DistilBERT model.",
+            )
         self.max_length: int = self.model.length
 
     @classmethod
@@ -81,12 +84,13 @@ class Encoder:
         await load(self.weights, self.device, [], on_progress)
 
     def batches(self, texts: Sequence[Text]) -> Iterator[Batch]:
-        """All texts, the longest first; a batch's are encoded when it is asked for. Raises Error("bad_request")."""
+        """Yields batches of all texts, the longest first; a batch is tokenized when it is asked for. Raises
+        Error("bad_request")."""
         if not isinstance(texts, list | tuple):
             raise Error("bad_request", f"Expected a text or a list of texts, got {type(texts).__name__}.")
         pairs = [text if isinstance(text, tuple) else (text,) for text in texts]
         if not all(len(pair) in (1, 2) for pair in pairs):
-            raise Error("bad_request", "Expected a text or a pair of texts, got a tuple of another length.")
+            raise Error("bad_request", "Expected a text or a pair of texts, got a tuple that is not of length 2.")
         for part in (part for pair in pairs for part in pair):
             if not isinstance(part, str):
                 raise Error("bad_request", f"Expected a text or a list of texts, got {type(part).__name__}.")
@@ -107,8 +111,8 @@ class Encoder:
     async def computed(
         self, run: Jit, texts: Sequence[Text], more: Callable[[Batch], list[Tensor]] = lambda batch: []
     ) -> AsyncGenerator[tuple[Batch, bytes], None]:
-        """Each batch of the texts, and the values of the only result of `run`(its inputs, and `more` of it). The next
-        batch is made while the GPU works. Raises Error("bad_request")."""
+        """Yields each batch of the texts, and the bytes of the only output of `run` for the batch's inputs and those
+        that `more` returns for it. The next batch is prepared while the GPU works. Raises Error("bad_request")."""
         flying: deque[tuple[Batch, Awaitable[bytes]]] = deque()
         try:
             for batch in self.batches(texts):
@@ -121,12 +125,12 @@ class Encoder:
             while flying:
                 batch, values = flying.popleft()
                 yield batch, await values
-        finally:  # their staging buffers must come back
+        finally:  # the staging buffers must be returned
             for _, values in flying:
                 await values
 
     def _shape(self, count: int, longest: int) -> tuple[int, int]:
-        """Rows and columns for texts, of few kinds, so that there are few plans."""
+        """The rows and columns of a batch, of few different sizes, so that there are few plans."""
         return 1 << (count - 1).bit_length(), min(self.max_length, _up(longest))
 
     def _batch(self, numbers: list[int], inputs: list[tuple[list[int], list[int]]]) -> Batch:
@@ -137,7 +141,7 @@ class Encoder:
         return Batch(numbers, tokens, ids, kinds, Tensor(lengths, "u32"))
 
     def free(self) -> None:
-        """Gives the GPU's memory back."""
+        """Frees the GPU's memory."""
         self.weights.free()
 
 
@@ -146,7 +150,7 @@ def _up(length: int) -> int:
 
 
 def padded(code: str, rows: Sequence[Sequence[Any]], count: int, columns: int) -> Tensor:
-    """[count, columns] with the rows' numbers and zeros behind; code: "I" (u32) or "f" (f32), as of an array."""
+    """A Tensor [count, columns] of the rows, padded with zeros; code: an array's, "I" (u32) or "f" (f32)."""
     values = array(code, bytes(4 * count * columns))
     for number, row in enumerate(rows):
         values[number * columns : number * columns + len(row)] = array(code, row)

@@ -1,4 +1,4 @@
-"""Texts that a decoder writes, one at a time, and the cache of the prefix that one has in common with the next."""
+"""Generates texts with a decoder, one at a time, and keeps the cache for the prefix that the next one has in common."""
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass
@@ -15,21 +15,21 @@ GREEDY = Sampling()
 
 @dataclass(eq=False)
 class _Text:
-    """A text that is being written."""
+    """A text that is being generated."""
 
-    ids: list[int]  # so far
-    end: int  # how many it has at most
+    ids: list[int]  # the tokens so far
+    end: int  # the most tokens that it may have
     sampling: Sampling
     top_logprobs: int
     prepare: Callable[[], Awaitable[None]] | None
-    owner: Any  # whose turn it takes
+    owner: Any  # for whose turn it counts
     aborted: Callable[[], bool]
-    steps: AsyncGenerator[Token, None] | None = None  # the decoder's, while the text has the cache
-    last_chunk: Awaitable[bytes] | None = None  # of its prompt, until the first token came
+    steps: AsyncGenerator[Token, None] | None = None  # the decoder's iterator, while the cache is this text's
+    last_chunk: Awaitable[bytes] | None = None  # the last chunk of the prompt, until the first token has arrived
     reused: int | None = None
 
     async def stop(self) -> None:
-        """Ends its steps; they may begin again from `ids`."""
+        """Ends its decoding steps; they may begin again from `ids`."""
         steps, self.steps = self.steps, None
         chunk, self.last_chunk = self.last_chunk, None
         if steps is not None:
@@ -39,7 +39,7 @@ class _Text:
 
 
 class Tokens(Stream[Token]):
-    """The tokens that follow a prompt, the one that stops included."""
+    """The tokens that follow a prompt, including the one that ends the text."""
 
     def __init__(self, parts: AsyncGenerator[Token, None], text: _Text) -> None:
         super().__init__(parts)
@@ -47,29 +47,29 @@ class Tokens(Stream[Token]):
 
     @property
     def reused(self) -> int:
-        """Tokens of the prompt that were in the cache already; 0 until the first token came."""
+        """How many tokens of the prompt were in the cache already; 0 until the first token has arrived."""
         return self._text.reused or 0
 
     @property
     def aborted(self) -> bool:
-        """Whether abort() was called since they were asked for."""
+        """Whether abort() was called after generate()."""
         return self._text.aborted()
 
 
 class Generator:
-    """Writes texts with a decoder, one at a time.
+    """Generates texts with a decoder, one at a time.
 
-    A request waits as long as the one before it is being read, that is, while its reader awaits the next token or asks
-    for it at once. A text whose reader does something else in between, or has left it, gives way: it goes on when it is
+    A request waits while the one before it is being read, that is, while its reader awaits the next token or asks for
+    it at once. A text whose reader does something else in between, or has left it, gives way: it continues when it is
     read again, from its tokens so far, which are then brought into the cache again.
     """
 
     def __init__(self, decoder: Decoder) -> None:
         self.decoder = decoder
         self.device, self.context, self.vocabulary = decoder.device, decoder.context, decoder.vocabulary
-        self._cached: list[int] = []  # tokens whose keys and values are in the cache
+        self._cached: list[int] = []  # the tokens whose keys and values are in the cache
         self._turn = Turn()
-        self._text: _Text | None = None  # whose steps the decoder makes
+        self._text: _Text | None = None  # the text whose decoding steps are in flight
         self._aborts = 0
 
     def generate(
@@ -81,25 +81,29 @@ class Generator:
         prepare: Callable[[], Awaitable[None]] | None = None,
         owner: Any = None,
     ) -> Tokens:
-        """The tokens that follow `prompt`; closing them stops the GPU. top_logprobs: log probabilities with each token,
-        of it and of so many of the likeliest, -1: none. prepare: awaited each time before the text is written or goes
-        on after another one; it writes what the model needs beside the tokens. owner: texts of one owner may follow one
-        another without letting others in between.
+        """Returns the tokens that follow `prompt`; closing them stops the GPU.
+
+        top_logprobs: how many of the likeliest tokens come with each token, beside itself, with their log
+        probabilities; -1: none, not even its own. prepare: a coroutine function that writes what the model needs
+        besides the tokens; it is awaited before the text begins or continues after another one. owner: texts of one
+        owner may follow one another without letting others in between.
 
         Raises Error("context_exceeded") if the prompt leaves no room in the context, or ("bad_request").
         """
         if not prompt:
-            raise Error("bad_request", "The prompt is empty: give at least one token.")
+            raise Error("bad_request", "The prompt is empty: it must have at least one token.")
         if any(not 0 <= t < self.vocabulary for t in prompt):
             raise Error("bad_request", "The prompt has tokens that are not in the model's vocabulary.")
         if max_tokens is not None and (type(max_tokens) is not int or max_tokens < 1):
-            raise Error("bad_request", f"The number of tokens to generate is {max_tokens!r}: give 1 or more.")
+            raise Error(
+                "bad_request", f"The number of tokens to generate must be an integer of at least 1, got {max_tokens!r}."
+            )
         room = self.context - len(prompt)
         if room < 1:
             raise Error(
                 "context_exceeded",
-                f"The conversation has {len(prompt):,} tokens, the model's context is {self.context:,}: shorten it, "
-                "or start a new one.",
+                f"The conversation has {len(prompt):,} tokens, but the model's context is {self.context:,}: shorten "
+                "it, or start a new one.",
             )
         limit, aborts = room if max_tokens is None else min(room, max_tokens), self._aborts
         text = _Text(
@@ -132,7 +136,7 @@ class Generator:
                 turn.leave()
 
     async def _begin(self, text: _Text) -> None:
-        """Takes the turn, and brings the text into the cache but for what it has in common with what is there."""
+        """Takes the turn, and brings the part of the text into the cache that is not there yet."""
         if not self._turn.retake(text.owner):
             await self._turn.take(text.owner)
         before, self._text = self._text, text
@@ -153,13 +157,13 @@ class Generator:
         text.steps = decoder.decode(len(text.ids), text.end, text.top_logprobs)
 
     def forget(self) -> None:
-        """Empties the cache of the common prefix: what the model reads beside the tokens has changed."""
+        """Empties the cache of the common prefix, because what the model reads besides the tokens has changed."""
         self._cached.clear()
 
     def abort(self) -> None:
-        """Ends every text asked for so far: its iterator stops after the token that the GPU is at."""
+        """Ends all texts so far: each iterator stops after the token that the GPU is computing."""
         self._aborts += 1
 
     def free(self) -> None:
-        """Gives everything back; the object is of no use afterwards."""
+        """Frees everything; the object cannot be used afterwards."""
         self.decoder.free()

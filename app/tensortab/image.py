@@ -1,5 +1,5 @@
-"""Images, and their way to what a vision model reads: resized, cut out and normalised by kernels, as
-preprocessor_config.json says (Hugging Face's keys)."""
+"""Images, and their preprocessing for vision models: kernels resize, crop and normalise them as
+preprocessor_config.json says (with Hugging Face's keys)."""
 
 import io
 import math
@@ -20,9 +20,9 @@ from .jit import Program
 from .ops.image import BITS
 from .tensor import Tensor
 
-SIZES = 4  # sizes of images whose plans are kept, each with room for its pixels
-PREVIEW = 1024  # pixels that a notebook's picture of an image is long, at most
-NESTED = 3  # lists in lists of numbers that are one image: rows, pixels and channels
+SIZES = 4  # how many image sizes have their plans kept, each with a buffer for its pixels
+PREVIEW = 1024  # the longest side of an image in a notebook, in pixels
+NESTED = 3  # how deep lists are nested that are one image: rows, pixels and channels
 FILTERS = (0, 2, 3)  # Pillow's numbers, and Hugging Face's: nearest, bilinear, bicubic
 
 
@@ -35,7 +35,7 @@ class Image:
         if width < 1 or height < 1 or size != 4 * width * height:
             raise Error(
                 "bad_request",
-                f"An image of {width} x {height} pixels has {4 * width * height} bytes of RGBA, not {size}.",
+                f"An image of {width} x {height} pixels needs {4 * width * height} bytes of RGBA, got {size}.",
             )
         self.width, self.height, self.data = width, height, data
 
@@ -43,8 +43,8 @@ class Image:
         return f"<Image {self.width} x {self.height}>"
 
     def _repr_png_(self) -> bytes:
-        """What a notebook shows: the picture as a PNG, of one longer than PREVIEW pixels only each second pixel, or
-        each third, and so on."""
+        """The PNG that a notebook shows. Of an image longer than PREVIEW pixels it has only every second pixel, or
+        every third, and so on."""
         step = -(-max(self.width, self.height) // PREVIEW)
         data = self.data.to_bytes() if hasattr(self.data, "to_bytes") else bytes(self.data)
         pixels = memoryview(data).cast("I")
@@ -55,10 +55,10 @@ class Image:
 
     @staticmethod
     async def of(source: Any) -> "Image":
-        """What `source` shows: an Image; a file by its path or its bytes, or a Pillow image (natively Pillow reads
-        files); an array or nested lists [H, W] or [H, W, 1, 3 or 4] of u8, of u16 (white is 65,535), of floats from 0
-        to 1 or of bool; in the tab also a Blob, which the browser decodes, or an ImageBitmap. A file's picture is
-        turned as its EXIF orientation says. Raises Error("bad_request")."""
+        """Returns the Image that `source` shows: an Image; a file by its path or its bytes, or a Pillow image (natively
+        Pillow reads files); an array or nested lists [H, W] or [H, W, 1, 3 or 4] of u8, of u16 (white is 65,535), of
+        floats from 0 to 1 or of bool; in the tab also a Blob, which the browser decodes, or an ImageBitmap. A file's
+        image is rotated as its EXIF orientation says. Raises Error("bad_request")."""
         if isinstance(source, Image):
             return source
         data = file_bytes(source)
@@ -77,7 +77,7 @@ class Image:
             return _of_list(source)
         raise Error(
             "bad_request",
-            f"Expected an image, got {type(source).__name__}: give the path or the bytes of a file, an array, "
+            f"Expected an image, got {type(source).__name__}: use the path or the bytes of a file, an array, "
             "a Pillow image or a tensortab.Image.",
         )
 
@@ -92,12 +92,14 @@ def _of_file(data: Any) -> Image:
         from PIL import Image as pillow
     except ImportError:
         raise Error(
-            "bad_request", "Files of images are read by Pillow: install it (pip install pillow), or give an array."
+            "bad_request", "Pillow is needed to read image files: install it (pip install pillow), or use an array."
         ) from None
     try:
         picture = pillow.open(io.BytesIO(data))
-    except Exception as error:  # of a hostile file: Pillow raises OSError, SyntaxError, ValueError and its own
-        raise Error("bad_request", f"Pillow cannot read this as an image ({error}): give a PNG or a JPEG.") from None
+    except Exception as error:  # for a hostile file Pillow raises OSError, SyntaxError, ValueError and its own errors
+        raise Error(
+            "bad_request", f"Pillow cannot read this as an image ({error}): use a PNG or a JPEG file."
+        ) from None
     return _of_pillow(picture)
 
 
@@ -105,32 +107,33 @@ def _of_pillow(picture: Any) -> Image:
     from PIL import ImageOps
 
     mode, of_16_bits = picture.mode, picture.mode.startswith("I;16")
-    if mode == "I" and picture.format in ("PNG", "PPM"):  # what older versions of Pillow make of 16 bits
+    if mode == "I" and picture.format in ("PNG", "PPM"):  # older versions of Pillow read 16 bits as this
         of_16_bits = True
     elif mode in ("I", "F"):
         raise Error(
             "bad_request",
-            f"Pillow's mode {mode} does not say which number is white: scale it to 0..255 and convert it to mode L.",
+            f"Pillow's mode {mode} does not define which number is white: scale the image to 0..255 and convert it to "
+            "mode L.",
         )
     try:
         picture = ImageOps.exif_transpose(picture)
-        if of_16_bits:  # convert("L") would make white of all above 255
+        if of_16_bits:  # convert("L") would turn everything above 255 into white
             picture = picture.convert("I").point(lambda level: level * (1 / 257) + 0.5).convert("L")
         data = picture.convert("RGBA").tobytes()
-    except Exception as error:  # the same: this is where Pillow reads the file's pixels
+    except Exception as error:  # as above: this is where Pillow reads the file's pixels
         raise Error(
-            "bad_request", f"Pillow cannot decode this image of mode {mode} ({error}): give a PNG or a JPEG."
+            "bad_request", f"Pillow cannot decode this image of mode {mode} ({error}): use a PNG or a JPEG file."
         ) from None
     return Image(picture.width, picture.height, data)
 
 
 def _of_array(source: Any) -> Image:
-    import numpy as np  # it is there: whoever gives an array has it
+    import numpy as np  # it is installed: whoever has an array has NumPy
 
     try:
         array = np.asarray(source)
-    except Exception as error:  # another library's: a tensor on a GPU, or one with gradients
-        raise Error("bad_request", f"{type(source).__name__} gives no NumPy array ({error}).") from None
+    except Exception as error:  # another library's tensor, on a GPU or with gradients
+        raise Error("bad_request", f"{type(source).__name__} can't be converted to a NumPy array ({error}).") from None
     kind, most = array.dtype.kind, 1
     _check_shape(array.shape)
     if array.dtype == np.uint16:
@@ -140,7 +143,7 @@ def _of_array(source: Any) -> Image:
     elif kind not in "fb":
         raise Error("bad_request", f"Expected an image of numbers, got an array of {array.dtype}.")
     low, high = array.min(), array.max()
-    if not (low >= 0 and high <= most):  # NaN, too
+    if not (low >= 0 and high <= most):  # also true of NaN
         raise _out_of_range(low, high, most)
     if kind == "f" or most != 255:
         array = np.floor(array * np.float32(255 / most) + 0.5)
@@ -148,7 +151,7 @@ def _of_array(source: Any) -> Image:
 
 
 def _of_list(source: Any) -> Image:
-    """The same for nested lists, where there may be no NumPy."""
+    """The same for nested lists: there may be no NumPy."""
     shape, values = [], source
     while depth(values):
         shape.append(len(values))
@@ -157,10 +160,13 @@ def _of_list(source: Any) -> Image:
     flat = source
     for count in shape[1:]:
         if not all(isinstance(part, list | tuple) and len(part) == count for part in flat):
-            raise Error("bad_request", "The rows of this image have different lengths: give [height, width, channels].")
+            raise Error(
+                "bad_request",
+                "The rows of this image have different lengths: the shape must be [height, width, channels].",
+            )
         flat = [value for part in flat for value in part]
     if not all(isinstance(value, Real) for value in flat):
-        raise Error("bad_request", "This image has values that are no numbers: give numbers from 0 to 255.")
+        raise Error("bad_request", "This image has values that are not numbers: use numbers from 0 to 255.")
     most = 255 if all(isinstance(value, int) and not isinstance(value, bool) for value in flat) else 1
     if not all(0 <= value <= most for value in flat):
         raise _out_of_range(min(flat), max(flat), most)
@@ -171,7 +177,7 @@ def _check_shape(shape: Sequence[int]) -> None:
     if not (len(shape) in (2, 3) and min(shape) > 0 and (len(shape) == 2 or shape[2] in (1, 3, 4))):
         raise Error(
             "bad_request",
-            f"An array of shape {list(shape)} is not an image: give [height, width], or channels last "
+            f"An array of shape {list(shape)} is not an image: the shape must be [height, width] or, channels last, "
             "[height, width, 1, 3 or 4].",
         )
 
@@ -179,7 +185,8 @@ def _check_shape(shape: Sequence[int]) -> None:
 def _out_of_range(low: Any, high: Any, most: int) -> Error:
     kind = "whole numbers" if most == 255 else "floats" if most == 1 else "u16"
     return Error(
-        "bad_request", f"An image of {kind} has values from 0 to {most}, this one has {low} to {high}: scale it first."
+        "bad_request",
+        f"An image of {kind} has values from 0 to {most}, but this one has {low} to {high}: scale it first.",
     )
 
 
@@ -206,15 +213,18 @@ class ImageProcessor:
         if not isinstance(self.resample, int) or self.resample not in FILTERS:
             raise Error("bad_file", f"preprocessor_config.json: resample {self.resample!r} is not one of {FILTERS}.")
         if self.crop is None and "height" not in self.size:
-            raise Error("bad_file", "preprocessor_config.json gives images no common size (size or crop_size)")
+            raise Error(
+                "bad_file",
+                "preprocessor_config.json has no size that all images get (size or crop_size): use another model.",
+            )
         self.scale, self.offset = _affine(config)
         out = self.crop or self.size
         self.pixel_values = Tensor.of("pixel_values", (1, out["height"], out["width"], 3), f32)
-        # by height and width, the latest last: the image, the tables of its resizing, and the plan
+        # by height and width, the latest last: the image, the tables for resizing it, and the plan
         self._plans: dict[tuple[int, int], tuple[list[Tensor], Program]] = {}
 
     async def prepare(self, image: Image) -> Program:
-        """The plan whose replay writes `image`; what is submitted after it reads that."""
+        """Returns the plan whose replay writes `image` into pixel_values for the next submission."""
         (place, *_), program = await self._plan(image.height, image.width)
         place.write(self.device, image.data)
         return program
@@ -234,7 +244,7 @@ class ImageProcessor:
         return self._plans[key]
 
     def _graph(self, stored: list[Tensor]) -> Tensor:
-        """Of the image stored[0]; what it needs besides is appended."""
+        """The graph of the image stored[0]. The other buffers that it needs are appended to `stored`."""
         (image,) = stored
         height, width = image.shape
         if "shortest_edge" in self.size:
@@ -244,9 +254,10 @@ class ImageProcessor:
             height, width = self.size["height"], self.size["width"]
         if max(image.shape + (height, width)) >= 1 << 15:
             raise Error(
-                "bad_request", f"An image of {image.shape[1]} x {image.shape[0]} pixels is too long: cut it first."
+                "bad_request",
+                f"An image of {image.shape[1]} x {image.shape[0]} pixels is too long and narrow: crop it first.",
             )
-        for axis, side in ((1, width), (0, height)):  # as Pillow, before version 13 always in this order
+        for axis, side in ((1, width), (0, height)):  # in the same order as Pillow before version 13
             if side != image.shape[axis]:
                 taps = weights(image.shape[axis], side, self.resample)
                 stored.append(Tensor.of("weights", (side, len(taps) // side), i32, taps))
@@ -264,7 +275,7 @@ class ImageProcessor:
             tensor.free()
 
     def free(self) -> None:
-        """Gives the GPU's memory back."""
+        """Frees the GPU's memory."""
         for key in list(self._plans):
             self._drop(key)
         self.pixel_values.free()
@@ -272,8 +283,9 @@ class ImageProcessor:
 
 @lru_cache(4 * SIZES)
 def weights(size: int, out_size: int, resample: int) -> array:
-    """What Pillow makes `out_size` pixels of: for each the first of `size` pixels that it sees, and their weights as
-    i32, whose last BITS bits are a fraction; as many of them for each, the last ones may be 0."""
+    """The weights with which Pillow resizes `size` pixels to `out_size`: for each new pixel the first old one that
+    counts, and the weights from there on, as i32 whose last BITS bits are the fraction. All have equally many weights;
+    the last ones may be 0."""
     scale = size / out_size
     if resample == 0:
         return array("i", [n for o in range(out_size) for n in (int((o + 0.5) * scale), 1 << BITS)])
@@ -305,7 +317,7 @@ def _bicubic(x: float) -> float:
 
 
 def _size(size: Any, square: bool) -> dict[str, int]:
-    """{"height", "width"} or {"shortest_edge"}; older files have a number."""
+    """Reads {"height", "width"} or {"shortest_edge"}; older files have a number."""
     if isinstance(size, int):
         size = {"height": size, "width": size} if square else {"shortest_edge": size}
     given: dict[str, Any] = size if isinstance(size, dict) else {}
@@ -314,19 +326,23 @@ def _size(size: Any, square: bool) -> dict[str, int]:
     }
     sides = {name: side for name, side in found.items() if isinstance(side, int) and 0 < side < 1 << 15}
     if sides.keys() != found.keys():
-        raise Error("bad_file", f"preprocessor_config.json: {size!r} is not a size")
+        raise Error("bad_file", f"preprocessor_config.json: {size!r} is not a size: download the file again.")
     return sides
 
 
 def _affine(config: dict[str, Any]) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """What makes a pixel's value of a byte, for each of three channels: byte * scale + offset."""
+    """The scale and the offset of each of three channels: a pixel's value is byte * scale + offset."""
     factor = config.get("rescale_factor", 1 / 255) if config.get("do_rescale", True) else 1.0
     means, stds = (config.get(f"image_{name}", [0.5] * 3) for name in ("mean", "std"))
     if not config.get("do_normalize", True):
         means, stds = [0.0] * 3, [1.0] * 3
     numbers = [factor, *means, *stds] if isinstance(means, list) and isinstance(stds, list) else []
     if len(numbers) != 7 or not all(isinstance(n, int | float) and math.isfinite(n) for n in numbers) or 0 in stds:
-        raise Error("bad_file", "preprocessor_config.json: rescale_factor, image_mean and image_std are not numbers")
+        raise Error(
+            "bad_file",
+            "preprocessor_config.json: rescale_factor, image_mean and image_std must be numbers: download the file "
+            "again.",
+        )
     shift = 1.0 if config.get("rescale_offset") else 0.0
     twice = "EfficientNet" in str(config.get("image_processor_type")) and config.get("include_top", True)
     again = stds if twice else [1.0] * 3  # that processor divides once more

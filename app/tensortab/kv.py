@@ -1,4 +1,4 @@
-"""Key/value cache and what a decoding step keeps on the GPU: state that kernels change in place."""
+"""The key/value cache and the other state of decoding on the GPU, which kernels change in place."""
 
 import math
 import struct
@@ -14,12 +14,12 @@ from .tensor import Tensor
 from .weights import Weights, read_vector
 
 LONGROPE = ("longrope", "su")
-STATE_WORDS = 8  # pos, done, generated, rows of logprobs written; the others are spare
+STATE_WORDS = 8  # pos, done, generated, rows of logprobs written; the other words are spare
 
 
 @dataclass(frozen=True)
 class CacheShape:
-    """What a decoder keeps of each token; `positions`: tokens that a text has at most."""
+    """The shape of a decoder's cache; `positions`: the most tokens that a text may have."""
 
     layers: int
     kv_heads: int
@@ -28,12 +28,12 @@ class CacheShape:
 
     def __post_init__(self) -> None:
         if self.head_dim % 2 or not 2 <= self.head_dim <= 256:
-            message = f"Heads of {self.head_dim} numbers are not supported: take a model with an even size up to 256."
+            message = f"Heads of {self.head_dim} numbers are not supported: use a model with an even size up to 256."
             raise Error("bad_file", message)
 
     @staticmethod
     def of(config: dict[str, Any]) -> "CacheShape":
-        """By a config with the keys of Llama's. A text ends where a sliding window would begin to forget."""
+        """Reads a config with Llama's keys. A text ends where a sliding window would begin to forget."""
         sizes = ["num_hidden_layers", "num_key_value_heads", "head_dim", "max_position_embeddings"]
         if config.get("sliding_window") and config.get("use_sliding_window", True):
             sizes.append("sliding_window")
@@ -47,7 +47,7 @@ class KVCache:
 
     def __init__(self, shape: CacheShape, context: int) -> None:
         self.context = context
-        self.long = False  # whether what is traced is for a position at which attention is worth splitting
+        self.long = False  # whether the traced plan is for positions at which splitting attention is worth it
         each = (shape.kv_heads, context, shape.head_dim // 2)
         self.keys = [Tensor.of(f"keys.{n}", each, u32) for n in range(shape.layers)]
         self.values = [Tensor.of(f"values.{n}", each, u32) for n in range(shape.layers)]
@@ -55,7 +55,7 @@ class KVCache:
     def attend(
         self, layer: int, qkv: Tensor, state: Tensor, rope: Tensor, heads: int, interleaved: bool = False
     ) -> Tensor:
-        """Puts the keys and values of qkv [T, (H + 2G) * D] into the cache, then attends: [T, H * D]."""
+        """Writes the keys and values of qkv [T, (H + 2G) * D] into the cache, then attends -> [T, H * D]."""
         arg = {"heads": heads, "interleaved": interleaved}
         self.keys[layer] = keys = Tensor.apply(
             "kv_update", qkv, state, rope, self.keys[layer], self.values[layer], **arg
@@ -63,7 +63,7 @@ class KVCache:
         return Tensor.apply("attention", qkv, state, rope, keys, self.values[layer], **arg, long=self.long)
 
     def traced(self) -> list[Tensor]:
-        """The last update of each layer since the trace began; the cache is ready for the next trace."""
+        """Returns each layer's last update since the trace began, and makes the cache ready for the next trace."""
         nodes, self.keys = self.keys, [_stored(k) for k in self.keys]
         return [n for n in nodes if n.op != "buffer"]
 
@@ -80,11 +80,12 @@ class KVCache:
 
 
 class BeamCache:
-    """Keys and values of what B beams wrote: f32 [B * positions, 2 W] a layer, a row a token; W = kv heads * head_dim.
-    A beam that goes on from another one has that one's rows, so nothing is moved.
+    """The keys and values of B beams' tokens: f32 [B * positions, 2 W] per layer, a row per token; W = kv heads *
+    head_dim. A beam that continues another one refers to that one's rows, so nothing is moved.
 
-    What changes from step to step is in one buffer, `state`: of each beam the last token, the row that its keys and
-    values go to, how many positions it has and their rows; the position; how many tokens the encoder read (source).
+    What changes from decoding step to decoding step is in one buffer, `state`: for each beam its last token, the row
+    for that token's keys and values, the number of its positions and their rows; then the position, and the number of
+    tokens that the encoder read (source).
     """
 
     def __init__(self, shape: CacheShape, beams: int, positions: int) -> None:
@@ -98,7 +99,8 @@ class BeamCache:
         self.rows = self.state[5 * 64 :].reshape(beams, positions)
 
     def step(self, tokens: list[int], wrote: list[list[int]], source: int) -> bytes:
-        """`state` for a step at position len(wrote[b]); wrote[b][s]: the beam that wrote what beam b has at s."""
+        """Returns `state` for the decoding step at position len(wrote[b]). wrote[b][s]: the beam whose row beam b has
+        at s."""
         position, words = len(wrote[0]), array("I")
         new = [b * self.positions + position for b in range(self.beams)]
         for block in (tokens, new, [position + 1] * self.beams, [position], [source]):
@@ -109,7 +111,8 @@ class BeamCache:
         return words.tobytes()
 
     def attend(self, layer: int, qkv: Tensor, heads: int, **more: Any) -> Tensor:
-        """Puts the keys and values of qkv [B, 3 W] into the cache, then attends: [B, W]. more: bias, scale of sdpa."""
+        """Writes the keys and values of qkv [B, 3 W] into the cache, then attends -> [B, W]. more: sdpa's bias and
+        scale."""
         count, width = self.beams, self.width
         qkv = qkv.reshape(count, 1, 3 * width)
         kv = self.rows.lookup(self.tables[layer].put(self.new, qkv[:, :, width:]))  # (B, positions, 2 W)
@@ -124,9 +127,10 @@ def _stored(node: Tensor) -> Tensor:
 
 
 class Rotary:
-    """Rotary positions (arXiv:2104.09864) of heads of `head_dim`, as the config and the file say; none without them.
+    """Rotary positions (arXiv:2104.09864) of heads of `head_dim`, as the config and the file say; no rotation without
+    a config.
 
-    frequencies   angle per position of each pair, of as many elements of a head as rotate
+    frequencies   the angle per position of each pair of elements of a head that is rotated
     """
 
     def __init__(self, head_dim: int, config: dict[str, Any] | None = None, weights: Weights | None = None) -> None:
@@ -136,7 +140,7 @@ class Rotary:
 
     async def table(self, context: int, room: int) -> bytes:
         """cos and sin (f32) of every angle for `room` positions, in two parts, [64 + ceil(room / 64), pairs, 2]:
-        kernels/rope.wgsl multiplies row pos % 64 by row 64 + pos // 64. Texts have at most `context` tokens."""
+        kernels/rope.wgsl multiplies row pos % 64 by row 64 + pos // 64. context: the most tokens of a text."""
         if rope_type(self.config) in LONGROPE or (self.weights and "rope_factors_long.weight" in self.weights):
             factors, scale = await self._long(context)
         else:
@@ -144,7 +148,9 @@ class Rotary:
         frequencies = self.frequencies
         if factors is not None:
             if len(factors) != len(frequencies) or not all(type(f) in (int, float) and f > 0 for f in factors):
-                raise Error("bad_file", f"Factors of rotation {factors} don't fit: get the model's files again.")
+                raise Error(
+                    "bad_file", f"The rope factors {factors} don't fit the model's config: download its files again."
+                )
             frequencies = [f / factor for f, factor in zip(frequencies, factors, strict=True)]
         turns = (math.cos, math.sin)
         flat = [scale * turn(p * f) for p in range(64) for f in frequencies for turn in turns]
@@ -152,8 +158,8 @@ class Rotary:
         return struct.pack(f"<{len(flat)}f", *flat)
 
     async def _long(self, context: int) -> tuple[Any, float]:
-        """LongRoPE (arXiv:2402.13753): what each frequency is divided by, in contexts up to that of the training and
-        in longer ones; and the scale of cos and sin."""
+        """LongRoPE (arXiv:2402.13753): returns the divisors of the frequencies, which differ between contexts up to
+        that of the training and longer ones, and the scale of cos and sin."""
         scaling = self.config | (self.config.get("rope_scaling") or {})
         check_config(scaling, "max_position_embeddings", "original_max_position_embeddings")
         original = scaling["original_max_position_embeddings"]
@@ -163,15 +169,15 @@ class Rotary:
         return scaling.get(f"{which}_factor") or await self._stored(f"rope_factors_{which}") or [], scale
 
     async def _stored(self, name: str) -> list[float] | None:
-        """Factors as GGUF has them (Llama 3's scaling, too)."""
+        """Reads the factors that GGUF files store as a tensor (those of Llama 3's scaling, too)."""
         if self.weights is None or f"{name}.weight" not in self.weights:
             return None
         return await read_vector(self.weights.checkpoint.tensor(f"{name}.weight"))
 
 
 def rotary_dim(head_dim: int, config: dict[str, Any]) -> int:
-    """How many elements of each head are rotated, the first ones: GGUF files give their number (as GPT-J's config.json
-    does), the others a share. Raises Error("bad_file")."""
+    """How many of each head's elements, the first ones, are rotated: GGUF files (and GPT-J's config.json) have their
+    number, other files a fraction. Raises Error("bad_file")."""
     if config.get("rotary_dim") is not None:
         check_config(config, "rotary_dim")
         dim = config["rotary_dim"]
@@ -181,7 +187,9 @@ def rotary_dim(head_dim: int, config: dict[str, Any]) -> int:
     else:
         return head_dim
     if dim % 2 or not 2 <= dim <= head_dim:
-        raise Error("bad_file", f"{dim} of the {head_dim} elements of a head cannot be rotated: get the file again.")
+        raise Error(
+            "bad_file", f"{dim} of the {head_dim} elements of a head can't be rotated: download the file again."
+        )
     return dim
 
 
@@ -191,7 +199,8 @@ def rope_type(config: dict[str, Any]) -> str:
 
 
 def inverse_frequencies(dim: int, config: dict[str, Any]) -> list[float]:
-    """theta^(-2i/dim), scaled as rope_scaling says ("linear", "llama3"); Error("bad_file") for kinds not known."""
+    """theta^(-2i/dim), scaled as rope_scaling says ("linear", "llama3"); raises Error("bad_file") for other
+    kinds."""
     theta = config.get("rope_theta") or 10000.0
     plain = [theta ** (-2 * i / dim) for i in range(dim // 2)]
     scaling, kind = config.get("rope_scaling") or {}, rope_type(config)
@@ -201,7 +210,9 @@ def inverse_frequencies(dim: int, config: dict[str, Any]) -> list[float]:
         check_config(scaling, "factor")
         return [f / scaling["factor"] for f in plain]
     if kind != "llama3":
-        raise Error("bad_file", f"rope_scaling {kind!r} is not supported yet: take one with linear or llama3.")
+        raise Error(
+            "bad_file", f"rope_scaling {kind!r} is not supported yet: use a model with linear, llama3 or longrope."
+        )
     check_config(scaling, "factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings")
     factor, low, high = scaling["factor"], scaling["low_freq_factor"], scaling["high_freq_factor"]
     original = scaling["original_max_position_embeddings"]

@@ -1,8 +1,8 @@
-"""What a GPU can do, and what a model makes of it: measured with our own kernels, held against the floor.
+"""Measures, with our own kernels, what a GPU can do and how near a model comes to that: its times beside their floor.
 
 The floor of a kernel is the time that its bytes need at the measured bandwidth, or its FLOPs at the rate of our matmul
-(or of the model's own products, where these are quicker), whichever is longer. The floor of a token is its weights at
-that bandwidth. What comes from a cache may be quicker than its floor.
+(or of the model's own products, if these are quicker), whichever is longer. The floor of a token is the time to read
+its weights at that bandwidth. What is read from a cache may be quicker than its floor.
 """
 
 import asyncio
@@ -23,13 +23,13 @@ from .ops import HALVES, Hardware
 from .sampling import Sampling
 from .tensor import Tensor
 
-SUBMIT_SECONDS = 0.03  # of work in a submission that is timed: browsers' clocks count in up to 1 ms
-PATIENCE = 0.3  # seconds that one measurement may take: sizes grow up to it
+SUBMIT_SECONDS = 0.03  # of work per timed submission: browsers' clocks have steps of up to 1 ms
+PATIENCE = 0.3  # seconds of one measurement: sizes grow until it takes so long
 READ_COLUMNS = 16384  # a workgroup of `sum` reads 64 KiB
 MATMUL = 4096
 CHAIN = 256  # dependent dispatches in one plan
-PROMPT, SOFTWARE_PROMPT = 128, 16  # tokens before those that are timed
-TOKENS, TOKEN_SECONDS, REPLAYS = 128, 4.0, 64  # at most, of decoding and of timing kernels
+PROMPT, SOFTWARE_PROMPT = 128, 16  # tokens before the timed ones
+TOKENS, TOKEN_SECONDS, REPLAYS = 128, 4.0, 64  # the most seconds of decoding, and of timing kernels
 
 Report = Callable[[str, float, int], None]
 
@@ -37,24 +37,25 @@ Report = Callable[[str, float, int], None]
 async def measure(
     device: Device, generator: Generator | None = None, on_progress: Report = lambda stage, done, total: None
 ) -> dict[str, Any]:
-    """Everything the Lab shows, as JSON: the GPU's part, and with a generator that of its model.
+    """Returns everything that the Lab shows, as JSON: the GPU's figures and, with a generator, those of its model.
 
     adapter {vendor, architecture, device, description, fallback}, tier, features, limits; read_gb_s (10^9 bytes a
     second, `sum` over read_bytes), tflops {"f32", "f16" where inner products are computed in it} (`linear` of
     matmul_n^3), dispatch_us (of a chain of dependent ones, wall clock).
 
     tokens_per_second (greedy), floor_tokens_per_second, weight_bytes_a_token; with the feature timestamp-query also
-    kernels [{kernel, part, count, us, bytes, flops, floor_us, share}], of which `us` to `floor_us` are of one dispatch,
-    position (where in the text), us_a_token, floor_us_a_token, clock_us (to what GPU times are rounded; 0: not at all).
+    kernels [{kernel, part, count, us, bytes, flops, floor_us, share}], of which `us` to `floor_us` are per dispatch,
+    position (of the token in the text), us_a_token, floor_us_a_token, clock_us (the step to which GPU times are
+    rounded; 0: none).
 
-    Stages: "read", "multiply", "dispatch", "tokens", "kernels"; `done` of `total` stages. May be cancelled. Nothing
+    Stages: "read", "multiply", "dispatch", "tokens", "kernels"; `done` of `total` stages. It may be cancelled. Nothing
     else may use the model meanwhile.
     """
     stages = ["read", "multiply", "dispatch", *(["tokens", "kernels"] if generator else [])]
 
     async def report(stage: str, share: float = 0) -> None:
         on_progress(stage, stages.index(stage) + share, len(stages))
-        await asyncio.sleep(0)  # natively nothing else waits: here others run, and a cancel is heard
+        await asyncio.sleep(0)  # natively nothing else awaits: here other asyncio tasks run, and a cancellation arrives
 
     info = device.info
     names = ("vendor", "architecture", "device", "description", "fallback")
@@ -83,7 +84,7 @@ async def measure(
 
 
 def _rounded(value: Any) -> Any:
-    """Four digits of every float: more were not measured."""
+    """Rounds every float to four digits: more are not meaningful."""
     if isinstance(value, dict):
         return {key: _rounded(item) for key, item in value.items()}
     if isinstance(value, list):
@@ -95,14 +96,14 @@ def _rounded(value: Any) -> Any:
 
 
 async def _seconds(program: Program, output: Tensor) -> float:
-    """Wall time of one replay: the best of several submissions, each of enough replays for the clock."""
+    """The wall time of one replay: the best of several submissions, each with enough replays for the clock."""
 
     async def submission(steps: int) -> float:
         started = time.perf_counter()
         await program.replay(steps, output, 0, 4)
         return time.perf_counter() - started
 
-    await submission(1)  # warms
+    await submission(1)  # warms up
     steps, took = 1, await submission(1)
     while took < SUBMIT_SECONDS:
         steps = math.ceil(steps * min(16, 1.5 * SUBMIT_SECONDS / max(took, 1e-4)))
@@ -114,7 +115,7 @@ async def _seconds(program: Program, output: Tensor) -> float:
 
 
 async def _random(device: Device, rows: int, columns: int) -> Tensor:
-    """Random numbers [rows, columns] on the device: zeros would cost some hardware less."""
+    """Random numbers [rows, columns] on the device: some hardware multiplies zeros faster."""
     row = Tensor([[random.random() - 0.5 for _ in range(columns)]])
     made = row + Tensor([[random.random() - 0.5] for _ in range(rows)])
     program = await Program(device, [made]).load()
@@ -136,7 +137,7 @@ async def _timed(device: Device, output: Tensor, hw: Hardware | None = None) -> 
 
 
 async def _bandwidth(device: Device) -> tuple[int, float]:
-    """(bytes of the largest buffer that was read in time, GB/s): small ones would be read from a cache."""
+    """Returns (the bytes of the largest buffer that is read in time, GB/s): small ones would be read from a cache."""
     limits, row = device.info["limits"], 4 * READ_COLUMNS
     most = min(limits["maxBufferSize"], limits["maxStorageBufferBindingSize"]) // row * row
     most = min(most, 1 << 26 if device.info["fallback"] else 1 << 29)
@@ -148,7 +149,7 @@ async def _bandwidth(device: Device) -> tuple[int, float]:
         except Error as error:
             if error.code != "out_of_memory" or not measured[0]:
                 raise
-            return measured  # a model may have the rest
+            return measured  # a model may occupy the rest of the memory
         measured = (size, size / took / 1e9)
         if size == most or 8 * took > PATIENCE:
             return measured
@@ -156,7 +157,7 @@ async def _bandwidth(device: Device) -> tuple[int, float]:
 
 
 async def _tflops(device: Device, hw: Hardware) -> tuple[int, float]:
-    """(N, TFLOP/s of [N, N] @ [N, N]^T) for the largest N up to MATMUL that is computed in time."""
+    """Returns (N, TFLOP/s of [N, N] @ [N, N]^T) for the largest N up to MATMUL that is computed in time."""
     n = MATMUL // 16
     while True:
         product = (await _random(device, n, n)).linear(await _random(device, n, n))
@@ -167,7 +168,7 @@ async def _tflops(device: Device, hw: Hardware) -> tuple[int, float]:
 
 
 async def _dispatch_seconds(device: Device) -> float:
-    """Of one of many tiny dispatches, each of which reads what the one before wrote."""
+    """The seconds of one of many tiny dispatches, each of which reads what the one before wrote."""
     x = Tensor.of("chain", (64,))
     for _ in range(CHAIN):
         x = x + 1.0
@@ -184,11 +185,12 @@ async def _dispatch_seconds(device: Device) -> float:
 
 
 async def _tokens(generator: Generator, report: Callable[[float], Awaitable[None]]) -> dict[str, Any]:
-    """Greedy tokens after a fixed prompt, whatever they say. The cache keeps what it then holds; a chat starts anew."""
+    """Greedy tokens after a fixed prompt. They replace the cache's content, so a chat's prompt is read again
+    afterwards."""
     prompt = _prompt(generator)
 
     async def decode(count: int, start: float, span: float) -> float:
-        """Seconds of a token after the first; `start` and `span` are its part of the progress."""
+        """The seconds of a token after the first; `start` and `span`: this measurement's part of the progress."""
         made, first = 0, 0.0
         tokens = generator.generate(prompt, Sampling(), count)
         try:
@@ -199,7 +201,7 @@ async def _tokens(generator: Generator, report: Callable[[float], Awaitable[None
         finally:
             await tokens.aclose()
 
-    slow = await decode(4, 0, 0.2)  # compiles and warms
+    slow = await decode(4, 0, 0.2)  # compiles and warms up
     count = min(TOKENS, generator.context // 2, max(8, int(TOKEN_SECONDS / slow)))
     seconds = await decode(count, 0.2, 0.8)
     return {"tokens_per_second": 1 / seconds, "weight_bytes_a_token": generator.decoder.step_bytes}
@@ -211,7 +213,7 @@ def _prompt(generator: Generator) -> list[int]:
 
 
 async def _kernels(generator: Generator, result: dict[str, Any]) -> dict[str, Any]:
-    """One token's dispatches, equal ones together, at the position where the GPU then is."""
+    """The dispatches of one token, equal ones together, at the GPU's current position."""
     tokens = generator.generate(_prompt(generator), Sampling())
     await anext(tokens)
     await tokens.aclose()
@@ -229,7 +231,7 @@ async def _kernels(generator: Generator, result: dict[str, Any]) -> dict[str, An
         made = {"kernel": label, "part": part, "count": 0, "us": 0.0, **work}
         made = kernels.setdefault((label, part, *work.values()), made)
         made["count"] += 1
-        made["us"] += max(0, row["ns"]) / 1000  # a GPU's clock may step back
+        made["us"] += max(0, row["ns"]) / 1000  # a GPU's clock may go backwards
     ordered = sorted(kernels.values(), key=lambda made: -made["us"])
     total = sum(k["us"] for k in ordered)
     for made in ordered:
@@ -250,7 +252,7 @@ async def _kernels(generator: Generator, result: dict[str, Any]) -> dict[str, An
 
 
 def _part(plan: dict[str, Any], step: dict[str, Any]) -> str:
-    """The weight that a step reads, without its layer: "mlp.down_proj"."""
+    """The name, without its layer, of the weight that a step reads: "mlp.down_proj"."""
     bound = [(size, plan["buffers"][buffer]["name"] or "") for buffer, _, size in step["bind"]]
     for _, name in sorted(bound, reverse=True):
         if found := re.match(r"(?:.*\.\d+\.|model\.)?(.+)\.weight", name):

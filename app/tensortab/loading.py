@@ -1,7 +1,7 @@
-"""The way from files to a model on a device, the same for every task.
+"""How a model gets from its files to a device, in the same way for every task.
 
 The files are opened first (`open_files`). Then a task declares what it needs of them, which reads no weights and puts
-nothing on the device, and loads it (`load`). tasks/__init__.py does all three, and frees everything if that fails.
+nothing on the device, and loads it (`load`). tasks/__init__.py does all three, and frees everything if one fails.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ Progress = Callable[[str, int, int], None]  # stage, done, total
 
 @dataclass
 class Files:
-    """A model's files, of which only headers and configurations are read, and the device that it is for."""
+    """A model's files, of which only headers and configurations are read yet, and the device to bring them to."""
 
     name: str
     checkpoint: Checkpoint
@@ -27,7 +27,7 @@ class Files:
 
 
 async def open_files(task: str, model: Any, device: Device | None, on_progress: Progress) -> Files:
-    """The files of `model`, as sources/model.py finds it, or of the default one of a task. Stage: "download"."""
+    """Opens the files of `model` (sources/model.py find), or of the task's default model. Stage: "download"."""
     device = device or await choose()
     model = default(task) if model is None else model
     source = await find(model, lambda done, total: on_progress("download", done, total))
@@ -43,9 +43,10 @@ async def load(
 ) -> Any:
     """Streams the weights to the device while the plans compile. Stages: "load" (bytes), "compile" (plans).
 
-    Asking `plans` for the next one makes it, awaiting it compiles it: every plan is made, and checked against the
-    adapter's limits, before a weight is read. Returns the result of `meanwhile`, which is called once there is
-    something to wait for. The first part that fails, or a stop, ends the others before its error is raised.
+    The iterator `plans` makes a plan when it is asked for the next one; awaiting that compiles it. So every plan is
+    made, and checked against the adapter's limits, before a weight is read. Returns the result of `meanwhile`, which is
+    called once there is something to wait for. If one part fails, or the load is cancelled, the other parts end before
+    the error is raised.
     """
     parts: list[asyncio.Task] = []
 
@@ -66,7 +67,7 @@ async def load(
         await asyncio.gather(*parts)
     finally:
         for part in parts:
-            if not part.cancelling():  # a second stop would end the cleaning up after the first
+            if not part.cancelling():  # a second cancellation would end the cleanup after the first
                 part.cancel()
         await asyncio.gather(*parts, return_exceptions=True)
     if count:

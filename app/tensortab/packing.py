@@ -16,43 +16,44 @@ ABOUT = ("name", "task", "size", "memory", "license", "source")  # what a manife
 
 
 def packable(source: Path) -> dict[str, Path]:
-    """{name: path} of the files of a model, a file or a folder, that are packed. Raises Error("bad_file")."""
+    """Returns {name: path} of the files to pack of a model, which is a file or a folder. Raises Error("bad_file")."""
     files = {name: source / name for name in open_folder(source)} if source.is_dir() else {source.name: source}
     if not any(name.endswith(WEIGHTS) for name in files):
-        raise Error("bad_file", f"{source} has no .gguf or .safetensors file: give a model's file, or its folder.")
+        raise Error("bad_file", f"{source} has no .gguf or .safetensors file: use a model's file or its folder.")
     return files
 
 
 def default_name(source: Path) -> str:
-    """What a model is called unless it is told: as its file or folder."""
+    """A model's name unless the user names it: that of its file or folder."""
     return source.stem if source.is_file() else source.resolve().name
 
 
 def free_place(folder: Path, source: Path) -> Path:
-    """`folder`, if a model can be packed there: its name is a model's, and what it replaces is a packed model.
-
-    Raises Error("bad_request") otherwise, so that nothing else is ever deleted.
+    """Returns `folder` if a model can be packed there: its name must be valid for a model, and it may replace only a
+    packed model. Otherwise it raises Error("bad_request"), so that nothing else is ever deleted.
     """
     model_name(folder.name)
     place = folder.resolve()
     if place.name != folder.name or source.resolve().is_relative_to(place):
         raise Error("bad_request", f"{source} cannot be packed into {folder}: choose another name.")
     if place.exists() and not (place / "manifest.json").is_file():
-        raise Error("bad_request", f"{folder} is there and is no packed model: choose another name, or remove it.")
+        raise Error(
+            "bad_request", f"{folder} exists already and is not a packed model: choose another name, or delete it."
+        )
     return folder
 
 
 def pack(source: Path, folder: Path, about: dict[str, Any]) -> dict[str, Any]:
     """Writes a model file, or a folder's model files one after the other, as shards and manifest.json into `folder`.
 
-    The name of `folder` is the model's. A packed model that is there is replaced once the new one is complete.
-    about: task, license, source and memory (bytes on the GPU; by default as many as the files have). Returns the
+    The name of `folder` is the model's. A packed model in it is replaced once the new one is complete.
+    about: task, license, source and memory (bytes on the GPU; by default the size of the files). Returns the
     manifest. Raises Error("bad_file") for the source and Error("bad_request") for the folder.
     """
     named = packable(source)
     free_place(folder, source)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(prefix=".", dir=folder.parent) as work:  # no model can be called so
+    with TemporaryDirectory(prefix=".", dir=folder.parent) as work:  # no model's name begins with a dot
         part = Path(work) / folder.name
         part.mkdir()
         manifest = _write(named, part, about)

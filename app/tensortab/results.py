@@ -1,5 +1,5 @@
-"""What pipelines give: dictionaries with known keys. The keys are transformers' and the names of the types are
-huggingface_hub's; those of chats are OpenAI's."""
+"""The results of pipelines: typed dictionaries. The keys are transformers', the names of the types huggingface_hub's;
+those of chats are OpenAI's."""
 
 from typing import Any, Literal, NotRequired, TypedDict
 
@@ -11,7 +11,7 @@ class TextGenerationOutput(TypedDict):
 
 
 class TextGenerationOptions(TypedDict, total=False):
-    """What a text-generation pipeline is called with beside the text."""
+    """The arguments of a text-generation pipeline besides the text."""
 
     max_new_tokens: int
     do_sample: bool
@@ -30,7 +30,7 @@ class SummarizationOutput(TypedDict):
 
 
 class FillMaskOutput(TypedDict):
-    """token: the id of the word; token_str: its text; sequence: the text with that word."""
+    """token: the id of the word; token_str: its text; sequence: the input with that word."""
 
     score: float
     token: int
@@ -46,7 +46,7 @@ class ClassificationOutput(TypedDict):
 
 
 class AutomaticSpeechRecognitionChunk(TypedDict):
-    """timestamp: its begin and its end, in seconds."""
+    """timestamp: the beginning and the end, in seconds."""
 
     text: str
     timestamp: tuple[float, float]
@@ -61,7 +61,7 @@ class AutomaticSpeechRecognitionOutput(TypedDict):
 
 
 class AutomaticSpeechRecognitionProgress(TypedDict):
-    """The result so far: `done` of `total` seconds are settled. The last one has the language."""
+    """The result so far: `done` of `total` seconds are settled. The last one has the language, too."""
 
     text: str
     chunks: list[AutomaticSpeechRecognitionChunk]

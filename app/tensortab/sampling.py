@@ -1,5 +1,5 @@
-"""How the next token is chosen: the settings, their layout on the GPU, and what the sampling kernels
-(kernels/sample*.wgsl) mean, in numpy: Hugging Face's rules in their order, and a draw."""
+"""How the next token is chosen: the settings, their layout on the GPU, and the NumPy definition of the sampling kernels
+(kernels/sample*.wgsl): Hugging Face's rules in their order, and a draw."""
 
 import random
 import struct
@@ -9,7 +9,7 @@ from typing import Any
 from .errors import Error
 
 SETTINGS = ("temperature", "top_p", "min_p", "top_k", "seed", "repetition_penalty", "end", "stop_count")
-STOPS = 16  # ids that end a text on the GPU
+STOPS = 16  # the most ids that end a text on the GPU
 WORDS = len(SETTINGS) + STOPS  # of the settings on the GPU
 TOP_LOGPROBS = 20
 
@@ -20,10 +20,10 @@ class Sampling:
 
     temperature: float = 0.0  # 0: the likeliest token
     top_p: float = 1.0
-    top_k: int = 0  # 0: all
+    top_k: int = 0  # 0: no limit
     min_p: float = 0.0
     repetition_penalty: float = 1.0
-    seed: int | None = None  # None: another one each time
+    seed: int | None = None  # None: a new one for each text
     stop_ids: frozenset[int] = field(default_factory=frozenset)
 
     def __post_init__(self) -> None:
@@ -35,16 +35,17 @@ class Sampling:
             value = getattr(self, name)
             if type(value) not in ((int,) if name == "top_k" else (int, float)) or not low <= value <= high:
                 whole = "whole number" if name == "top_k" else "number"
-                raise Error("bad_request", f"{name} is {value!r}: give a {whole} from {low} to {high}")
+                raise Error("bad_request", f"{name} must be a {whole} from {low} to {high}, got {value!r}.")
         if self.seed is not None and type(self.seed) is not int:
-            raise Error("bad_request", f"seed is {self.seed!r}: give a whole number")
+            raise Error("bad_request", f"seed must be a whole number, got {self.seed!r}.")
 
     def seeded(self) -> "Sampling":
-        """The same with a seed, drawn if there is none: what is drawn at a position depends on the seed only."""
+        """Returns the same settings with a seed, a random one if there is none: a position's draw depends on it
+        alone."""
         return self if self.seed is not None else replace(self, seed=random.getrandbits(32))
 
     def settings(self, end: int) -> bytes:
-        """What the kernels read, WORDS words; the text ends before position `end`."""
+        """Returns the WORDS words that the kernels read; the text ends before position `end`."""
         assert self.seed is not None
         stops = sorted(self.stop_ids)[:STOPS]
         values = (self.temperature, self.top_p, self.min_p, self.top_k, self.seed & 0xFFFFFFFF)
@@ -66,7 +67,8 @@ def uniform(np: Any, seed: int, positions: Any) -> Any:
 
 
 def distribution(np: Any, logits: Any, temperature: float, top_k: int, top_p: float, min_p: float) -> Any:
-    """Probabilities [V] (f64), 0 for what is removed; ties with the last token kept are kept too."""
+    """Returns the probabilities [V] (f64), 0 for removed tokens; ties with the last token that is kept are kept,
+    too."""
     x = np.where(np.isnan(logits), -np.inf, logits).astype(np.float64) / np.float64(np.float32(temperature))
     keep = np.ones(len(x), bool)
     if 0 < top_k < len(x):
@@ -86,7 +88,7 @@ def distribution(np: Any, logits: Any, temperature: float, top_k: int, top_p: fl
 def sample(
     np: Any, arg: dict, logits: Any, penalties: Any, tokens: Any, state: Any, settings: Any, *logprobs: Any
 ) -> Any:
-    """One step: changes tokens, penalties, state (and logprobs) as sample_draw.wgsl does."""
+    """Chooses one token: changes tokens, penalties, state (and logprobs) as sample_draw.wgsl does."""
     if state[1]:
         return tokens
     x, position = logits.reshape(-1), int(state[0])

@@ -1,4 +1,4 @@
-"""Search by meaning: the vectors nearest to one, among up to millions on the GPU."""
+"""Semantic search: finds the vectors nearest to a query, among up to millions on the GPU."""
 
 import asyncio
 import math
@@ -16,35 +16,35 @@ CHUNK = 16 << 20  # bytes of a buffer of vectors
 
 
 class Index:
-    """Vectors on the GPU, numbered in the order in which they came. Their cosines with another vector are what counts.
+    """Vectors on the GPU, numbered in the order in which they came. Nearness is the cosine with the query.
 
     index = Index(pipe.dimensions, device)
     index.add(await pipe(texts))
     for number, cosine in await index.search(vector): ...
 
-    count: vectors in it. A vector is a sequence of so many numbers as the index has dimensions, of any length.
+    count: how many vectors it has. A vector is a sequence of `dimensions` numbers; its length does not matter.
     """
 
     def __init__(self, dimensions: int, device: Device) -> None:
-        """dimensions: a multiple of 32, as every model's are."""
+        """dimensions: a multiple of 32, as those of all models are."""
         if dimensions < 32 or dimensions % 32:
-            raise Error("bad_request", f"Vectors of {dimensions} numbers can't be searched: take a multiple of 32.")
+            raise Error("bad_request", f"The vectors of an index must have a multiple of 32 numbers, got {dimensions}.")
         self.dimensions, self.device, self.count = dimensions, device, 0
         self._room = CHUNK // (4 * dimensions)  # vectors in a chunk
         self._chunks: list[Tensor] = []
         self._query = Tensor.of("query", (1, dimensions))
-        self._plan: tuple[int, int, Program] | None = None  # for so many vectors, of which k are asked for
+        self._plan: tuple[int, int, Program] | None = None  # by the number of vectors and k
         self._turn = asyncio.Lock()
 
     def add(self, vectors: Sequence[Sequence[float]]) -> None:
-        """Behind the others. Raises Error("bad_request")."""
+        """Appends vectors. Raises Error("bad_request")."""
         self._append(b"".join([self._unit(vector) for vector in vectors]))
 
     async def search(self, vector: Sequence[float], k: int = 10) -> list[tuple[int, float]]:
-        """(number, cosine) of the k nearest, or of all if there are fewer, the nearest first. Raises
+        """Returns (number, cosine) of the k nearest vectors, or of all if there are fewer, the nearest first. Raises
         Error("bad_request")."""
         if not 1 <= k <= MOST:
-            raise Error("bad_request", f"k is {k}: give 1 to {MOST}.")
+            raise Error("bad_request", f"k must be from 1 to {MOST}, got {k}.")
         query = self._unit(vector)
         if not self.count:
             return []
@@ -56,7 +56,7 @@ class Index:
         return list(zip(data[4 * k :].cast("I"), data[: 4 * k].cast("f"), strict=True))
 
     async def save(self) -> bytes:
-        """All vectors, of length 1: f32, little-endian, row by row."""
+        """Returns all vectors, scaled to length 1: f32, little-endian, row by row."""
         parts = []
         for n, chunk in enumerate(self._chunks):
             count = min(self._room, self.count - n * self._room)
@@ -65,15 +65,18 @@ class Index:
 
     @classmethod
     def load(cls, data: Any, dimensions: int, device: Device) -> "Index":
-        """The index of which save() gave `data` (bytes-like). Raises Error("bad_file")."""
+        """Returns the index that save() wrote as `data` (bytes-like). Raises Error("bad_file")."""
         if len(data) % (4 * dimensions):
-            raise Error("bad_file", f"{len(data)} bytes are no vectors of {dimensions} numbers: make the index again.")
+            raise Error(
+                "bad_file",
+                f"{len(data)} bytes are not a whole number of vectors of {dimensions} numbers: make the index again.",
+            )
         index = cls(dimensions, device)
         index._append(data)
         return index
 
     def free(self) -> None:
-        """Gives the GPU's memory back; the index is empty then."""
+        """Frees the GPU's memory; the index is empty afterwards."""
         self._unload()
         for tensor in (self._query, *self._chunks):
             tensor.free()
@@ -82,10 +85,12 @@ class Index:
 
     def _unit(self, vector: Sequence[float]) -> bytes:
         if len(vector) != self.dimensions:
-            raise Error("bad_request", f"A vector has {len(vector)} numbers, and those here {self.dimensions}.")
+            raise Error(
+                "bad_request", f"A vector of this index must have {self.dimensions} numbers, got {len(vector)}."
+            )
         length = math.hypot(*vector)
         if not math.isfinite(length):
-            raise Error("bad_request", "A vector has a number that is not finite.")
+            raise Error("bad_request", "The numbers of a vector must be finite, got NaN or an infinity.")
         return struct.pack(f"<{self.dimensions}f", *(x / (length or 1.0) for x in vector))
 
     def _append(self, data: Any) -> None:
@@ -100,7 +105,7 @@ class Index:
             view = view[len(part) :]
 
     async def _program(self, k: int) -> Program:
-        """The plan that multiplies the query with each vector, and finds the k largest products."""
+        """The plan that multiplies the query by each vector, and finds the k largest products."""
         if self._plan is None or self._plan[:2] != (self.count, k):
             self._unload()
             chunks = [chunk[: self.count - n * self._room] for n, chunk in enumerate(self._chunks)]

@@ -1,4 +1,4 @@
-"""The site that names of models belong to. A model of the site is a folder of its folder models/."""
+"""The site whose models are opened by name. Such a model is a folder in the site's folder models/."""
 
 import sys
 from urllib.parse import urljoin, urlsplit
@@ -9,24 +9,24 @@ _address = ""
 
 
 def site(url: str | None = None) -> str:
-    """Returns the address of the site that names of models belong to, with a slash at its end.
+    """Returns the address of the site whose models are opened by name, with a slash at its end.
 
-    url: this site is used from now on. It may be of another origin if it sends CORS headers. By default it is the site
+    url: the site to use from now on. It may be of another origin if it sends CORS headers. By default it is the site
     that the wheel of tensortab came from, which has it in its folder wheels/. In CPython, where names are those of
     installed packages, no site is used. Raises Error("bad_request") if none is known, or if `url` is no http address.
     """
     global _address
     if url is not None:
         if urlsplit(url).scheme not in ("http", "https"):
-            raise Error("bad_request", f"{url!r} is not the address of a site: give one that begins with https://")
+            raise Error("bad_request", f"{url!r} is not the address of a site: use one that begins with https://.")
         _address = url if url.endswith("/") else url + "/"
     if not _address:
         _address = _above(_wheel())
     if not _address:
         raise Error(
             "bad_request",
-            "No site is known that has models by name. Give its address to tt.site(), or instead of the name a URL "
-            "or a Hugging Face id (org/name).",
+            "No site is known that has models by name. Call tt.site() with its address, or use a URL or a Hugging "
+            "Face id (org/name) instead of the name.",
         )
     return _address
 

@@ -1,4 +1,4 @@
-"""The models that are kept on this device: list them, delete one, carry one to another device as a file.
+"""The models that are kept on this device: list them, delete one, or carry one to another device as a file.
 
     for model in await tt.storage.list():
         print(model["name"], model["kind"], model["stored"])
@@ -17,32 +17,32 @@ if sys.platform == "emscripten":
 else:
     from .sources import library
 
-Progress = Callable[[int, int], None]  # bytes done, bytes in all
+Progress = Callable[[int, int], None]  # the bytes done, and all bytes
 
 
 async def list() -> Sequence[dict[str, Any]]:
-    """A dict for each model: name, kind ("site", "hub" or "file"), source (where it comes from), revision (the commit
-    of a model of the hub), size and stored (bytes in all, bytes here), used (when it was last opened, in seconds since
-    1970; 0: never), and what a site says about its models: task, memory (bytes on the GPU), license."""
+    """Returns a dict for each model: name, kind ("site", "hub" or "file"), source (where it comes from), revision (the
+    commit of a model of the hub), size and stored (all its bytes, and those that are here), used (when it was last
+    opened, in seconds since 1970; 0: never), and the site's description: task, memory (bytes on the GPU), license."""
     return await library.models()
 
 
 async def delete(name: str) -> None:
-    """Deletes a model. Of the user's own files only copies are deleted."""
+    """Deletes a model. The user's own files stay; only copies of them are deleted."""
     await library.delete(name)
 
 
 async def export(name: str, path: Any = None) -> Any:
-    """The model as one file: a tar of manifest.json and its shards.
+    """Exports the model as one file: a tar of manifest.json and its shards.
 
-    In the tab a Blob, which takes no memory: it reads the storage when it is saved. Natively it is written to `path`,
-    and the name may be any that pipeline() takes. Raises Error("bad_request") if there is no such model.
+    In the tab it returns a Blob, which uses no memory: it reads the storage when it is saved. Natively it writes the
+    file `path`, and the name may be any that pipeline() accepts. Raises Error("bad_request") if there is no such model.
     """
     return await (library.export(name) if path is None else library.export_to(name, path))
 
 
 async def import_(file: Any, on_progress: Progress = lambda done, total: None) -> str:
-    """Keeps a model that was exported: a File or Blob in the tab, natively a path. Its name, to open it by.
+    """Imports an exported model, from a File or Blob in the tab, natively from a path. Returns the name to open it by.
 
     Every byte is verified before anything is replaced. Raises Error("bad_file"), or Error("quota") if there is no room.
     """
@@ -50,7 +50,7 @@ async def import_(file: Any, on_progress: Progress = lambda done, total: None) -
 
 
 async def keep(files: Any, name: str, on_progress: Progress = lambda done, total: None) -> None:
-    """Keeps the user's own files, a list of them, under a name to open them by, in the tab.
+    """Keeps the user's own files (a list) in the tab, under a name to open them by.
 
     FileSystemFileHandles are remembered and the files stay where they are; Files are copied into storage. Raises
     Error("bad_request") if another model has the name, or Error("quota").

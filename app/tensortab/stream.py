@@ -1,4 +1,4 @@
-"""What a pipeline gives bit by bit."""
+"""The results of a pipeline that arrive part by part."""
 
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
 from types import TracebackType
@@ -13,8 +13,8 @@ class Stream(Generic[T]):
     """An async iterator that can be closed, with the methods of openai-python's AsyncStream.
 
     `async for` reads it. `await stream.close()`, or the end of `async with stream:`, ends it early: nothing more is
-    submitted to the GPU. A stream that nobody reads holds nobody up: the next request to the same model goes first, and
-    the stream goes on from where it was when it is read again.
+    submitted to the GPU. A stream that nobody reads blocks nobody: the next request to the same model goes first, and
+    the stream continues from where it was when it is read again.
     """
 
     def __init__(self, parts: AsyncGenerator[T, None]) -> None:
@@ -27,13 +27,14 @@ class Stream(Generic[T]):
         return self._parts.__anext__()
 
     async def close(self) -> None:
-        """Ends the stream; it may be closed twice. Raises Error("bad_request") while another task awaits a part."""
+        """Ends the stream; it may be closed twice. Raises Error("bad_request") while another asyncio task awaits a
+        part."""
         if self._parts.ag_running:  # type: ignore[attr-defined]  # an async generator's, which typeshed leaves out
-            message = "Another task is reading this stream: call abort(), which ends it after the token being read."
+            message = "Another asyncio task is reading this stream: call abort() to end it after the next token."
             raise Error("bad_request", message)
         await self._parts.aclose()
 
-    aclose = close  # as of an async generator, for contextlib.aclosing
+    aclose = close  # an async generator's name, for contextlib.aclosing
 
     async def __aenter__(self) -> "Stream[T]":
         return self

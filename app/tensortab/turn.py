@@ -1,4 +1,4 @@
-"""Whose turn it is on something that does one text at a time."""
+"""Whose turn it is to use something that handles one text at a time."""
 
 import asyncio
 from collections import deque
@@ -6,10 +6,10 @@ from typing import Any
 
 
 class Turn:
-    """Those who want a turn get it one after the other. Whoever has it may leave it for a while, as a stream does whose
-    reader has its next part: they keep their place as long as they come back before anybody else is let in.
+    """A lock whose holders get their turn in order. A holder may leave for a while, as a stream does whose reader has
+    its next part: it keeps its turn if it comes back before anybody else is let in.
 
-    last: who had the turn last; what it left there is as it was.
+    last: who had the turn last; nobody has changed what it left.
     """
 
     def __init__(self) -> None:
@@ -18,7 +18,7 @@ class Turn:
         self._waiting: deque[tuple[asyncio.Future, Any]] = deque()
 
     def retake(self, who: Any) -> bool:
-        """Whether `who`, who had the turn last or has it, goes on at once."""
+        """Whether `who`, if it has the turn or had it last, may continue at once."""
         if self.last is not who:
             return False
         self._taken = True
@@ -34,13 +34,13 @@ class Turn:
             try:
                 await place
             except asyncio.CancelledError:
-                if place.done() and not place.cancelled():  # the turn came together with the stop
+                if place.done() and not place.cancelled():  # the turn arrived together with the cancellation
                     self.leave()
                 raise
         self.last, self._taken = who, True
 
     def leave(self) -> None:
-        """Lets the next one in, unless who leaves comes back before the loop has made a turn."""
+        """Lets the next one in, unless the one that leaves comes back before the event loop's next iteration."""
         self._taken = False
         if self._waiting:
             self._soon()

@@ -1,6 +1,6 @@
-"""Models that see: an image goes through its processor and the model in one go, its row of numbers comes back.
+"""Vision models: an image goes through its processor and the model in one submission, and its vector is read back.
 
-The model's file has `class Model` with embed_image(pixel_values) -> Tensor [N, C], and where it reads texts, too,
+The model's file has `class Model` with embed_image(pixel_values) -> Tensor [N, C], and, if it also reads texts,
 embed_text(ids, ends) -> Tensor [N, C], logit_scale, length (positions of a text) and end (the token that ends one).
 `class ForImageClassification` is a Model with logits(pixel_values) -> Tensor [N, L]. pixel_values: f32 [N, H, W, 3].
 """
@@ -21,9 +21,9 @@ from .tokenizer import load_tokenizer
 from .weights import Weights
 
 ABREAST = 4  # images that are decoded or on the GPU at once
-TEXTS = 16  # that are read at once
-TOKENS = 16  # rows of texts have a multiple of so many
-# the class in a model's file that does a task, and its method
+TEXTS = 16  # texts that are read at once
+TOKENS = 16  # rows of texts are padded to a multiple of this
+# the class of a model's file for each task, and its method
 HEADS = {
     "image-classification": ("ForImageClassification", "logits"),
     "zero-shot-image-classification": ("Model", "embed_image"),
@@ -32,7 +32,7 @@ HEADS = {
 
 
 class Vision:
-    """A model that reads images, with its weights, on a device. `await vision(image)` gives its head's numbers."""
+    """A model that reads images, with its weights, on a device. `await vision(image)` returns its head's numbers."""
 
     def __init__(self, files: Files, processor: dict, task: str) -> None:
         """processor: the folder's preprocessor_config.json; task: one of HEADS."""
@@ -46,7 +46,8 @@ class Vision:
         architecture = getattr(models.find(kind), head, None)
         if not hasattr(architecture, method):
             raise Error(
-                "bad_file", f"Models of type {kind!r} can't be used for this yet: take a CLIP, ViT or EfficientNet."
+                "bad_file",
+                f"Models of type {kind!r} are not supported for this task yet: use a CLIP, ViT or EfficientNet model.",
             )
         self.model: Any = models.declare(architecture, self.weights)
         self.program: Program | None
@@ -62,7 +63,7 @@ class Vision:
         await load(self.weights, self.device, [self.program.load()], on_progress)
 
     async def __call__(self, image: Any) -> list[float]:
-        """image: what Image.of takes. Several may be asked for at once."""
+        """image: anything that Image.of accepts. Several calls may run at once."""
         async with self._places:
             seen = await Image.of(image)
             async with self._turn:
@@ -72,14 +73,14 @@ class Vision:
             return list(struct.unpack(f"<{len(values) // 4}f", values))
 
     async def _submit(self, image: Image) -> tuple[Awaitable[bytes], Awaitable[bytes]]:
-        """The next image may be submitted before these are done: the GPU does one after the other."""
+        """Submits an image. The next one may be submitted before its result is there: the GPU keeps their order."""
         assert self.program is not None
         prepared = await (await self.processor.prepare(image)).submit()
         (row,) = self.program.outputs
         return prepared, await self.program.submit(row, 4 * row.shape[-1])
 
     def free(self) -> None:
-        """Gives the GPU's memory back."""
+        """Frees the GPU's memory."""
         if self.program is not None:
             self.program.unload()
             for output in self.program.outputs:
@@ -90,17 +91,17 @@ class Vision:
 
 
 class Texts:
-    """The texts' side of a model of both: `await texts(["a cat"])` gives vectors in the space of the images'."""
+    """The text half of a model of both: `await texts(["a cat"])` returns vectors in the same space as the images'."""
 
     def __init__(self, vision: Vision) -> None:
         if not hasattr(vision.model, "embed_text"):
-            raise Error("bad_file", f"{vision.name} reads images only: take a CLIP model.")
+            raise Error("bad_file", f"{vision.name} reads images only, not texts: use a CLIP model.")
         self.tokenizer = load_tokenizer(vision.checkpoint)
         self.model = vision.model
         self.run = jit(vision.model.embed_text, vision.device)
 
     async def __call__(self, texts: Sequence[str]) -> list[list[float]]:
-        """Longer texts than the model reads are cut."""
+        """Texts that are longer than the model reads are truncated."""
         if not isinstance(texts, list | tuple) or not all(isinstance(text, str) for text in texts):
             raise Error("bad_request", f"Expected a list of texts, got {type(texts).__name__} {texts!r:.60}.")
         vectors: list[list[float]] = []
@@ -118,7 +119,7 @@ class Texts:
         return vectors
 
     def _end(self, ids: list[int]) -> int:
-        """Where the text's vector is: at its end token, in older configurations at the largest id."""
+        """The row of the text's vector: its end token's, or in older configurations that of the largest id."""
         return ids.index(self.model.end if self.model.end in ids else max(ids))
 
     def free(self) -> None:

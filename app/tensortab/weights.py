@@ -1,6 +1,6 @@
-"""A model's weights: which tensors of a checkpoint it asks for, and their way in chunks to the GPU.
+"""A model's weights: which tensors of a checkpoint it uses, and how they are brought to the GPU in chunks.
 
-Declaring comes first, so that the memory they need is known before a byte is read. No file is ever whole in a heap.
+They are declared first, so that their memory is known before a byte is read. No file is ever whole in a heap.
 """
 
 import asyncio
@@ -21,10 +21,10 @@ from .tensor import Tensor
 
 CHUNK = 8 << 20  # bytes of a file that are read at once
 AHEAD = 4  # chunks that are read before the GPU needs them
-GAP = 1 << 16  # bytes of a file that are read though nothing needs them
+GAP = 1 << 16  # bytes of a file that may be read though nothing needs them, to join two reads
 
-# Names of tensors that published files have and no model of ours computes with: tables that follow from the config
-# (rope_* are read by kv.Rotary), and parts beside a language model that the text does not pass through.
+# Names of tensors in published files that none of our models computes with: tables that follow from the config (rope_*
+# are read by kv.Rotary), and parts beside a language model that text does not pass through.
 UNUSED = (
     "rope_freqs.weight", "rope_factors_*.weight", "*rotary_emb.*", "blk.*.attn_rot_embd.weight",
     "*.position_ids", "mtp.*", "model.mtp.*", "visual.*", "model.visual.*", "vision_tower.*", "model.vision_tower.*",
@@ -38,18 +38,18 @@ class _Piece:
 
     weight: Tensor
     info: TensorInfo
-    first: int  # byte in the checkpoint's tensor
+    first: int  # the byte in the checkpoint's tensor
     nbytes: int
     element: int  # in the weight
 
     @property
     def narrow(self) -> bool:
-        """Whether the file has in 16 bits what is a vector of f32 on the GPU."""
+        """Whether the file has 16 bits per number of what is a vector of f32 on the GPU."""
         return self.weight.dtype is not self.info.dtype
 
     @property
     def offset(self) -> int:
-        """In the file."""
+        """Where the piece begins in the file, in bytes."""
         return self.info.offset + self.first
 
     @property
@@ -68,19 +68,19 @@ class Weights:
         self._pieces: list[_Piece] = []
         self._vectors: list[Tensor] = []
         self._made: dict[tuple[str, ...], list[Tensor]] = {}
-        self._once: list[tuple[Tensor, list[Tensor]]] = []  # expressions, and what only they are computed of
+        self._once: list[tuple[Tensor, list[Tensor]]] = []  # expressions, and what only they read
 
     def __contains__(self, name: str) -> bool:
         return name in self.checkpoint.tensors
 
     def unused(self, *patterns: str) -> None:
-        """Tensors that files of this model may have, and that it computes nothing with: other heads, tied copies,
-        masks. A "*" stands for anything."""
+        """Names tensors that the model's files may have but it does not compute with: other heads, tied copies, masks.
+        A "*" stands for any text."""
         self._unused += patterns
 
     def check_known(self) -> None:
-        """Error("bad_file") if the file has tensors that the model neither asked for nor knows to be unused: it is then
-        of another architecture, whatever it says, and the results would be wrong."""
+        """Raises Error("bad_file") if the file has tensors that the model neither asked for nor declared to be unused:
+        it is of another architecture then, whatever it says, and the results would be wrong."""
         left = self.checkpoint.tensors.keys() - self._used
         unknown = sorted(name for name in left if not any(fnmatchcase(name, pattern) for pattern in self._unused))
         if unknown:
@@ -89,24 +89,30 @@ class Weights:
             raise Error(
                 "bad_file",
                 f"The file has tensors that models of type {kind!r} do not have here: {names}. "
-                "Its answers would be wrong: take another file of the model.",
+                "Its answers would be wrong: use another file of the model.",
             )
 
     def _tensor(self, name: str) -> TensorInfo:
-        """The checkpoint's tensor, which counts as used from now on."""
+        """Returns the checkpoint's tensor, which counts as used from now on."""
         self._used.add(name)
         return self.checkpoint.tensor(name)
 
     def matrix(self, *names: str) -> list[Tensor]:
-        """The rows of these tensors [n, K] one after the other: as few weights as formats and bindings allow."""
+        """The rows of these tensors [n, K], one after the other, in as few weights as formats and bindings allow."""
         if names not in self._made:
             infos = [self._tensor(name) for name in names]
             for info in infos:
                 if len(info.shape) != 2 or info.shape[1] != infos[0].shape[1]:
-                    raise Error("bad_file", f"{info.name} has the shape {list(info.shape)}: the model file is damaged")
+                    raise Error(
+                        "bad_file",
+                        f"{info.name} has the shape {list(info.shape)}: the model's file is damaged, download it "
+                        "again.",
+                    )
                 if info.shape[1] % max(32, info.dtype.block):
                     raise Error(
-                        "bad_file", f"{info.name}: rows of {info.shape[1]} are not supported: not a multiple of 32"
+                        "bad_file",
+                        f"{info.name} has rows of {info.shape[1]} numbers, which must be a multiple of 32: use "
+                        "another model.",
                     )
             runs: list[list[TensorInfo]] = []
             for info in infos:
@@ -128,7 +134,7 @@ class Weights:
                 self._pieces.append(_Piece(weight, info, 0, info.nbytes, element))
                 element += info.size
             return [weight]
-        (info,) = infos  # runs are split at the limit, so only a single tensor exceeds it
+        (info,) = infos  # runs are split at the limit, so only a single tensor can exceed it
         step = max(16, (self.max_binding - 64) // dtype.file_size(columns) // 16 * 16)  # 64: the planes' padding
         weights = []
         for row in range(0, info.shape[0], step):
@@ -144,7 +150,10 @@ class Weights:
         infos = [part for part in parts if isinstance(part, TensorInfo)]
         for info in infos:
             if info.dtype.quantised:
-                raise Error("bad_file", f"{info.name} is {info.dtype}, expected f32, f16 or bf16: the file is damaged")
+                raise Error(
+                    "bad_file",
+                    f"{info.name} is {info.dtype}, expected f32, f16 or bf16: the file is damaged, download it again.",
+                )
         sizes = [part.size if isinstance(part, TensorInfo) else part for part in parts]
         vector = Tensor.of(infos[0].name, (sum(sizes),), f32)
         self._vectors.append(vector)
@@ -163,7 +172,8 @@ class Weights:
         return vector
 
     def once(self, function: Callable[..., Tensor], *names: str) -> Tensor:
-        """function(tensors of these names, as f32), computed when everything is loaded; then they are freed."""
+        """The result of `function` for the tensors of these names (f32). It is computed once everything is loaded; then
+        the tensors are freed."""
         sources = [self._source(self._tensor(name)) for name in names]
         expression = function(*(s if s.dtype is f32 else s.dequantize() for s in sources))
         result = Tensor.of(names[0], expression.shape)
@@ -172,7 +182,7 @@ class Weights:
         return result
 
     def _source(self, info: TensorInfo) -> Tensor:
-        """A tensor as the file has it; in f32 where that is not to be unpacked in groups of 32."""
+        """A tensor in the file's format, or in f32 if that cannot be unpacked in groups of 32."""
         if info.size % 32 and info.dtype is not f32:
             vector = self.vector(info.name)
             self._vectors.pop()  # the one that was just made
@@ -191,7 +201,8 @@ class Weights:
         return [t for made in self._made.values() for t in made] + self._vectors
 
     async def load(self, device: Device, on_progress: Callable[[int, int], None] = lambda done, total: None) -> None:
-        """Streams everything to `device`, in the order of the file. Raises Error("bad_file") where it is cut short."""
+        """Streams everything to `device`, in the order of the file. Raises Error("bad_file") if the file is cut
+        short."""
         total, done = sum(piece.nbytes for piece in self._pieces), 0
         staging = Tensor.of("staging", (CHUNK // 4,), u32)
         spans = deque(_spans(self._pieces))
@@ -233,7 +244,7 @@ class Weights:
                 read.cancel()
             try:
                 await asyncio.gather(repacked, *(read for _, read in reads), return_exceptions=True)
-            finally:  # whatever was stopped
+            finally:  # even if the load was cancelled
                 for program in programs:
                     program.unload()
                 staging.free()
@@ -263,7 +274,9 @@ def _free(tensors: list[Tensor]) -> None:
 
 
 def _spans(pieces: list[_Piece]) -> Iterator[list[_Piece]]:
-    """Pieces that lie close together, at most CHUNK bytes of one file; larger ones are cut between even blocks."""
+    """Yields groups of pieces that lie close together in one file, of at most CHUNK bytes; larger pieces are cut
+    between
+        even blocks."""
     span: list[_Piece] = []
     for whole in sorted(pieces, key=lambda p: (id(p.info.source), p.offset)):
         nbytes, block = whole.info.dtype.nbytes, whole.info.dtype.block
@@ -293,7 +306,8 @@ def _part(data: Any, start: int, size: int) -> Any:
 
 
 def _repack(staging: Tensor, piece: _Piece, offset: int) -> list[Tensor]:
-    """Blocks of a file -> planes on the GPU (kernels/repack.wgsl); `offset` is where staging begins in the file."""
+    """Brings a file's blocks into planes on the GPU (kernels/repack.wgsl); `offset`: where staging begins in the
+    file."""
     dtype, weight = piece.weight.dtype, piece.weight
     assert weight.buffer is not None
     target = Tensor.node("buffer", shape=(weight.buffer.nbytes // 4,), dtype=u32)
@@ -309,13 +323,13 @@ def _repack(staging: Tensor, piece: _Piece, offset: int) -> list[Tensor]:
 
 
 async def read_vector(info: TensorInfo) -> list[float]:
-    """The numbers of a small tensor, for Python."""
+    """Reads the numbers of a small tensor into Python."""
     raw = as_f32(await info.source.bytes(info.offset, info.nbytes), info.dtype.name)
     return list(struct.unpack(f"<{len(raw) // 4}f", raw))
 
 
 def as_f32(data: bytes, dtype: str) -> bytes:
-    """f32, f16 or bf16 bytes -> f32 bytes."""
+    """Converts the bytes of f32, f16 or bf16 numbers to those of f32."""
     if dtype == "f32":
         return bytes(data)
     count = len(data) // 2

@@ -1,6 +1,6 @@
-"""The engine's worker: answers the page's messages with the library. static/worker.js starts it.
+"""The engine's worker: it answers the page's messages with the library. static/worker.js starts it.
 
-Their messages, each method with its params, its events and its result, are described by app/studio/protocol.json.
+app/studio/protocol.json describes the messages: each method with its params, its events and its result.
 """
 
 import asyncio
@@ -31,19 +31,19 @@ from tensortab.search import Index
 from tensortab.sources.browser import catalogue, handles, library, storage
 from tensortab.sources.model import find
 
-for _package in (formats, models, tasks):  # imported now, so that they are in the snapshot and loading waits for none
+for _package in (formats, models, tasks):  # now, so that they are in the snapshot
     for _module in pkgutil.iter_modules(_package.__path__, _package.__name__ + "."):
         import_module(_module.name)
 
-PROGRESS_SECONDS = 0.1  # between two reports of a stage
-REPORTED = ("vendor", "architecture", "device", "description", "fallback", "features")  # what a report says of the GPU
+PROGRESS_SECONDS = 0.1  # between two reports of a stage's progress
+REPORTED = ("vendor", "architecture", "device", "description", "fallback", "features")  # of the GPU, in an error report
 
 CHAT = "text-generation"
 SUMMARY = "summarization"  # by a model of its own if one is loaded, else by the chat's
 
 
 class Engine:
-    """One model a task; requests run as tasks of the loop, in the order in which they came."""
+    """Keeps one model per task. Requests run as asyncio tasks; those that need a model wait for their turn."""
 
     def __init__(self, post: Callable[..., None]) -> None:
         self._post = post
@@ -54,13 +54,13 @@ class Engine:
             "export": self._export, "import": self._import, "keep": self._keep, "handles": self._handles,
         }  # fmt: skip
         self._tasks: dict[int, asyncio.Task] = {}
-        self._models: dict[str, Any] = {}  # what the last load of a task was asked for: a name, Files or None
-        self._pipes: dict[str, Any] = {}  # the models on the GPU, by task
-        self._indexes: dict[str, Any] = {}  # what is searched, by task
+        self._models: dict[str, Any] = {}  # by task, what its last load asked for: a name, Files or None
+        self._pipes: dict[str, Any] = {}  # the pipelines on the GPU, by task
+        self._indexes: dict[str, Any] = {}  # the search indexes, by task
         self._loading: dict[str, asyncio.Task] = {}
-        self._working: tuple[int, str, Any] | None = None  # whose turn it is: the request, its task, its pipe
+        self._working: tuple[int, str, Any] | None = None  # whose turn it is: the request, its task, its pipeline
         self._measuring: int | None = None  # the Lab's request
-        self._turns = asyncio.Lock()  # one load, answer or measuring at a time
+        self._turns = asyncio.Lock()  # one load, answer or measurement at a time
         self._device: Any = None
         self._watcher: asyncio.Future | None = None
         self.starting: asyncio.Future | None = None
@@ -70,7 +70,7 @@ class Engine:
         self._post(json.dumps(message), *arrays)
 
     def receive(self, data: Any) -> None:
-        """A message from the page."""
+        """Handles a message from the page."""
         text, *files = [data] if isinstance(data, str) else data
         message = json.loads(text)
         request = self._answer(message["id"], message["method"], message.get("params") or {}, files)
@@ -86,11 +86,11 @@ class Engine:
             self.send(*arrays, id=id, result=result)
         except asyncio.CancelledError:
             self.send(id=id, error={"code": "aborted", "message": "It was stopped."})
-        except BaseException as error:  # whatever it is, the page gets an answer
+        except BaseException as error:  # whatever was raised, the page gets an answer
             self.send(id=id, error=self.failure(error, f"Request: {method}"))
 
     async def ready(self, boot: str) -> None:
-        """Says that the engine is up, or why it can't be."""
+        """Tells the page that the engine is ready, or why it cannot start."""
         try:
             info = await self._info(0, {}, [])
             self.send(event="ready", info=info, boot=boot, ms=round(js.performance.now()))
@@ -98,8 +98,8 @@ class Engine:
             self.send(id=None, error=self.failure(error, "While starting", "start_failed"))
 
     def failure(self, error: BaseException, when: str, code: str = "internal") -> dict[str, str]:
-        """{code, message} of anything that was raised. What is not an error of the request, of the device or of the
-        network is a fault of ours: it gets `code`, and a report for the user to copy."""
+        """Returns {code, message} of anything that was raised. An exception that is not an Error is a bug of ours: it
+        gets `code`, and a report for the user to copy."""
         if isinstance(error, MemoryError):
             error = tt.Error("out_of_memory", "Python is out of memory: reload the page, or use a smaller model.")
         if isinstance(error, tt.Error) and error.code != "internal":
@@ -118,14 +118,14 @@ class Engine:
     # The device
 
     async def device(self) -> Any:
-        """The GPU, a new one after a loss."""
+        """Returns the device, a new one after a loss."""
         if self._device is None:
             self._device = await devices.choose()
             self._watcher = asyncio.ensure_future(self._watch(self._device))
         return self._device
 
     async def _watch(self, device: Any) -> None:
-        """After a loss nothing of the models is left; the next request to one brings it back from storage."""
+        """Forgets all models when the device is lost; the next request to a model loads it again from storage."""
         message = await device.lost()
         devices.use(None)
         self._device = None
@@ -140,9 +140,9 @@ class Engine:
     # The models
 
     async def _load(self, id: int, params: dict[str, Any], files: list[Any]) -> dict[str, Any]:
-        """The newest load of a task wins: it ends one that runs or waits. Until its model is downloaded, the one before
-        works on; then that one's request, or a measurement, is ended. If the load fails, the model before stays: it is
-        still on the GPU, or the next request brings it back."""
+        """The newest load of a task wins: it cancels an older one. Until its model is downloaded, the model before
+        stays usable; then that one's request, or a measurement, is ended. If the load fails, the model before is still
+        on the GPU, or the next request loads it again."""
         name, wanted = params.get("task", CHAT), files or params.get("model")
         if name in self._loading:
             self._loading[name].cancel()
@@ -158,7 +158,7 @@ class Engine:
             return about
 
     async def _unload(self, id: int, params: dict[str, Any], files: list[Any]) -> dict[str, Any]:
-        """Gives the memory back, after ending what the model is doing."""
+        """Ends the model's request and frees its memory."""
         name = params["task"]
         await self._end(name)
         async with self._turns:
@@ -174,20 +174,20 @@ class Engine:
             await self._abort(0, {"target": self._working[0]}, [])
 
     def _progress(self, id: int) -> "Progress":
-        """Tells a request how far its stages are."""
+        """Reports the progress of a request's stages to the page."""
         return Progress(lambda stage, loaded, total: self.send(
             id=id, event="progress", stage=stage, loaded=loaded, total=total
         ))  # fmt: skip
 
     async def _find(self, wanted: Any, progress: "Progress") -> Any:
-        """The model that was asked for, downloaded and verified."""
+        """Downloads and verifies the model that was asked for."""
         if wanted is None:
             return None
         return await find(wanted, lambda loaded, total: progress("download", loaded, total))
 
     async def _make(self, name: str, model: Any, progress: "Progress") -> dict[str, Any]:
-        """Puts a model on the GPU in the place of the task's one before, which is freed first: there may be no room for
-        both."""
+        """Brings a model to the GPU in the place of the task's model before, which is freed first: there may be no room
+        for both."""
         device = await self.device()
         if name in self._pipes:
             self._pipes.pop(name).free()
@@ -202,7 +202,7 @@ class Engine:
 
     @asynccontextmanager
     async def _turn(self, id: int, name: str) -> AsyncIterator[Any]:
-        """The model of a task, for this request alone."""
+        """Yields a task's pipeline; no other request can use any model meanwhile."""
         async with self._turns:
             if name == SUMMARY and name not in self._models:
                 name = CHAT
@@ -219,8 +219,8 @@ class Engine:
                 self._working = None
 
     async def _abort(self, id: int, params: dict[str, Any], files: list[Any]) -> dict[str, Any]:
-        """What is written bit by bit ends where it is (an answer's finish_reason is "abort"); anything else ends with
-        the error "aborted"."""
+        """Ends a request. One that streams ends with what it has (a chat's finish_reason is "abort"); any other ends
+        with the error "aborted"."""
         target = params["target"]
         if self._working is not None and target == self._working[0] and hasattr(self._working[2], "abort"):
             self._working[2].abort()
@@ -228,7 +228,7 @@ class Engine:
             self._tasks[target].cancel()
         return {}
 
-    # What they do
+    # What the models do
 
     async def _chat(self, id: int, params: dict[str, Any], files: list[Any]) -> dict[str, Any]:
         async with self._turn(id, CHAT) as pipe:
@@ -248,7 +248,7 @@ class Engine:
         }
 
     async def _task(self, id: int, params: dict[str, Any], files: list[Any]) -> dict[str, Any]:
-        """A pipeline's output, bit by bit where it has a stream."""
+        """A pipeline's output, in parts if it has a stream."""
         name, options = params["task"], dict(params["params"])
         given = files[0] if files else options.pop("inputs")
         async with self._turn(id, name) as pipe:
@@ -263,7 +263,7 @@ class Engine:
             return dict(last)
 
     async def _embed(self, id: int, params: dict[str, Any], files: list[Any]) -> dict[str, Any]:
-        """The vectors of texts or pictures, of length 1, one after the other."""
+        """The vectors of texts or images, of length 1, one after the other."""
         async with self._turn(id, params["task"]) as pipe:
             vectors = await (pipe(files) if files else sentences(pipe, params["params"]["inputs"]))
         values = array("f")
@@ -296,24 +296,26 @@ class Engine:
     # Python
 
     async def _run(self, id: int, params: dict[str, Any], files: list[Any]) -> dict[str, Any]:
-        """Names stay from one run to the next; `tt` is the library, `pipe` the chat's model."""
+        """Runs Python code. Its names stay from one run to the next; `tt` is the library, `pipe` the chat's
+        pipeline."""
         try:
             result = await eval_code_async(params["source"], globals=self._globals, filename="<page>")
             return {"text": "" if result is None else str(result)}
         except (tt.Error, MemoryError, asyncio.CancelledError):
             raise
-        except BaseException as error:  # the user's own code: told with its line
+        except BaseException as error:  # an error of the user's own code: the message has its line
             traceback.print_exception(error)
             places = [at for at in traceback.extract_tb(error.__traceback__) if at.filename == "<page>"]
-            line = f"line {places[-1].lineno}: " if places else ""  # a SyntaxError says it itself
+            line = f"line {places[-1].lineno}: " if places else ""  # the message of a SyntaxError has it already
             raise tt.Error("bad_request", line + summary(error)) from None
 
     # The Lab
 
     async def _lab(self, id: int, params: dict[str, Any], files: list[Any]) -> dict[str, Any]:
-        """What tensortab.lab measures, of the model at hand if there is one; loads and chats wait meanwhile."""
+        """Runs tensortab.lab's measurements, with the chat's model if there is one; loads and answers wait
+        meanwhile."""
         if self._turns.locked():
-            raise tt.Error("bad_request", "The engine is loading a model or working: measure when it is done.")
+            raise tt.Error("bad_request", "The engine is busy: measure when it is done.")
         progress = self._progress(id)
         async with self._turns:
             self._measuring = id
@@ -328,7 +330,8 @@ class Engine:
     # Storage
 
     async def _storage(self, id: int, params: dict[str, Any], files: list[Any]) -> dict[str, Any]:
-        """The site's models and those kept here: name, size, stored, license, source; usage, quota, persisted."""
+        """Lists the site's models and those kept here (name, size, stored, license, source), with usage, quota,
+        persisted."""
         kept = {model["name"]: model for model in await library.models()}
         known = [model | kept.pop(model["name"], {}) for model in await catalogue.known()]
         return {"models": [*known, *kept.values()], **await storage.usage()}
@@ -353,12 +356,12 @@ class Engine:
 
 
 async def sentences(pipe: Any, texts: list[str]) -> list[list[float]]:
-    """A vector of length 1 for each text: as its model pools, or the mean of its tokens where it does not say."""
+    """A vector of length 1 for each text, pooled as the model says, or else the mean of its tokens' vectors."""
     return await pipe(texts, pooling="mean" if pipe.pooling == "none" else None, normalize=True)
 
 
 class Progress:
-    """Calls report(stage, loaded, total) ten times a second at most, and for the end of a stage."""
+    """Calls report(stage, loaded, total) at most ten times a second, and at the end of each stage."""
 
     def __init__(self, report: Callable[[str, float, float], None]) -> None:
         self._report = report
@@ -373,14 +376,14 @@ class Progress:
 
 
 def summary(error: BaseException) -> str:
-    """The type and the message of an exception; the message alone where it is one of ours."""
+    """The type and the message of an exception, or the message alone if it is an Error."""
     return error.message if isinstance(error, tt.Error) else "".join(traceback.format_exception_only(error)).strip()
 
 
 def start(modules: Any, early: Any, boot: str) -> None:
-    """Begins to answer. modules: {executor, tokenizers, jinja}; early: messages that have come already."""
-    random.seed()  # a snapshot's generator would give every visitor the same numbers
-    gc.freeze()  # else loading a model takes twice as long: each collection goes through libraries and vocabulary
+    """Begins to answer. modules: {executor, tokenizers, jinja}; early: the messages that have arrived already."""
+    random.seed()  # with the snapshot's state every visitor would get the same random numbers
+    gc.freeze()  # so that collections during a load skip the libraries: a load would take twice as long
     gc.set_threshold(100_000)
     os.environ.update({name: value for name, value in parse_qsl(js.location.search[1:]) if name in KNOBS})
     browser.register(executor=modules.executor, tokenizers=modules.tokenizers, jinja=modules.jinja)

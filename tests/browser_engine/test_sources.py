@@ -334,7 +334,7 @@ def test_url(engine: Engine, model: bytes) -> None:
     with pytest.raises(PageError) as caught:
         engine.python(f"await (await open_model({engine.site.url + 'other.gguf'!r})).bytes(1000, 50)")
     assert caught.value.code == "bad_file"
-    assert "parts of files" in str(caught.value)
+    assert "range requests" in str(caught.value)
 
 
 def test_blob(engine: Engine, model: bytes) -> None:

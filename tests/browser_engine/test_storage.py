@@ -180,7 +180,7 @@ def test_files_are_copied_into_storage(engine: Engine, model: bytes) -> None:
     assert engine.python("await sha((await opened('mine')).files['big.gguf'])") == digest(model)
     engine.site.faults.clear()
     engine.python("source = await opened('tiny')")
-    for name, message in (("tiny", "another model called tiny"), ("../x", "cannot be a model's name")):
+    for name, message in (("tiny", "model is called tiny already"), ("../x", "cannot be a model's name")):
         with pytest.raises(PageError, match=message) as caught:
             engine.python(f"await tt.storage.keep([js.File.new(js.Array.of('abc'), 'a')], {name!r})")
         assert caught.value.code == "bad_request"

@@ -197,7 +197,7 @@ def test_only_a_packed_model_is_replaced(tmp_path: Path, site: Path) -> None:
     (site / "notes/text").write_text("mine")
     (site / "link").symlink_to(source)
     before = state(tmp_path)
-    for folder, message in ((site / "notes", "is no packed model"), (source, "cannot be packed into")):
+    for folder, message in ((site / "notes", "is not a packed model"), (source, "cannot be packed into")):
         with pytest.raises(Error, match=message):
             packing.pack(source, folder, {})
     with pytest.raises(Error, match="cannot be packed into"):

@@ -150,13 +150,13 @@ def changed(**change: np.ndarray) -> dict[str, np.ndarray]:
     ("data", "message"),
     [
         (b"", "cut short"),
-        (binary(tensors(), SETTINGS, name="TransformerSpec"), "no Whisper model of CTranslate2"),
-        (binary(tensors(), SETTINGS, tail=b"!"), "no Whisper model: after the variables"),
+        (binary(tensors(), SETTINGS, name="TransformerSpec"), "not a Whisper model of CTranslate2"),
+        (binary(tensors(), SETTINGS, tail=b"!"), "not a Whisper model: its variables are followed by"),
         (binary(tensors(), SETTINGS | {"decoder/alibi": 1}), "its settings are {'decoder/alibi': 1}"),
         (binary(tensors(), SETTINGS | {"decoder/what": 0}), "its settings are {'decoder/what': 0}"),
         (binary(tensors(), {}), "its settings are {}"),
         (binary(changed(encoder__what=np.zeros(3, np.float16)), SETTINGS), "it has encoder/what"),
-        (binary(changed(encoder__conv1__weight=np.zeros((4, 3, 3), np.int8)), SETTINGS), "with quantization float16"),
+        (binary(changed(encoder__conv1__weight=np.zeros((4, 3, 3), np.int8)), SETTINGS), "the quantization float16"),
         (binary(changed(encoder__conv1__weight=np.zeros((4, 9), np.float16)), SETTINGS), "of 3 dimensions"),
         (
             binary(changed(decoder__layer_0__self_attention__linear_0__bias=np.ones(12, np.float16)), SETTINGS),
@@ -164,7 +164,7 @@ def changed(**change: np.ndarray) -> dict[str, np.ndarray]:
         ),
         (
             binary(changed(decoder__layer_0__self_attention__linear_0__bias=np.ones(11, np.float16)), SETTINGS),
-            r"linear_0/bias of shape \(11,\)",
+            r"linear_0/bias of the shape \(11,\)",
         ),
     ],
 )

@@ -115,12 +115,12 @@ def test_a_long_recording_is_resampled_in_blocks_that_begin_in_time() -> None:
         ([0.5, "a"], "more than numbers"), ([0, 300, -20], "whole numbers"), (np.zeros((3, 3)), "no axis is certainly"),
         (np.zeros((1, 2, 3)), r"shape \[1, 2, 3\]"), (np.zeros(()), r"shape \[\]"), (np.zeros(4, "u2"), "format 'H'"),
         (np.zeros(4, complex), "format 'Zd'"), (np.zeros(4, ">f4"), "format '>f'"), (np.array(["a"]), "Expected a rec"),
-        (np.zeros(4, np.int64), "format 'l'"), (np.zeros((9, 10)), "9 channels"), (at(0, [0.0]), "rate is 0 Hz"),
+        (np.zeros(4, np.int64), "format 'l'"), (np.zeros((9, 10)), "9 channels"), (at(0, [0.0]), "Hz, got 0"),
         (at(1 << 40, [0.0]), "from 1000 to 384000"), (at(44100.5, [0.0]), "whole number"), (at("8000", [0.0]), "whole"),
         ({"raw": [0.0]}, "a dict with 'raw'"), ({"sampling_rate": 8000}, "a dict with 'sampling_rate'"),
         ({"raw": [0.0], "sampling_rate": 8000, "stride": 1}, "'stride'"), (at(math.nan, [0.0]), "whole number"),
         (at(8000, None), "a dict with"), (at(8000, {}), "got dict"), (wav(b"", 9, RATE, 16), "9 channels"),
-        (wav(b"", 1, 0, 16), "rate is 0 Hz"), ("a\0b", "cannot be read"), (object(), "got object"),
+        (wav(b"", 1, 0, 16), "Hz, got 0"), ("a\0b", "cannot be read"), (object(), "got object"),
     ],
 )  # fmt: skip
 def test_what_is_no_recording(source: Any, message: str) -> None:

@@ -83,12 +83,12 @@ def test_what_can_not_be_searched(device):
         with pytest.raises(Error, match="multiple of 32"):
             Index(size, device)
     index = Index(32, device)
-    with pytest.raises(Error, match="31 numbers"):
+    with pytest.raises(Error, match="got 31"):
         index.add([[0.0] * 31])
-    with pytest.raises(Error, match="not finite"):
+    with pytest.raises(Error, match="must be finite"):
         index.add([[float("nan")] * 32])
-    with pytest.raises(Error, match="k is 129"):
+    with pytest.raises(Error, match="got 129"):
         asyncio.run(index.search([0.0] * 32, 129))
-    with pytest.raises(Error, match="no vectors"):
+    with pytest.raises(Error, match="not a whole number of vectors"):
         Index.load(b"123", 32, device)
     assert index.count == 0

@@ -94,7 +94,7 @@ def test_a_tensor_in_two_shards_is_the_one_that_the_index_names(tmp_path: Path) 
         asyncio.run(open_checkpoint(tmp_path))
     del places["a"]
     (tmp_path / "model.safetensors.index.json").write_text(json.dumps({"weight_map": places}))
-    with pytest.raises(Error, match="tensor a stands twice"):
+    with pytest.raises(Error, match="the tensor a twice"):
         asyncio.run(open_checkpoint(tmp_path))
 
 
@@ -104,9 +104,9 @@ def test_a_tensor_in_two_shards_is_the_one_that_the_index_names(tmp_path: Path) 
         ({"config.json": None}, "no config.json"),
         ({"model.safetensors": None}, "no model.safetensors"),
         ({"config.json": "{"}, "config.json can't be read"),
-        ({"config.json": "[]"}, "config.json isn't a JSON object"),
-        ({"generation_config.json": '{"eos_token_id": "x"}'}, "eos_token_id is 'x'"),
-        ({"model.safetensors.index.json": '{"weight_map": {"a": "../b"}}'}, "isn't a file beside it"),
+        ({"config.json": "[]"}, "config.json is not a JSON object"),
+        ({"generation_config.json": '{"eos_token_id": "x"}'}, "eos_token_id must be token ids, got 'x'"),
+        ({"model.safetensors.index.json": '{"weight_map": {"a": "../b"}}'}, "is not a file beside it"),
         ({"model.safetensors.index.json": '{"weight_map": {"a": "gone.safetensors"}}'}, "has no gone.safetensors"),
         ({"model.safetensors.index.json": "{}"}, "no weight_map"),
     ],
@@ -159,28 +159,28 @@ def test_no_metadata_and_no_ids_are_as_none() -> None:
 
 LYING = [
     ("length beyond the file", safetensors({"a": A}, 24, length=1 << 20), "cut short"),
-    ("length beyond reason", safetensors(b'{"a":' + b" " * 20, length=1 << 60), "claims 1152921504606846976 bytes"),
+    ("length beyond reason", safetensors(b'{"a":' + b" " * 20, length=1 << 60), "have 1152921504606846976 bytes"),
     ("not JSON", safetensors(b"{nonsense}"), "isn't valid JSON"),
     ("not UTF-8", safetensors(b'{"\xff": 1}'), "isn't valid JSON"),
     ("too deep", safetensors(b'{"a":' + b"[" * 100_000), "isn't valid JSON"),
     ("huge number", safetensors(b'{"a":' + b"9" * 100_000 + b"}"), "isn't valid JSON"),
-    ("key twice", safetensors(b'{"a": 1, "a": 2}'), "a key stands twice"),
+    ("key twice", safetensors(b'{"a": 1, "a": 2}'), "it has a key twice"),
     ("metadata not text", safetensors({"__metadata__": {"a": 1}}), "__metadata__"),
-    ("entry not an object", safetensors({"a": []}), "entry of tensor a"),
-    ("entry incomplete", safetensors({"a": {"dtype": "F32"}}), "entry of tensor a"),
-    ("entry with more", safetensors({"a": A | {"x": 1}}, 24), "entry of tensor a"),
+    ("entry not an object", safetensors({"a": []}), "entry of the tensor a"),
+    ("entry incomplete", safetensors({"a": {"dtype": "F32"}}), "entry of the tensor a"),
+    ("entry with more", safetensors({"a": A | {"x": 1}}, 24), "entry of the tensor a"),
     ("shape negative", safetensors({"a": A | {"shape": [-2, -3]}}, 24), "wrong type"),
     ("shape true", safetensors({"a": A | {"shape": [True]}}, 24), "wrong type"),
     ("shape a fraction", safetensors({"a": A | {"shape": [6.0]}}, 24), "wrong type"),
     ("offsets one", safetensors({"a": A | {"data_offsets": [0]}}, 24), "wrong type"),
     ("offsets backwards", safetensors({"a": A | {"data_offsets": [24, 0]}}, 24), "impossible"),
     ("many dimensions", safetensors({"a": A | {"shape": [1] * 99}}, 24), "impossible"),
-    ("shape vast", safetensors({"a": A | {"shape": [1 << 62] * 16}}, 24), "takes 24 bytes"),
-    ("size wrong", safetensors({"a": A | {"shape": [2, 4]}}, 24), "takes 24 bytes"),
-    ("hole at the start", safetensors({"a": A | {"data_offsets": [4, 28]}}, 28), "begins at 4"),
-    ("hole", safetensors({"a": A, "b": A | {"data_offsets": [28, 52]}}, 52), "begins at 28"),
-    ("overlap", safetensors({"a": A, "b": A | {"data_offsets": [20, 44]}}, 44), "begins at 20"),
-    ("one place", safetensors({"a": A, "b": A}, 24), "begins at 0"),
+    ("shape vast", safetensors({"a": A | {"shape": [1 << 62] * 16}}, 24), "can't have 24 bytes"),
+    ("size wrong", safetensors({"a": A | {"shape": [2, 4]}}, 24), "can't have 24 bytes"),
+    ("hole at the start", safetensors({"a": A | {"data_offsets": [4, 28]}}, 28), "begins at byte 4,"),
+    ("hole", safetensors({"a": A, "b": A | {"data_offsets": [28, 52]}}, 52), "begins at byte 28,"),
+    ("overlap", safetensors({"a": A, "b": A | {"data_offsets": [20, 44]}}, 44), "begins at byte 20,"),
+    ("one place", safetensors({"a": A, "b": A}, 24), "begins at byte 0,"),
     ("cut short", safetensors({"a": A}, 23), "its tensors end at byte"),
     ("more than its tensors", safetensors({"a": A}, 25), "its tensors end at byte"),
 ]
@@ -194,7 +194,7 @@ def test_a_file_that_lies_is_refused(data: bytes, message: str) -> None:
 
 
 def test_the_same_tensor_in_two_parts_is_refused() -> None:
-    with pytest.raises(Error, match="a stands twice"):
+    with pytest.raises(Error, match="the tensor a twice"):
         asyncio.run(read_safetensors([MemorySource(safetensors({"a": A}, 24)) for _ in range(2)], {}))
 
 

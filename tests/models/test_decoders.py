@@ -112,7 +112,7 @@ def test_a_config_that_is_not_supported_is_refused(tmp_path: Path) -> None:
         ("rope_scaling 'yarn'", "qwen2", {"rope_scaling": {"rope_type": "yarn", "factor": 4.0}}),
         ("sliding_window is '64'", "mistral", {"sliding_window": "64"}),
         ("no factor", "qwen2", {"rope_scaling": {"rope_type": "linear"}}),
-        ("Factors of rotation", "phi3_long", {"rope_scaling": {"rope_type": "su", "long_factor": [1, 2]}}),
+        ("rope factors", "phi3_long", {"rope_scaling": {"rope_type": "su", "long_factor": [1, 2]}}),
         ("activation_function 'relu'", "gpt2", {"activation_function": "relu"}),
         ("scale_attn_by_inverse_layer_idx True", "gpt2", {"scale_attn_by_inverse_layer_idx": True}),
     ]

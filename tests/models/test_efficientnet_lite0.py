@@ -1,4 +1,4 @@
-"""EfficientNet-lite0 with its real weights sees what it sees in torch: a cat, a cup of coffee, an astronaut."""
+"""EfficientNet-lite0 with its real weights classifies a cat, a cup of coffee and an astronaut as it does in PyTorch."""
 
 import asyncio
 from pathlib import Path

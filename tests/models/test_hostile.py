@@ -1,4 +1,4 @@
-"""Configurations and tensors that do not fit together are told, whatever they are: nothing but Error comes out."""
+"""Configurations and tensors that do not fit together raise Error, whatever they are, and nothing else."""
 
 import asyncio
 import copy
@@ -59,7 +59,7 @@ def opened(kind: str, folder: Path) -> tuple[Checkpoint, Callable[[Checkpoint], 
 
 
 def changed(checkpoint: Checkpoint, random: random.Random) -> Checkpoint:
-    """Another value somewhere in the configuration, or another shape of a tensor, or a tensor less."""
+    """Changes a value in the configuration or the shape of a tensor, or removes a tensor."""
     found = replace(checkpoint, config=copy.deepcopy(checkpoint.config), tensors=dict(checkpoint.tensors))
     if random.random() < 0.7:
         places = [found.config, *(value for value in found.config.values() if isinstance(value, dict) and value)]

@@ -1,4 +1,4 @@
-"""Tensors that a model does not know: refused by name, but for those of published files that nothing computes with."""
+"""Unknown tensors are refused by name, except those in published files that nothing computes with."""
 
 import asyncio
 from dataclasses import replace
@@ -63,7 +63,7 @@ def test_what_published_files_have_is_known(kind: str, tmp_path: Path) -> None:
 
 
 def test_a_file_of_another_architecture_is_refused(tmp_path: Path) -> None:
-    """Norms of q and k in a file that says it is Llama's: Qwen3's, whose answers would be noise."""
+    """Norms of q and k in a file that claims to be Llama's: it is Qwen3's, and its answers would be noise."""
     checkpoint, _ = opened("qwen3", tmp_path)
     names = ", ".join(sorted(name for name in checkpoint.tensors if "_norm." in name)[:3])
     with pytest.raises(Error, match=f"'llama' do not have here: {names} and 1 more. Its answers would be wrong"):

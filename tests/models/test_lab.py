@@ -1,4 +1,4 @@
-"""The Lab's figures: plausible, consistent with the plan that they are of, and with nothing left behind."""
+"""The Lab's figures are plausible and consistent with their plan, and measuring leaves nothing behind."""
 
 import asyncio
 import json
@@ -93,7 +93,7 @@ def token_bytes(device: Device, context: int, position: int) -> int:
 
 @pytest.mark.parametrize("position", [40, LONG["default"] + 10])
 def test_bytes_are_those_of_the_token_and_not_of_the_buffers(position: int) -> None:
-    """The cache counts up to the position, however long the context is, and the embedding with one row."""
+    """The cache counts up to the position however long the context is, and the embedding counts with one row."""
     device = native("wgpu")
     one, twice = token_bytes(device, 256, position), token_bytes(device, 512, position)
     assert one == twice, "a longer context is not read"

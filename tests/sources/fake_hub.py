@@ -1,4 +1,4 @@
-"""A server with the hub's paths: what a model holds, and its files, each behind a redirect to another host."""
+"""A server with the hub's paths: a model's listing, and its files, each behind a redirect to another host."""
 
 import contextlib
 import hashlib

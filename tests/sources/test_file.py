@@ -1,4 +1,4 @@
-"""Files on disk and models in shards: ranges, and clear words when something isn't there, too short or a lie."""
+"""Files on disk and models in shards: ranges, and clear messages if something is missing, too short or false."""
 
 import asyncio
 import contextlib
@@ -99,31 +99,31 @@ def test_ranges_of_a_model_in_shards(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"size": 251}, "not a manifest"),
-        ({"shard_size": 0}, "not a manifest"),
-        ({"shards": []}, "not a manifest"),
-        ({"shards": [{"path": "../x", "size": 250, "sha256": "0" * 64}], "shard_size": 250}, "not a manifest"),
+        ({"size": 251}, "not the manifest"),
+        ({"shard_size": 0}, "not the manifest"),
+        ({"shards": []}, "not the manifest"),
+        ({"shards": [{"path": "../x", "size": 250, "sha256": "0" * 64}], "shard_size": 250}, "not the manifest"),
         ({"shards": [{"path": "x", "size": 250, "sha256": "0" * 64}], "shard_size": 250}, "No such file"),
         ({"shards": [{"path": "0.bin", "size": 250, "sha256": "0" * 64}], "shard_size": 250}, "0.bin of tiny was cut"),
-        ({"name": "a/b"}, "not a manifest"),
-        ({"files": [{"name": "a", "offset": 0, "size": 251}]}, "not a manifest"),
-        ({"files": [{"name": "a", "offset": -1, "size": 1}]}, "not a manifest"),
-        ({"files": [{"name": 1, "offset": 0, "size": 1}]}, "not a manifest"),
-        ({"files": [{}]}, "not a manifest"),
-        ({"files": [{"name": "a", "offset": 0, "size": 1.0}]}, "not a manifest"),
-        ({"files": [{"name": "a", "offset": 2, "size": -1}]}, "not a manifest"),
-        ({"size": 250.0}, "not a manifest"),
-        ({"size": -250}, "not a manifest"),
-        ({"size": 0, "shards": []}, "not a manifest"),
-        ({"shard_size": 100.0}, "not a manifest"),
-        ({"shard_size": -100}, "not a manifest"),
-        ({"shard_size": True, "size": 1, "shards": [{"path": "x", "size": 1, "sha256": "0" * 64}]}, "not a manifest"),
-        ({"size": 1, "shards": [{"path": "x", "size": True, "sha256": "0" * 64}], "files": []}, "not a manifest"),
-        ({"size": 1, "shards": [{"path": "x", "size": 1, "sha256": "z" * 64}], "files": []}, "not a manifest"),
-        ({"size": 1, "shards": [{"path": "http:x", "size": 1, "sha256": "0" * 64}], "files": []}, "not a manifest"),
-        ({"name": ".."}, "not a manifest"),
-        ({"name": "a:b"}, "not a manifest"),
-        ({"name": 1}, "not a manifest"),
+        ({"name": "a/b"}, "not the manifest"),
+        ({"files": [{"name": "a", "offset": 0, "size": 251}]}, "not the manifest"),
+        ({"files": [{"name": "a", "offset": -1, "size": 1}]}, "not the manifest"),
+        ({"files": [{"name": 1, "offset": 0, "size": 1}]}, "not the manifest"),
+        ({"files": [{}]}, "not the manifest"),
+        ({"files": [{"name": "a", "offset": 0, "size": 1.0}]}, "not the manifest"),
+        ({"files": [{"name": "a", "offset": 2, "size": -1}]}, "not the manifest"),
+        ({"size": 250.0}, "not the manifest"),
+        ({"size": -250}, "not the manifest"),
+        ({"size": 0, "shards": []}, "not the manifest"),
+        ({"shard_size": 100.0}, "not the manifest"),
+        ({"shard_size": -100}, "not the manifest"),
+        ({"shard_size": True, "size": 1, "shards": [{"path": "x", "size": 1, "sha256": "0" * 64}]}, "not the manifest"),
+        ({"size": 1, "shards": [{"path": "x", "size": True, "sha256": "0" * 64}], "files": []}, "not the manifest"),
+        ({"size": 1, "shards": [{"path": "x", "size": 1, "sha256": "z" * 64}], "files": []}, "not the manifest"),
+        ({"size": 1, "shards": [{"path": "http:x", "size": 1, "sha256": "0" * 64}], "files": []}, "not the manifest"),
+        ({"name": ".."}, "not the manifest"),
+        ({"name": "a:b"}, "not the manifest"),
+        ({"name": 1}, "not the manifest"),
     ],
 )
 def test_a_manifest_that_lies(tmp_path: Path, change: dict[str, Any], message: str) -> None:
@@ -133,7 +133,7 @@ def test_a_manifest_that_lies(tmp_path: Path, change: dict[str, Any], message: s
 
 
 def test_a_manifest_costs_no_more_than_its_own_size() -> None:
-    """These ask for lists of 10^12 and of 10^300 sizes."""
+    """These manifests ask for lists of 10^12 and of 10^300 sizes."""
     sha = "0" * 64
     for size, shard_size in ((10**12, 1), (1e12, 1), (10**300, 1), (10**300, 10**299 + 1), (1e308, 1e-308)):
         shards = [{"path": "0.bin", "size": shard_size, "sha256": sha}]

@@ -175,7 +175,7 @@ def test_a_new_commit_that_cannot_be_had_leaves_the_old_one(hub: FakeHub) -> Non
 
 
 def test_a_file_that_changes_in_the_middle(hub: FakeHub, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The second half is another file's: found out by the hash, and fetched again from the start."""
+    """The second half is another file's: the hash tells, and the file is downloaded again from the start."""
     hub.cut = {"/cdn/": len(Q8) // 2 + 1}
     with monkeypatch.context() as patch:
         patch.setattr(url, "RETRY_SECONDS", ())

@@ -104,7 +104,7 @@ def test_languages(pipe):
 
 
 def test_streams_that_are_left_and_read_in_turn(pipe, monkeypatch):
-    """What one window's text is read for, another recording was heard meanwhile."""
+    """While one window's text is read, another recording is transcribed."""
     monkeypatch.setattr(automatic_speech_recognition, "PARTIAL_SECONDS", 0.0)  # a part for each token
     sounds = [tiny.noise(1.7, 2), tiny.noise(4.1, 9)]
 
@@ -146,7 +146,7 @@ def silence(kind: str, seconds: float, rng: np.random.Generator) -> np.ndarray:
 
 @pytest.mark.parametrize("kind", ["zeros", "noise", "offset", "clicks", "all"])
 def test_silence_has_no_text_and_is_not_computed(pipe, rng, monkeypatch, kind):
-    """A level gate; silent windows of a long recording too."""
+    """The level gate, also for the silent windows of a long recording."""
     heard = []
     hear = pipe._hear
 
@@ -195,7 +195,7 @@ def test_several_recordings(pipe):
 
 
 def test_kinds_of_recordings_are_one_sound(pipe, tmp_path):
-    """Those that give the same samples give the same text."""
+    """Inputs with the same samples have the same text."""
     audio = tiny.noise(1.7, 2)
     whole = np.rint(audio * 32768).astype(np.int16)  # exact: the noise is of 16 bits
     file = wav(whole.astype("<i2").tobytes(), 1, 16000, 16)
@@ -224,7 +224,8 @@ def test_nobody_speaks(pipe, monkeypatch):
 
 @pytest.mark.parametrize(("likely", "spoken"), [(-0.1, False), (-2.0, True)])
 def test_faint_sound_needs_speech(pipe, monkeypatch, likely, spoken):
-    """As loud as a microphone's own noise: if <|nospeech|> is likely there is no text, however sure its tokens are."""
+    """At the level of a microphone's own noise there is no text if <|nospeech|> is likely, however likely its tokens
+    are."""
 
     async def of_no_speech(window: Window, mask: str) -> dict[int, float]:
         return {FIRST - 2: likely}
@@ -238,7 +239,7 @@ def test_faint_sound_needs_speech(pipe, monkeypatch, likely, spoken):
 
 @pytest.mark.parametrize(("hot", "tried"), [(0.4, [0.0, 0.2, 0.4]), (2.0, [0.0, 0.2, 0.4])])
 def test_what_repeats_itself_is_written_anew(pipe, monkeypatch, hot, tried):
-    """At the next temperature, and as it is where that was the last one."""
+    """A repetitive text is written again at the next temperature; that of the last temperature is kept."""
     monkeypatch.setattr(automatic_speech_recognition, "TEMPERATURES", (0.0, 0.2, 0.4))
     seen = []
 

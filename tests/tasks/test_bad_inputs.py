@@ -1,5 +1,5 @@
-"""What a task is called with by mistake: every public method gives the right value, or a sentence that says what is
-wrong; never another exception than Error("bad_request")."""
+"""Inputs by mistake: every public method returns the right value, or raises Error("bad_request") with a sentence that
+says what is wrong, and never another exception."""
 
 import asyncio
 import json

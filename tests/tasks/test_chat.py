@@ -100,7 +100,7 @@ def test_abort_is_a_finish_reason(pipe):
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"messages": []}, "messages is a list"),
+        ({"messages": []}, "messages must be a list"),
         ({"messages": [{"role": "wizard", "content": "x"}]}, "role 'wizard'"),
         ({"messages": [{"content": "x"}]}, "role"),
         ({"messages": [{"role": "user", "content": 5}]}, "content"),

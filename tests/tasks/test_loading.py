@@ -1,5 +1,5 @@
-"""A load that fails or is stopped, for every task at every stage: the error is the original one, nothing is left on the
-device, and nothing is reported besides."""
+"""Loads that fail or are cancelled, for every task at every stage: the original error is raised, nothing is left on the
+device, and the event loop reports nothing else."""
 
 import asyncio
 import gc
@@ -64,7 +64,7 @@ CASES: dict[str, tuple[str, Callable[[Path], Path]]] = {
     "zero-shot-image-classification": ("zero-shot-image-classification", seeing("clip")),
     "image-feature-extraction": ("image-feature-extraction", seeing("clip")),
 }
-# what a load calls, in the order in which it first does
+# the methods that a load calls, in the order of their first calls
 STAGES = ("bytes", "create_buffer", "write", "load", "chunk", "replay")
 ON_THE_GPU = ("text-generation", "automatic-speech-recognition", "image-classification")
 
@@ -107,7 +107,8 @@ def held(device: devices.Device) -> dict[str, int]:
 
 
 def attempt(task: str, folder: Path, calls: Calls | None, at: int, stop: bool, error: Exception) -> tuple[Any, list]:
-    """The pipe, or what a load raises that fails or is stopped at a call; and what the event loop was told besides."""
+    """Returns the pipeline, or the error of a load that fails or is cancelled at a call, and the event loop's
+    reports."""
     told: list[dict] = []
 
     async def load() -> Any:

@@ -1,4 +1,4 @@
-"""Streams that are left, read in turn, closed or stopped: nothing waits for them, and none loses anything."""
+"""Streams that are abandoned, read in turn, closed or aborted: nothing waits for them, and none loses a token."""
 
 import asyncio
 from typing import Any
@@ -25,7 +25,7 @@ def content(chunk: dict[str, Any]) -> str:
 
 
 def run(coroutine: Any) -> Any:
-    """A stream that is waited for for ever fails the test instead."""
+    """Fails the test instead of waiting for ever for a stream."""
     return asyncio.run(asyncio.wait_for(coroutine, 120))
 
 
@@ -69,7 +69,7 @@ def test_two_streams_read_in_turn(pipe, settings):
 
 
 def test_a_text_that_has_ended_does_not_go_on(pipe):
-    """Its last token is read, another text is written, and only then is it asked for more."""
+    """Another text is written between a stream's last token and the request for more."""
 
     async def leave() -> None:
         generator = pipe.generator

@@ -180,7 +180,7 @@ def test_a_chat_model_is_asked_for_the_length(tmp_path):
 
 
 def test_a_chats_pipeline_can_be_lent(tmp_path):
-    """It says what a pipeline of its own says, and chats on afterwards."""
+    """A lent chat model writes the same as a pipeline of its own, and can chat afterwards."""
     devices.use(CPUDevice())
     own = opened("chat", tmp_path)
     chat = asyncio.run(tt.pipeline("text-generation", model=TINY, context=320))

@@ -119,7 +119,7 @@ def test_a_sentence_models_folder_says_how(device, tmp_path):
         ({"1_Pooling/config": {"pooling_mode": ["mean", "cls"]}}, "mean.*cls"),
         ({"1_Pooling/config": {}}, "The pooling"),
         ({"modules": [{"type": "x.Dense"}]}, "Dense"),
-        ({"modules": {}}, "isn't a JSON list"),
+        ({"modules": {}}, "is not a JSON list"),
     ],
 )
 def test_a_sentence_model_of_another_kind_is_refused(device, tmp_path, changed, message):

@@ -17,7 +17,7 @@ def ids(pipe, prompt: list[int], count: int, **sampling) -> list[int]:
 
 
 def reused(pipe, prompt: list[int], expected: list[int]) -> int:
-    """How much of a prompt was in the cache when the expected tokens followed it."""
+    """Returns how many tokens of a prompt were in the cache; the expected tokens must follow it."""
 
     async def run() -> int:
         tokens = pipe.generator.generate(prompt, Sampling(), len(expected))

@@ -1,4 +1,4 @@
-"""Two models at once: they share what lives only inside plans, answer as they do alone, and leave nothing."""
+"""Two models at once: they share the pool of transient buffers, answer as they do alone, and leave nothing."""
 
 import asyncio
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ from tests.tasks.conftest import TINY
 
 @pytest.fixture(params=["cpu", "wgpu"])
 def device(request: pytest.FixtureRequest) -> Iterator[devices.Device]:
-    """A device of its own: the session's has plans of other tests, whose transients would be shared as well."""
+    """A device of its own: the session's has other tests' plans, whose transient buffers would be shared, too."""
     if request.param == "wgpu":
         native("wgpu")  # finds the driver, or skips
     chosen = CPUDevice() if request.param == "cpu" else NativeDevice("wgpu")

@@ -1,4 +1,5 @@
-"""Images' tasks from an image and a folder to labels and vectors, against transformers; and what they leave behind."""
+"""The image tasks, from an image and a folder to labels and vectors, against transformers; they leave nothing
+behind."""
 
 import asyncio
 import json

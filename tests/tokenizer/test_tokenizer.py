@@ -289,11 +289,11 @@ def test_an_id_that_nothing_uses_is_ignored(id: Any) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"model": "bert"}, "is of kind 'bert'"),
-        ({"model": None}, "is of kind None"),
-        ({"pre": "unheard-of"}, "cuts words in the way 'unheard-of'"),
-        ({"pre": [1]}, "cuts words"),
-        ({"pre": None}, "cuts words in the way None"),
+        ({"model": "bert"}, "is of the kind 'bert'"),
+        ({"model": None}, "is of the kind None"),
+        ({"pre": "unheard-of"}, "the pre-tokenizer 'unheard-of'"),
+        ({"pre": [1]}, "the pre-tokenizer"),
+        ({"pre": None}, "the pre-tokenizer None"),
         ({"tokens": None}, "no tokenizer.ggml.tokens"),
         ({"tokens": []}, "no tokenizer.ggml.tokens"),
         ({"tokens": [1, 2]}, "no tokenizer.ggml.tokens"),
@@ -343,7 +343,7 @@ def test_a_decoder_we_do_not_know_is_refused_when_used() -> None:
         HUB | {"decoder": {"type": "CTC", "pad_token": "a", "word_delimiter_token": "b", "cleanup": True}}, {}
     )
     assert tokenizer.encode("a")
-    with pytest.raises(Error, match="decoder CTC isn't one"):
+    with pytest.raises(Error, match="decoder CTC is not supported"):
         tokenizer.decode([1])
 
 

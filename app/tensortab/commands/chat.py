@@ -1,7 +1,7 @@
-"""Talks with a model in the terminal.
+"""Chats with a model in the terminal.
 
-MODEL is what a pipeline takes: a file, a folder, a name of the catalogue or a Hugging Face id; by default the
-catalogue's first. An empty line, the end of the input or Ctrl+C ends the chat.
+MODEL is anything that pipeline() accepts: a file, a folder, a name of the catalogue or a Hugging Face id; by default
+the catalogue's first. An empty line, the end of the input or Ctrl+C ends the chat.
 """
 
 import argparse
@@ -14,7 +14,7 @@ from . import shown
 
 def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL", nargs="?", help="a file, a folder, a name or a Hugging Face id")
-    parser.add_argument("--context", type=int, help="tokens that the chat may have; by default as many as the model's")
+    parser.add_argument("--context", type=int, help="tokens of the chat at most; by default all that the model allows")
 
 
 def run(args: argparse.Namespace) -> None:
@@ -40,7 +40,7 @@ async def _chat(model: str | None, context: int | None) -> None:
 
 
 def _line() -> str:
-    """What the user writes, without the spaces around; "" at the end of the input."""
+    """The user's line, without the spaces around it; "" at the end of the input."""
     try:
         return input("> " if sys.stdin.isatty() else "").strip()
     except EOFError:

@@ -1,7 +1,7 @@
-"""Says what a model is: its architecture, size and formats, and whether this engine runs it.
+"""Describes a model: its architecture, size and formats, and whether this engine runs it.
 
-MODEL is what a pipeline takes: a GGUF or safetensors file, a folder (a packed model's, too), a name of the catalogue
-or a Hugging Face id. Only headers are read.
+MODEL is anything that pipeline() accepts: a GGUF or safetensors file, a folder (also of a packed model), a name of the
+catalogue or a Hugging Face id. Only headers are read.
 """
 
 import argparse
@@ -14,7 +14,7 @@ from ..formats import Checkpoint, open_checkpoint
 from ..sources.model import find
 from . import shown
 
-KEYS = {  # of config.json, and what they are called here
+KEYS = {  # the names that are shown, and config.json's keys
     "layers": ("num_hidden_layers", "n_layer", "num_layers", "encoder_layers"),
     "hidden size": ("hidden_size", "n_embd", "d_model"),
     "heads": ("num_attention_heads", "n_head", "num_heads", "encoder_attention_heads"),

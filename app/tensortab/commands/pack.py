@@ -1,7 +1,7 @@
 """Writes a model as shards that a site can serve and a pipeline can open.
 
-MODEL is a GGUF file, a folder of Hugging Face's or of a Whisper model in CTranslate2's format, or a name of the
-catalogue whose package is installed. The folder that is written has the model's name.
+MODEL is a GGUF file, a Hugging Face folder, the folder of a Whisper model in CTranslate2's format, or a name of the
+catalogue whose package is installed. The new folder has the model's name.
 """
 
 import argparse
@@ -17,10 +17,10 @@ from ..sources.model import catalogue, packaged
 
 def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL", help="a file, a folder or a name of the catalogue")
-    parser.add_argument("--output", metavar="FOLDER", default=".", type=Path, help="where the model's folder is made")
+    parser.add_argument("--output", metavar="FOLDER", default=".", type=Path, help="where to put the model's folder")
     parser.add_argument("--name", help="the model's name; by default that of its file or folder")
-    parser.add_argument("--task", default="text-generation", help="what it is for: a task's Hugging Face name")
-    parser.add_argument("--license", default="unknown", help="shown with the model, such as Apache-2.0")
+    parser.add_argument("--task", default="text-generation", help="the model's task, by its Hugging Face name")
+    parser.add_argument("--license", default="unknown", help="the licence to show with the model, such as Apache-2.0")
 
 
 def run(args: argparse.Namespace) -> None:

@@ -1,6 +1,6 @@
-"""CTranslate2's Whisper (model.bin, config.json, tokenizer.json) as a Hugging Face folder.
+"""Converts CTranslate2's Whisper (model.bin, config.json, tokenizer.json) to a Hugging Face folder.
 
-model.bin, version 6, little-endian; a text is u16 length, its UTF-8, a zero that the length counts:
+model.bin, version 6, little-endian; a text is its u16 length, its UTF-8, and a zero, which the length includes:
 
     u32 version, text name, u32 revision
     u32 count, then each variable: text name, u8 rank, u32 shape[rank], u8 type, u32 bytes, data
@@ -19,10 +19,10 @@ from typing import Any
 from ..errors import Error
 from .safetensors import SIZES, Tensor, write
 
-TYPES = {0: "F32", 4: "F16", 5: "BF16"}  # of tensors; the quantized ones are not read
+TYPES = {0: "F32", 4: "F16", 5: "BF16"}  # of tensors; quantized ones are not supported
 NUMBERS = {1: "<b", 2: "<h", 3: "<i"}  # of settings
 
-# A layer's parts, and what they are in Hugging Face's: several share the rows of one matrix evenly.
+# The parts of a layer -> Hugging Face's; if there are several, each has an equal share of the matrix's rows.
 PARTS = {
     "self_attention/linear_0": ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
     "self_attention/linear_1": ("self_attn.out_proj",),
@@ -43,7 +43,7 @@ PARTS = {
 KINDS = {"weight": "weight", "gamma": "weight", "encodings": "weight", "bias": "bias", "beta": "bias"}
 NAME = re.compile(r"(encoder|decoder)/(?:layer_([0-9]{1,3})/)?(.+)/(\w+)")
 
-# What Whisper's specification always says; another value would be another model.
+# The settings that every Whisper model has; other values belong to another model.
 SETTINGS = {
     "decoder/activation": 3,  # GELU
     "decoder/alibi": 0,
@@ -60,7 +60,7 @@ SAMPLING_RATE, N_FFT, HOP_LENGTH = 16_000, 400, 160  # of Whisper's spectrogram;
 
 
 class Reader:
-    """Numbers and texts one after the other; Error("bad_file") where the file ends first."""
+    """Reads numbers and texts one after the other; raises Error("bad_file") if the file ends before."""
 
     def __init__(self, data: bytes, name: str) -> None:
         self._data, self._name, self._at = memoryview(data), name, 0
@@ -68,7 +68,9 @@ class Reader:
     def bytes(self, size: int) -> memoryview:
         start, self._at = self._at, self._at + size
         if self._at > len(self._data):
-            raise Error("bad_file", f"{self._name} is cut short: {self._at} bytes are needed, it has {len(self._data)}")
+            raise Error(
+                "bad_file", f"{self._name} was cut short: {self._at} bytes are needed, but it has {len(self._data)}."
+            )
         return self._data[start : self._at]
 
     def number(self, code: str) -> int:
@@ -79,7 +81,7 @@ class Reader:
         try:
             return raw.removesuffix(b"\0").decode()
         except UnicodeDecodeError as error:
-            raise Error("bad_file", f"{self._name} is damaged: a name is no UTF-8 ({error})") from None
+            raise Error("bad_file", f"{self._name} is damaged: a name is not UTF-8 ({error}).") from None
 
     @property
     def over(self) -> bool:
@@ -91,7 +93,7 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict[str, int]]:
     file = Reader(path.read_bytes(), str(path))
     head = (file.number("I"), file.text(), file.number("I"))
     if head != (6, "WhisperSpec", 3):
-        raise Error("bad_file", f"{path} is no Whisper model of CTranslate2's version 6 (it begins with {head})")
+        raise Error("bad_file", f"{path} is not a Whisper model of CTranslate2's version 6: it begins with {head}.")
     tensors: dict[str, Tensor] = {}
     settings: dict[str, int] = {}
     for _ in range(file.number("I")):
@@ -99,7 +101,7 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict[str, int]]:
         shape = tuple(file.number("I") for _ in range(file.number("B")))
         kind, data = file.number("B"), file.bytes(file.number("I"))
         if name in tensors or name in settings:
-            raise Error("bad_file", f"{path} is damaged: {name} stands twice")
+            raise Error("bad_file", f"{path} is damaged: it has {name} twice.")
         if shape and kind in TYPES and len(data) == SIZES[TYPES[kind]] * prod(shape):
             tensors[name] = Tensor(TYPES[kind], shape, data)
         elif not shape and kind in NUMBERS and len(data) == struct.calcsize(NUMBERS[kind]):
@@ -108,36 +110,40 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict[str, int]]:
             raise Error(
                 "bad_file",
                 f"{path}: {name} of type {kind}, shape {shape} and {len(data)} bytes can't be read: "
-                "convert the model with quantization float16 or float32",
+                "convert the model with the quantization float16 or float32.",
             )
     aliases = {file.text(): file.text() for _ in range(file.number("I"))}
     if aliases != TIED or not file.over:
-        raise Error("bad_file", f"{path} is no Whisper model: after the variables it has {aliases} and more")
+        raise Error(
+            "bad_file",
+            f"{path} is not a Whisper model: its variables are followed by the aliases {aliases} or by other data.",
+        )
     return tensors, settings
 
 
 def _renamed(path: Path, tensors: dict[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
-    """(Hugging Face's name, tensor), with q, k and v apart. Whisper's k has no bias: CTranslate2 writes zeros."""
+    """Yields (Hugging Face's name, tensor), with q, k and v apart. Whisper's k has no bias: CTranslate2 writes
+    zeros."""
     for name, (dtype, shape, data) in tensors.items():
         match = NAME.fullmatch(name)
         parts = PARTS.get(match[3]) if match else None
         if match is None or parts is None or match[4] not in KINDS or shape[0] % len(parts):
-            raise Error("bad_file", f"{path} is no Whisper model: it has {name} of shape {shape}")
+            raise Error("bad_file", f"{path} is not a Whisper model: it has {name} of the shape {shape}.")
         layer = f"layers.{int(match[2])}." if match[2] else ""
         size = len(data) // len(parts)
         for index, part in enumerate(parts):
             piece = Tensor(dtype, (shape[0] // len(parts), *shape[1:]), data[index * size : (index + 1) * size])
             if part.endswith("k_proj") and KINDS[match[4]] == "bias":
                 if any(piece.data):
-                    raise Error("bad_file", f"{path} is no Whisper model: its {name} has a bias for k")
+                    raise Error("bad_file", f"{path} is not a Whisper model: its {name} has a bias for k.")
                 continue
             yield f"model.{match[1]}.{layer}{part}.{KINDS[match[4]]}", piece
 
 
 def convert(source: Path, target: Path) -> None:
-    """The folder `source` (as CTranslate2's converter writes it, with its tokenizer.json) as one of Hugging Face's.
+    """Converts the folder `source` (as CTranslate2's converter writes it, with its tokenizer.json).
 
-    Everything that model.bin has must be known and of fitting shape. Raises Error("bad_file").
+    Everything in model.bin must be known and have a fitting shape. Raises Error("bad_file").
     """
     path = source / "model.bin"
     raw, settings = read(path)
@@ -145,11 +151,11 @@ def convert(source: Path, target: Path) -> None:
     odd = {name: value for name, value in settings.items() if SETTINGS.get(name, value) != value}
     odd |= {name: settings[name] for name in settings.keys() - SETTINGS.keys() - {*HEADS, *UNUSED}}
     if odd or not settings.keys() >= {*HEADS}:
-        raise Error("bad_file", f"{path} is no Whisper model: its settings are {odd or settings}")
+        raise Error("bad_file", f"{path} is not a Whisper model: its settings are {odd or settings}.")
 
     def shape(name: str, rank: int) -> tuple[int, ...]:
         if name not in tensors or len(tensors[name].shape) != rank:
-            raise Error("bad_file", f"{path} is no Whisper model: it has no {name} of {rank} dimensions")
+            raise Error("bad_file", f"{path} is not a Whisper model: it has no {name} of {rank} dimensions.")
         return tensors[name].shape
 
     vocab, width = shape("model.decoder.embed_tokens.weight", 2)
@@ -198,7 +204,8 @@ def convert(source: Path, target: Path) -> None:
 
 
 def _generation(source: Path, vocab: int) -> dict[str, Any]:
-    """generation_config.json. What the tokens are is in the tokenizer alone: lang_ids are wrong in English models."""
+    """Returns generation_config.json. The token ids are the tokenizer's: config.json's lang_ids are wrong in English
+    models."""
     about, tokenizer = _json(source / "config.json"), _json(source / "tokenizer.json")
     try:
         tokens = {entry["content"]: int(entry["id"]) for entry in tokenizer["added_tokens"]}
@@ -220,7 +227,9 @@ def _generation(source: Path, vocab: int) -> dict[str, Any]:
             generation["lang_to_id"] = {token: id for id, token in languages}
             generation["task_to_id"] = {task: tokens[f"<|{task}|>"] for task in ("transcribe", "translate")}
     except (KeyError, TypeError, ValueError) as error:
-        raise Error("bad_file", f"{source}: config.json or tokenizer.json is no Whisper model's ({error!r})") from None
+        raise Error(
+            "bad_file", f"{source}: config.json or tokenizer.json is not a Whisper model's ({error!r})."
+        ) from None
     return generation
 
 
@@ -228,7 +237,7 @@ def _json(path: Path) -> dict[str, Any]:
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise Error("bad_file", f"{path} can't be read ({error})") from None
+        raise Error("bad_file", f"{path} can't be read ({error}): convert the model again.") from None
     if not isinstance(value, dict):
-        raise Error("bad_file", f"{path} isn't a JSON object")
+        raise Error("bad_file", f"{path} is not a JSON object: convert the model again.")
     return value

@@ -1,6 +1,6 @@
-"""EfficientNet-lite0 (a PyTorch checkpoint of TensorFlow's weights) as a folder like those of Hugging Face.
+"""Converts EfficientNet-lite0 (a PyTorch checkpoint of TensorFlow's weights) to a folder like those of Hugging Face.
 
-The checkpoint keeps its own names (_blocks.0._depthwise_conv.weight ...). What it does not say is written here under
+The checkpoint keeps its own names (_blocks.0._depthwise_conv.weight ...). What it lacks is written here under
 the keys of transformers' EfficientNetConfig and EfficientNetImageProcessor, as the weights were trained
 (tensorflow/tpu, models/official/efficientnet/lite). Convolutions are padded as TensorFlow's "SAME".
 """
@@ -18,7 +18,7 @@ CONFIG = {
     "num_channels": 3,
     "hidden_act": "relu6",
     "batch_norm_eps": 0.001,
-    # a stage each: its blocks' kernel, the input's and the output's channels, the first block's stride ...
+    # for each stage: its blocks' kernel, its channels in and out, the first block's stride ...
     "kernel_sizes": [3, 3, 5, 3, 5, 5, 3],
     "in_channels": [32, 16, 24, 40, 80, 112, 192],
     "out_channels": [16, 24, 40, 80, 112, 192, 320],
@@ -50,7 +50,9 @@ def convert(checkpoint: Path, labels: Path, target: Path) -> None:
         classes = tensors["_fc.bias"].shape[0]
         ordered = {str(index): str(names[str(index)]) for index in range(classes)}
     except (OSError, ValueError, LookupError, TypeError) as error:
-        raise Error("bad_file", f"{labels} does not name the classes of {checkpoint} ({error!r})") from None
+        raise Error(
+            "bad_file", f"{labels} does not name the classes of {checkpoint} ({error!r}): use the labels of this model."
+        ) from None
     config = CONFIG | {"id2label": ordered, "label2id": {name: int(index) for index, name in ordered.items()}}
     safetensors.write(target / "model.safetensors", tensors)
     (target / "config.json").write_text(json.dumps(config, indent=1))

@@ -150,7 +150,7 @@ def read(path: Path) -> dict[str, Tensor]:
         return {name: _tensor(view, storages[view.storage.key]) for name, view in state.items()}
     except PROBLEMS as error:
         why = str(error) or "it is cut short"
-        raise Error("bad_file", f"{path} can't be read as a PyTorch checkpoint: {why}") from None
+        raise Error("bad_file", f"{path} can't be read as a PyTorch checkpoint: {why}.") from None
 
 
 def _storages(file: io.BytesIO, keys: list[str], wanted: dict[str, Storage]) -> Iterator[tuple[str, array]]:

@@ -20,10 +20,10 @@ class Tensor(NamedTuple):
 
 
 def write(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """A file of these tensors. Those of wider elements come first, so that each lies at a multiple of its element."""
+    """A file of these tensors. Tensors of wider elements come first, so that each is aligned to its element."""
     header: dict[str, object] = {"__metadata__": {"format": "pt"}}
     if clash := tensors.keys() & header.keys():
-        raise Error("bad_file", f"No tensor can be called {clash.pop()} in a safetensors file")
+        raise Error("bad_file", f"A tensor of a safetensors file can't be called {clash.pop()}.")
     ordered = sorted(tensors.items(), key=lambda item: -SIZES[item[1].dtype])
     end = 0
     for name, (dtype, shape, data) in ordered:

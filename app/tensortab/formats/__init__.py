@@ -1,4 +1,4 @@
-"""Checkpoints: what a model file holds, under one set of names (Hugging Face's) whatever the file's format.
+"""Checkpoints: the content of model files, with Hugging Face's names whatever the file's format.
 
 Only headers are read here; tensors stay in their Source until something asks for their bytes.
 """
@@ -19,7 +19,7 @@ INDEX = "model.safetensors.index.json"
 
 @dataclass(frozen=True)
 class TensorInfo:
-    """Where a tensor lies.
+    """Where a tensor is stored.
 
     `shape` is row-major as in PyTorch, (out, in) for a weight; `offset` counts from the source's start.
     """
@@ -41,13 +41,13 @@ class TensorInfo:
 class Checkpoint:
     """Tensors by their Hugging Face name, and the configuration under Hugging Face's keys.
 
-    metadata          what the file says about itself, as it says it
+    metadata          the file's own metadata, unchanged
     config            config.json's keys (model_type, hidden_size ...); eos_token_id is always a list of ids
     rope_interleaved  True: q and k rows are ordered so that pairs (2i, 2i+1) rotate (GGUF's llama); False: (i, i + D/2)
     tokenizer         tokenizer.json, None in a GGUF file (its tokenizer is in the metadata)
     vocab             the text of vocab.txt, where a folder has no tokenizer.json
-    files             the folder's, for what only one task reads (`json`)
-    unusable          tensors that we can't read: name -> their type ("nothing": they have no elements)
+    files             the folder's files, for those that only one task reads (`json`)
+    unusable          tensors that can't be read: name -> type ("nothing": without elements)
     """
 
     format: str
@@ -66,16 +66,16 @@ class Checkpoint:
         return await _read_json(self.files[name], kind) if name in self.files else kind()
 
     def tensor(self, name: str) -> TensorInfo:
-        """The tensor called `name`; Error("bad_file") if it isn't there or is of a type we can't read."""
+        """Returns the tensor called `name`. Raises Error("bad_file") if it is missing or of an unsupported type."""
         if name in self.unusable:
             good = "quantised to Q4_0, Q4_1, Q4_K, Q5_0, Q5_1, Q5_K, Q6_K or Q8_0"
             if self.format == "safetensors":
                 good = "with F32, F16 or BF16 weights"
-            stored = f"tensor {name} is stored as {self.unusable[name]}, which TensorTab can't read"
-            raise Error("bad_file", f"{stored}: use a file {good}")
+            stored = f"The tensor {name} is stored as {self.unusable[name]}, which TensorTab can't read"
+            raise Error("bad_file", f"{stored}: use a file {good}.")
         if name not in self.tensors:
             raise Error(
-                "bad_file", f"the model file has no tensor {name}: it isn't a complete model of this architecture"
+                "bad_file", f"The model's file has no tensor {name}: use a complete model of this architecture."
             )
         return self.tensors[name]
 
@@ -84,7 +84,7 @@ async def open_checkpoint(model: Source | Mapping[str, Source] | str | os.PathLi
     """Reads the header of a model: a file (a Source or its path), or a folder ({file name: Source} or its path).
 
     A folder is as the Hugging Face hub lays it out, or holds a single GGUF file. A Source of several files (a packed
-    folder) has them as `.files`. Raises Error("bad_file"), saying what is wrong with it and what to do.
+    folder) has them as `.files`. Raises Error("bad_file").
     """
     from .gguf import read_gguf
     from .safetensors import read_safetensors
@@ -105,7 +105,7 @@ async def open_checkpoint(model: Source | Mapping[str, Source] | str | os.PathLi
     raise Error(
         "bad_file",
         f"{model.name} is neither a GGUF nor a safetensors file (it begins with {bytes(magic[:4])!r}): "
-        "pick a file ending in .gguf or .safetensors",
+        "choose a file that ends in .gguf or .safetensors.",
     )
 
 
@@ -124,14 +124,14 @@ async def _open_folder(files: Mapping[str, Source]) -> Checkpoint:
         if len(ggufs) == 1:
             return await open_checkpoint(files[ggufs[0]])
         problem = f"has {len(ggufs)} .gguf files" if ggufs else "has no model.safetensors and no .gguf file"
-        advice = f"choose one of {', '.join(ggufs)}" if ggufs else "give a model's folder with all its files"
-        raise Error("bad_file", f"{folder} {problem}: {advice}")
+        advice = f"choose one of {', '.join(ggufs)}" if ggufs else "use a model's folder with all its files"
+        raise Error("bad_file", f"{folder} {problem}: {advice}.")
     for name in ["config.json", *names]:
         if name not in files:
-            raise Error("bad_file", f"{folder} has no {name}: get the model's folder with all its files")
+            raise Error("bad_file", f"{folder} has no {name}: use the model's folder with all its files.")
     config = await _read_json(files["config.json"])
     if "generation_config.json" in files:
-        # a chat model's turn ends with tokens that often stand only here
+        # the tokens that end a chat model's turn are often named here only
         config["eos_token_id"] = token_ids(config) + token_ids(await _read_json(files["generation_config.json"]))
     checkpoint = await read_safetensors(
         [files[name] for name in names], config, {tensor: files[name] for tensor, name in places.items()}
@@ -150,43 +150,47 @@ async def _open_folder(files: Mapping[str, Source]) -> Checkpoint:
 
 async def _read_text(source: Source) -> str:
     if source.size > MAX_TEXT:
-        raise Error("bad_file", f"{source.name} takes {source.size} bytes (at most {MAX_TEXT}): it isn't a model's")
+        raise Error(
+            "bad_file",
+            f"{source.name} has {source.size} bytes, more than the {MAX_TEXT} of any model's: use another file.",
+        )
     try:
         return (await source.bytes(0, source.size)).decode()
     except UnicodeDecodeError as error:
-        raise Error("bad_file", f"{source.name} can't be read ({error}): get it again") from error
+        raise Error("bad_file", f"{source.name} can't be read ({error}): download it again.") from error
 
 
 async def _read_json(source: Source, kind: type = dict) -> Any:
     try:
         value = json.loads(await _read_text(source))
     except (ValueError, RecursionError) as error:
-        raise Error("bad_file", f"{source.name} can't be read ({error}): get it again") from error
+        raise Error("bad_file", f"{source.name} can't be read ({error}): download it again.") from error
     if not isinstance(value, kind):
         wanted = "object" if kind is dict else "list"
-        raise Error("bad_file", f"{source.name} isn't a JSON {wanted}: get it again")
+        raise Error("bad_file", f"{source.name} is not a JSON {wanted}: download it again.")
     return value
 
 
 def token_ids(config: dict[str, Any], key: str = "eos_token_id") -> list[int]:
-    """config[key] as a list: it may be missing, null, an id or a list of ids. Negative ones, some writers' none, go."""
+    """Returns config[key], which may be missing, null, an id or a list of ids, as a list. Negative ids, with which some
+    writers say "none", are dropped. Raises Error("bad_file")."""
     value = config.get(key)
     ids = value if isinstance(value, list) else [] if value is None else [value]
     if not all(isinstance(i, int) and not isinstance(i, bool) for i in ids):
-        raise Error("bad_file", f"config.json: {key} is {value!r}, not token ids: get the file again")
+        raise Error("bad_file", f"config.json: {key} must be token ids, got {value!r}: download the file again.")
     return [i for i in ids if i >= 0]
 
 
 def check_config(config: dict[str, Any], *needed: str, **only: Any) -> None:
-    """Error("bad_file") unless config has positive numbers under the keys `needed`, whole ones but for epsilons and
-    factors, and under the keys of `only`, if at all, these values."""
+    """Raises Error("bad_file") unless config has positive numbers under the keys `needed`, which must be whole except
+    epsilons and factors, and under the keys of `only` either nothing or these values."""
     for key in needed:
         value = config.get(key)
         if value is None:
-            raise Error("bad_file", f"config.json has no {key}: take all files of the model's folder.")
+            raise Error("bad_file", f"config.json has no {key}: use the model's folder with all its files.")
         numbers = (int, float) if "eps" in key or key.endswith("factor") else (int,)
         if type(value) not in numbers or not value > 0:
-            raise Error("bad_file", f"config.json: {key} is {value!r}, which can't be: get the file again.")
+            raise Error("bad_file", f"config.json: {key} is {value!r}, which is impossible: download the file again.")
     for key, value in only.items():
         if config.get(key, value) != value:
-            raise Error("bad_file", f"{key} {config[key]!r} is not supported yet: take a model with {value!r}.")
+            raise Error("bad_file", f"{key} {config[key]!r} is not supported yet: use a model with {value!r}.")

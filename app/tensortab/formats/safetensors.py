@@ -12,7 +12,7 @@ from ..errors import Error
 from ..sources import Source
 from . import Checkpoint, TensorInfo, token_ids
 
-MAX_HEADER = 1 << 24  # bytes; the format allows 100 MB, real ones take 1, and parsed JSON takes 20 times its text
+MAX_HEADER = 1 << 24  # bytes; the format allows 100 MB, real ones have 1, and parsed JSON needs 20 times its text
 MAX_SIZE = 1 << 63
 
 SIZES = {
@@ -20,17 +20,17 @@ SIZES = {
     "U32": 4, "I32": 4, "F32": 4, "U64": 8, "I64": 8, "F64": 8, "C64": 8,
 }  # fmt: skip
 USABLE = {"F32": "f32", "F16": "f16", "BF16": "bf16"}
-# what checkpoints as old as BERT's own call them
+# the names in checkpoints as old as BERT's own
 RENAMED = {".LayerNorm.gamma": ".LayerNorm.weight", ".LayerNorm.beta": ".LayerNorm.bias"}
 
 
 async def read_safetensors(
     sources: list[Source], config: dict[str, Any], places: dict[str, Source] | None = None
 ) -> Checkpoint:
-    """The headers of a model's safetensors files (all its parts) as one Checkpoint; reads no tensor.
+    """Reads the headers of a model's safetensors files (all its parts) as one Checkpoint, but no tensor.
 
-    `config` is config.json ({} if there is none); `places` says which file has a tensor that stands in several
-    (weight_map). Raises Error("bad_file").
+    `config` is config.json ({} if there is none). `places` (weight_map) says which file's tensor counts if several
+    files have it. Raises Error("bad_file").
     """
     tensors: dict[str, TensorInfo] = {}
     unusable: dict[str, str] = {}
@@ -43,20 +43,20 @@ async def read_safetensors(
         for known, kind, shape, begin, stop in sorted(entries, key=lambda entry: entry[3:]):
             name = _renamed(known)
             if begin != end:
-                raise _bad(source, f"tensor {name} begins at {begin}, not where the one before ends ({end})")
+                raise _bad(source, f"the tensor {name} begins at byte {begin}, but the tensor before it ends at {end}")
             if stop - begin != prod(shape) * SIZES.get(kind, 0) and kind in SIZES:
-                raise _bad(source, f"tensor {name} of {kind} and shape {shape} takes {stop - begin} bytes")
+                raise _bad(source, f"the tensor {name} of {kind} and shape {shape} can't have {stop - begin} bytes")
             end = stop
             if (places or {}).get(known, source) is not source:
                 continue
             if name in tensors or name in unusable:
-                raise _bad(source, f"tensor {name} stands twice", "use the files of one model")
+                raise _bad(source, f"it has the tensor {name} twice", "Use the files of one model")
             if kind in USABLE and prod(shape) > 0:
                 tensors[name] = TensorInfo(name, DTYPES[USABLE[kind]], shape, start + begin, stop - begin, source)
             else:
                 unusable[name] = kind if prod(shape) > 0 else "nothing"
         if start + end != source.size:
-            raise _bad(source, f"its tensors end at byte {start + end} but it has {source.size}")
+            raise _bad(source, f"its tensors end at byte {start + end}, but it has {source.size} bytes")
     return Checkpoint("safetensors", metadata, tensors, _complete(config, tensors), unusable=unusable)
 
 
@@ -64,29 +64,32 @@ def weight_map(index: dict[str, Any]) -> dict[str, str]:
     """{tensor: file} of a model.safetensors.index.json; all files are in the index's own folder."""
     weights = index.get("weight_map")
     if not isinstance(weights, dict) or not weights or not all(isinstance(name, str) for name in weights.values()):
-        raise Error("bad_file", "model.safetensors.index.json has no weight_map: get it again")
+        raise Error("bad_file", "model.safetensors.index.json has no weight_map: download it again.")
     for name in set(weights.values()):
         if "/" in name or "\\" in name or name in ("", ".", ".."):
             raise Error(
-                "bad_file", f"model.safetensors.index.json names {name!r}, which isn't a file beside it: don't trust it"
+                "bad_file",
+                f"model.safetensors.index.json names {name!r}, which is not a file beside it: don't trust this model.",
             )
     return weights
 
 
-def _bad(source: Source, problem: str, advice: str = "the file is damaged, get it again") -> Error:
-    return Error("bad_file", f"{source.name}: {problem}: {advice}")
+def _bad(source: Source, problem: str, advice: str = "The file is damaged: download it again") -> Error:
+    return Error("bad_file", f"{source.name} can't be read: {problem}. {advice}.")
 
 
 async def _read_header(source: Source) -> tuple[dict[str, Any], int]:
     """The JSON header and where the tensors begin."""
     if source.size < 8:
-        raise _bad(source, f"{source.size} bytes are no safetensors file")
+        raise _bad(source, f"a safetensors file has at least 8 bytes, this one has {source.size}")
     size = int.from_bytes(await source.bytes(0, 8), "little")
     if size > MAX_HEADER:
-        raise _bad(source, f"its header claims {size} bytes (at most {MAX_HEADER})")
+        raise _bad(source, f"its header claims to have {size} bytes, but at most {MAX_HEADER} are allowed")
     if 8 + size > source.size:
         raise _bad(
-            source, f"its header takes {size} bytes but the file has {source.size}", "it was cut short, get it again"
+            source,
+            f"its header claims {size} bytes, but the file has {source.size}",
+            "It was cut short: download it again",
         )
     text = await source.bytes(8, size)
     try:
@@ -101,7 +104,7 @@ async def _read_header(source: Source) -> tuple[dict[str, Any], int]:
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     result = dict(pairs)
     if len(result) != len(pairs):
-        raise ValueError("a key stands twice")
+        raise ValueError("it has a key twice")
     return result
 
 
@@ -116,12 +119,12 @@ def _metadata(source: Source, metadata: Any) -> dict[str, str]:
 def _entry(source: Source, name: str, entry: Any) -> tuple[str, str, tuple[int, ...], int, int]:
     """A header entry as (name, dtype, shape, begin, end)."""
     if not isinstance(entry, dict) or entry.keys() != {"dtype", "shape", "data_offsets"}:
-        raise _bad(source, f"the entry of tensor {name} isn't dtype, shape and data_offsets")
+        raise _bad(source, f"the entry of the tensor {name} must have dtype, shape and data_offsets, and nothing else")
     kind, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
     if not isinstance(kind, str) or not _sizes(shape) or not _sizes(offsets) or len(offsets) != 2:
-        raise _bad(source, f"the entry of tensor {name} has a dtype, shape or data_offsets of the wrong type")
+        raise _bad(source, f"the entry of the tensor {name} has a dtype, shape or data_offsets of the wrong type")
     if len(shape) > 16 or offsets[1] < offsets[0]:
-        raise _bad(source, f"the entry of tensor {name} has impossible shape {shape} or data_offsets {offsets}")
+        raise _bad(source, f"the entry of the tensor {name} has an impossible shape {shape} or data_offsets {offsets}")
     return name, kind, tuple(shape), offsets[0], offsets[1]
 
 
@@ -137,7 +140,7 @@ def _sizes(value: Any) -> bool:
 
 
 def _complete(config: dict[str, Any], tensors: dict[str, TensorInfo]) -> dict[str, Any]:
-    """config.json with the keys that its writers leave out or write in a newer way."""
+    """Returns config.json with the keys that its writer leaves out or writes in a newer way."""
     config = dict(config)
     rope = config.get("rope_parameters")  # transformers 5 has rope_theta and rope_scaling in here
     if isinstance(rope, dict):

@@ -23,7 +23,7 @@ class Sound:
     numbers: Any  # an array, or a memoryview of one dimension
     channels: int
     scale: float
-    rate: int  # frames a second
+    rate: int  # frames per second
 
 
 def is_wav(data: Any) -> bool:
@@ -31,7 +31,7 @@ def is_wav(data: Any) -> bool:
 
 
 def read_wav(data: Any) -> Sound:
-    """The sound in a file's bytes; of a file that was cut short, what is there. Raises Error("bad_request")."""
+    """Reads a file's bytes; of a file that was cut short, the samples that it has. Raises Error("bad_request")."""
     view, at = memoryview(data), 12
     stored: tuple[int, int, int, int] | None = None
     while at + 8 <= len(view):
@@ -51,24 +51,27 @@ def read_wav(data: Any) -> Sound:
 
 
 def _format(body: Any) -> tuple[int, int, int, int]:
-    """(PCM or FLOAT, bits a sample, channels, frames a second)"""
+    """Returns (PCM or FLOAT, bits per sample, channels, frames per second). Raises Error("bad_request")."""
     if len(body) < 16:
-        raise Error("bad_request", "This WAV file is damaged: its format has less than 16 bytes.")
+        raise Error("bad_request", "This WAV file is damaged: its format has fewer than 16 bytes.")
     tag, channels, rate, _, size, bits = struct.unpack_from("<HHIIHH", body)
     if tag == EXTENSIBLE and len(body) >= 26:
         (tag,) = struct.unpack_from("<H", body, 24)
     if (tag, bits) not in TYPES:
         raise Error(
             "bad_request",
-            f"WAV files with {bits} bits a sample in format {tag} are not read here: convert it to 16-bit PCM.",
+            f"WAV files with {bits} bits per sample in format {tag} are not supported: convert it to 16-bit PCM.",
         )
     if channels == 0 or size != channels * bits // 8:
-        raise Error("bad_request", f"This WAV file is damaged: {channels} channels of {bits} bits in {size} bytes.")
+        raise Error(
+            "bad_request",
+            f"This WAV file is damaged: {channels} channels of {bits} bits can't have {size} bytes per frame.",
+        )
     return tag, bits, channels, rate
 
 
 def _widened(data: bytes, bits: int) -> bytes:
-    """Samples of 8 bits with a sign, those of 24 bits as the upper ones of 32."""
+    """Makes samples of 8 bits signed, and puts those of 24 bits into the upper bits of 32."""
     if bits == 8:
         return data.translate(SIGNED)
     if bits != 24:

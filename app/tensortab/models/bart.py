@@ -15,7 +15,7 @@ from ..tensor import Tensor
 from ..weights import Weights
 
 EPS = 1e-5
-FIRST = 2  # the row of position 0 in the tables of positions
+FIRST = 2  # the row of position 0 in the position tables
 
 
 class EncoderLayer:
@@ -34,7 +34,7 @@ class EncoderLayer:
 
 
 class DecoderLayer:
-    """`cross` (1, S, 2 C) has the keys and values of the text that was read."""
+    """`cross` (1, S, 2 C): the keys and values of the text that was read."""
 
     def __init__(self, config: dict[str, Any], weights: Weights, name: str, layer: int) -> None:
         self.layer, self.heads = layer, config["decoder_attention_heads"]
@@ -59,7 +59,7 @@ class DecoderLayer:
 
 
 class Model:
-    """`encode` fills what the decoder reads of a text."""
+    """`encode` fills the buffers from which the decoder reads a text."""
 
     def __init__(self, config: dict[str, Any], weights: Weights) -> None:
         sizes = ("decoder_layers", "decoder_attention_heads", "d_model", "max_position_embeddings")
@@ -68,7 +68,7 @@ class Model:
         self.cache = CacheShape(layers, heads, size // heads, self.source)
         self.embed_scale = math.sqrt(size) if config.get("scale_embedding") else 1.0
         self.shared = weights.matrix("model.shared.weight")
-        weights.unused("model.*coder.embed_tokens.weight", "lm_head.weight", "model.*coder.version")  # copies of it
+        weights.unused("model.*coder.embed_tokens.weight", "lm_head.weight", "model.*coder.version")  # its copies
         self.encoder_positions = PositionEmbedding(weights, "model.encoder.embed_positions", FIRST)
         self.encoder_norm = LayerNorm(weights, "model.encoder.layernorm_embedding", EPS)
         encoder = range(config["encoder_layers"])
@@ -80,7 +80,7 @@ class Model:
         self.final_logits_bias = weights.vector("final_logits_bias")
 
     def read(self, ids: Tensor, length: Tensor) -> Tensor:
-        """The encoder: u32 (1, S) of which `length` count -> (1, S, C)"""
+        """The encoder: ids u32 (1, S), of which the first `length` count -> (1, S, C)"""
         positions = self.encoder_positions(Tensor.of("start", (1,), u32), ids.shape[1])
         x = self.encoder_norm(ids.lookup(*self.shared) * self.embed_scale + positions)
         for layer in self.encoder:

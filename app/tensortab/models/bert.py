@@ -1,4 +1,4 @@
-"""BERT (Devlin et al. 2018, arXiv:1810.04805), with the heads that guess words and classify texts.
+"""BERT (Devlin et al. 2018, arXiv:1810.04805), with the heads for masked words and for classification.
 
 Names follow the Hugging Face checkpoint; its query, key and value matrices are read as one. N texts of T tokens, padded
 on the right, C hidden size, V vocabulary, L labels.
@@ -50,7 +50,7 @@ class Layer:
 class Model:
     """Reads whole texts: ids and token types u32 (N, T), lengths u32 (N).
 
-    size: C; length: the most tokens that have positions.
+    size: C; length: the number of positions, the most tokens of a text.
     """
 
     def __init__(self, config: dict[str, Any], weights: Weights) -> None:
@@ -81,7 +81,7 @@ class ForMaskedLM(Model):
         self.bias = weights.vector(f"{name}.bias")
 
     def logits(self, x: Tensor) -> Tensor:
-        """Of the tokens that stand at these places: (M, C) -> (M, V)"""
+        """The logits of M tokens' outputs: (M, C) -> (M, V)"""
         return self.norm(self.activation(self.transform(x))).linear(*self.decoder) + self.bias
 
 
@@ -92,5 +92,5 @@ class ForSequenceClassification(Model):
         self.classifier = Linear(weights, "classifier")
 
     def logits(self, x: Tensor) -> Tensor:
-        """Of the texts whose first tokens' outputs these are: (N, C) -> (N, L)"""
+        """The logits of N texts, from the outputs of their first tokens: (N, C) -> (N, L)"""
         return self.classifier(self.pooler(x).tanh())

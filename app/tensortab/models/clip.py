@@ -10,7 +10,7 @@ from ..nn import MLP, LayerNorm, Linear, Patches
 from ..tensor import Tensor
 from ..weights import Weights
 
-# what configurations leave out: ViT-B/32
+# what configurations leave out, as for ViT-B/32
 TOWER = {"num_hidden_layers": 12, "hidden_act": "quick_gelu", "layer_norm_eps": 1e-5}
 DEFAULTS = {
     "vision_config": {"num_attention_heads": 12, "patch_size": 32} | TOWER,
@@ -85,12 +85,12 @@ class Model:
         self.end = text.get("eos_token_id")
 
     def embed_image(self, pixel_values: Tensor) -> Tensor:
-        """Vectors of length 1, of the rows of the class: (N, D)"""
+        """Vectors of length 1 of the class token's rows: (N, D)"""
         x = self.vision_model.hidden(pixel_values)[-1][:, 0]
         return self.visual_projection(self.vision_model.post_layernorm(x)).normalize()
 
     def embed_text(self, ids: Tensor, ends: Tensor) -> Tensor:
-        """Vectors of length 1, of the rows of the last tokens; ends: u32 (N), t + n * T of the last token: (N, D)"""
+        """Vectors of length 1 of the end tokens' rows: (N, D). ends: u32 (N), the end token's t + n * T."""
         x = self.text_model.hidden(ids)[-1]
         last = ends.lookup(x.reshape(-1, x.shape[-1]))
         return self.text_projection(self.text_model.final_layer_norm(last)).normalize()

@@ -28,7 +28,7 @@ class Layer:
 
 
 class Model:
-    """Reads whole texts: ids u32 (N, T), lengths u32 (N). size: C; length: the most tokens that have positions."""
+    """Reads whole texts: ids u32 (N, T), lengths u32 (N). size: C; length: the number of positions."""
 
     def __init__(self, config: dict[str, Any], weights: Weights) -> None:
         check_config(config, "dim", "n_layers", "n_heads")
@@ -63,7 +63,7 @@ class ForMaskedLM(Model):
         self.bias = weights.vector("vocab_projector.bias")
 
     def logits(self, x: Tensor) -> Tensor:
-        """Of the tokens that stand at these places: (M, C) -> (M, V)"""
+        """The logits of M tokens' outputs: (M, C) -> (M, V)"""
         return self.vocab_layer_norm(self.activation(self.vocab_transform(x))).linear(*self.vocab_projector) + self.bias
 
 
@@ -73,5 +73,5 @@ class ForSequenceClassification(Model):
         self.pre_classifier, self.classifier = Linear(weights, "pre_classifier"), Linear(weights, "classifier")
 
     def logits(self, x: Tensor) -> Tensor:
-        """Of the texts whose first tokens' outputs these are: (N, C) -> (N, L)"""
+        """The logits of N texts, from the outputs of their first tokens: (N, C) -> (N, L)"""
         return self.classifier(self.pre_classifier(x).relu())

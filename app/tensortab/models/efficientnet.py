@@ -24,8 +24,8 @@ class SqueezeExcite:
 
 
 class Block:
-    """Expansion, depthwise convolution, squeeze and excitation, projection, and the residual but in a stage's first
-    block. square: a stride of 2 pads both sides alike."""
+    """Expansion, depthwise convolution, squeeze and excitation, projection, and the residual, except in a stage's
+    first block. square: with a stride of 2 both sides are padded alike."""
 
     def __init__(
         self, config: dict[str, Any], weights: Weights, name: str, stride: int, square: bool, first: bool
@@ -56,7 +56,8 @@ class Model:
     def __init__(self, config: dict[str, Any], weights: Weights) -> None:
         if config.get("pooling_type", "mean") != "mean":
             raise Error(
-                "bad_file", f"config.json: pooling_type {config['pooling_type']!r} is not supported, only mean."
+                "bad_file",
+                f"config.json: pooling_type {config['pooling_type']!r} is not supported yet, only 'mean' is.",
             )
         self.activation = ACTIVATIONS[config["hidden_act"]]
         name = "efficientnet." if "efficientnet.embeddings.convolution.weight" in weights else ""

@@ -13,7 +13,7 @@ from . import efficientnet
 
 
 class Block:
-    """Expansion, depthwise convolution, projection, and the residual but in a stage's first block."""
+    """Expansion, depthwise convolution, projection, and the residual, except in a stage's first block."""
 
     def __init__(self, config: dict[str, Any], weights: Weights, name: str, stride: int, first: bool) -> None:
         self.activation, self.first = ACTIVATIONS[config["hidden_act"]], first

@@ -36,7 +36,7 @@ GGUF = Names(
 
 
 class Conv1D(Linear):
-    """A Linear, but for files with its matrix transposed."""
+    """A Linear whose matrix is transposed in the file."""
 
     def __init__(self, weights: Weights, name: str) -> None:
         if weights.checkpoint.format == "gguf":
@@ -72,7 +72,7 @@ class Model:
         self.cache = CacheShape(layers, heads, head_dim, config["n_positions"])
         self.rotary = Rotary(head_dim)
         name = "transformer." if "transformer.wte.weight" in weights else ""
-        weights.unused("*.attn.bias", "*.attn.masked_bias", "multiple_choice_head.*")  # causal masks, another head
+        weights.unused("*.attn.bias", "*.attn.masked_bias", "multiple_choice_head.*")  # causal masks, and another head
         self.embed_tokens = Embedding(weights, f"{name}wte")
         self.wpe = PositionEmbedding(weights, f"{name}wpe")
         self.h = [Block(config, weights, f"{name}h.{n}", n) for n in range(layers)]

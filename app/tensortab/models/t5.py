@@ -2,7 +2,7 @@
 
 Names follow the Hugging Face checkpoint; its q, k, v and wi matrices are read as one. S tokens are read, B beams write;
 C d_model, H heads, W = H d_kv, F d_ff, V vocabulary. Positions are a bias of scores by the distance of query and key,
-which the first layer has for all; scores are not scaled.
+which the first layer has for all layers; scores are not scaled.
 """
 
 import math
@@ -16,7 +16,7 @@ from ..nn import ACTIVATIONS, Linear, RMSNorm
 from ..tensor import Tensor
 from ..weights import Weights
 
-POSITIONS = 512  # tokens that it was trained on
+POSITIONS = 512  # the tokens of a text in its training
 
 
 class RelativeBias:
@@ -26,10 +26,13 @@ class RelativeBias:
         self.buckets = config["relative_attention_num_buckets"]
         self.bidirectional = bidirectional
         if self.weight.shape != (self.buckets, config["num_heads"]) or not self.buckets < self.far < 1 << 16:
-            raise Error("bad_file", "The relative_attention settings of config.json can't be: get the file again.")
+            raise Error(
+                "bad_file", "The relative_attention settings of config.json are impossible: download the file again."
+            )
 
     def bucket(self, distance: int) -> int:
-        """Of a key so far behind the query: one each for near ones, then ever wider ones."""
+        """The bucket of a key that is so many positions behind the query: near keys have one each, farther ones share
+        it."""
         first, count = 0, self.buckets
         if self.bidirectional:
             count //= 2
@@ -43,7 +46,7 @@ class RelativeBias:
         return first + min(exact + int(wide), count - 1)
 
     def __call__(self, position: Tensor, rows: int, columns: int) -> Tensor:
-        """(H, rows, columns) for queries from the position on."""
+        """Returns the bias (H, rows, columns) of the queries from the position on."""
         table = Tensor([self.bucket(distance) for distance in range(-self.far, self.far + 1)], "u32")
         return self.weight.relative_bias(table, position, rows, columns)
 
@@ -52,7 +55,10 @@ class DenseReluDense:
     def __init__(self, config: dict[str, Any], weights: Weights, name: str) -> None:
         gated, _, act = config.get("feed_forward_proj", "relu").rpartition("-")
         if gated not in ("", "gated") or act not in ACTIVATIONS:
-            raise Error("bad_file", f"feed_forward_proj {config['feed_forward_proj']!r} is not supported yet.")
+            kind = config["feed_forward_proj"]
+            raise Error(
+                "bad_file", f"feed_forward_proj {kind!r} is not supported yet: use a model with relu or gated-gelu."
+            )
         self.gate = ("gelu_new" if act == "gelu" else act) if gated else ""
         self.act = ACTIVATIONS[act]
         self.wi = Linear(weights, *(f"{name}.{part}" for part in (("wi_0", "wi_1") if gated else ("wi",))))
@@ -79,7 +85,7 @@ class EncoderBlock:
 
 
 class DecoderBlock:
-    """`cross` (1, S, 2 W) has the keys and values of the text that was read."""
+    """`cross` (1, S, 2 W): the keys and values of the text that was read."""
 
     def __init__(self, config: dict[str, Any], weights: Weights, name: str, layer: int, source: int) -> None:
         self.layer, self.heads, eps = layer, config["num_heads"], config["layer_norm_epsilon"]
@@ -106,7 +112,7 @@ class DecoderBlock:
 
 
 class Model:
-    """`encode` fills what the decoder reads of a text."""
+    """`encode` fills the buffers from which the decoder reads a text."""
 
     def __init__(self, config: dict[str, Any], weights: Weights) -> None:
         sizes = ("num_layers", "num_heads", "d_kv", "d_model")
@@ -132,7 +138,7 @@ class Model:
         self.lm_head = Linear(weights, "shared" if tied else "lm_head")
 
     def read(self, ids: Tensor, length: Tensor) -> Tensor:
-        """The encoder: u32 (1, S) of which `length` count -> (1, S, C)"""
+        """The encoder: ids u32 (1, S), of which the first `length` count -> (1, S, C)"""
         x, count = ids.lookup(*self.shared), ids.shape[1]
         bias = self.encoder_bias(Tensor.of("start", (1,), u32), count, count)
         for block in self.encoder:

@@ -50,7 +50,7 @@ class Model:
         return x
 
     def embed_image(self, pixel_values: Tensor) -> Tensor:
-        """The row of the class: (N, C)"""
+        """The class token's row: (N, C)"""
         return self.layernorm(self.hidden(pixel_values)[-1][:, 0])
 
 

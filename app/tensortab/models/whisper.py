@@ -52,7 +52,7 @@ class Encoder:
 
 
 class DecoderLayer:
-    """`cross` (1, S, 2 C) has the keys and values of what the encoder heard."""
+    """`cross` (1, S, 2 C): the keys and values of the encoder's output."""
 
     def __init__(self, config: dict[str, Any], weights: Weights, name: str, layer: int) -> None:
         self.layer, self.heads = layer, config["decoder_attention_heads"]
@@ -78,9 +78,10 @@ class DecoderLayer:
 
 
 class Model:
-    """`encode` fills what the decoder reads of a window of sound; `state` holds the position of the text on the GPU.
+    """`encode` fills the buffers from which the decoder reads a window; `state` holds the text's position on the GPU.
 
-    masks (2, V) and marks say which tokens may follow (kernels/timestamps.wgsl), for the first and for later ones.
+    masks (2, V), for the first token and for later ones, and marks say which tokens may follow
+    (kernels/timestamps.wgsl).
     """
 
     def __init__(self, config: dict[str, Any], weights: Weights) -> None:
@@ -89,7 +90,10 @@ class Model:
         check_config(config, *sizes, *more, scale_embedding=False)
         layers, heads, size, positions = (config[name] for name in sizes)
         if config["num_mel_bins"] > BINS:
-            raise Error("bad_file", f"config.json: num_mel_bins is {config['num_mel_bins']}: get the file again.")
+            raise Error(
+                "bad_file",
+                f"config.json: num_mel_bins is {config['num_mel_bins']}, which is impossible: download the file again.",
+            )
         self.cache, self.rotary = CacheShape(layers, heads, size // heads, positions), Rotary(size // heads)
         self.samples = 2 * config["max_source_positions"] * HOP  # of a window
         self.log_mel = LogMel(config["num_mel_bins"])
@@ -120,7 +124,7 @@ class Model:
         return self.lm_head(self.layer_norm(x))
 
     def rules(self, logits: Tensor, tokens: Tensor, state: Tensor) -> Tensor:
-        """(1, V) without what may not follow."""
+        """The logits (1, V) without the tokens that may not follow."""
         return Tensor.apply("timestamp_rules", logits, self.masks, tokens, state, self.marks)
 
     def free(self) -> None:

@@ -1,4 +1,4 @@
-"""Sources of bytes: a file, a browser's File, a URL, a model in verified shards. All read ranges, never the whole."""
+"""Sources of bytes: a file, a browser's File, a URL, a model in verified shards. All are read in ranges."""
 
 import os
 import re
@@ -7,13 +7,13 @@ from typing import Any, Protocol, runtime_checkable
 
 from ..errors import Error
 
-WEIGHTS = (".gguf", ".safetensors")  # how files of weights end
+WEIGHTS = (".gguf", ".safetensors")  # the suffixes of weight files
 MAX_TEXT = 32 << 20  # bytes of a JSON file that is read whole; the largest real ones are tokenizers
-# A model's name: as the hub's, without its organisation. It is a folder's name on disk and in the browser's storage,
-# and a part of addresses, so nothing in it may lead elsewhere.
+# A model's name: like the hub's, without an organisation. It names a folder on disk and in the browser's storage and is
+# a part of addresses, so it must not be able to lead elsewhere.
 NAME = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]{0,94}[A-Za-z0-9_-])?")
 SHA256 = re.compile(r"[0-9a-f]{64}")
-MODULE = re.compile(r"\d+_\w+/config\.json")  # a part of a sentence model, such as 1_Pooling: the one kind of subfolder
+MODULE = re.compile(r"\d+_\w+/config\.json")  # the only kind of subfolder: a module of a sentence model
 
 
 @runtime_checkable
@@ -24,18 +24,18 @@ class Source(Protocol):
     size: int
 
     async def bytes(self, offset: int, size: int) -> bytes:
-        """Bytes offset..offset+size, for headers and small tensors."""
+        """Reads the bytes offset..offset+size: for headers and small tensors."""
         ...
 
     async def chunk(self, offset: int, size: int) -> Any:
-        """The same bytes in a form that Device.write takes without another copy (in the tab outside the WASM heap)."""
+        """The same in a form that Device.write accepts without another copy (in the tab outside the WASM heap)."""
         ...
 
 
 class Folder(dict[str, Source]):
-    """A model's folder: {file name: Source}. `name` is what messages call it.
+    """A model's folder: {file name: Source}. Messages use its `name`.
 
-    A file's name may have a subfolder in front where it is a MODULE: "1_Pooling/config.json".
+    A file's name may begin with a subfolder if it is a MODULE: "1_Pooling/config.json".
     """
 
     def __init__(self, name: str, files: Iterable[Source]) -> None:
@@ -43,7 +43,7 @@ class Folder(dict[str, Source]):
         self.name = name
         for source in files:
             if source.name in self:
-                raise Error("bad_request", f"{name}: two files are called {source.name}. Give the files of one model.")
+                raise Error("bad_request", f"{name}: two files are called {source.name}. Use the files of one model.")
             self[source.name] = source
 
 
@@ -65,12 +65,12 @@ class PartSource:
 
 
 def parts(source: Source, manifest: dict[str, Any]) -> dict[str, Source]:
-    """{name: Source} of the files that lie one after the other in a model in shards."""
+    """Returns {name: Source} of the files in a model in shards, where they lie one after the other."""
     return {f["name"]: PartSource(source, f["name"], f["offset"], f["size"]) for f in manifest.get("files", [])}
 
 
 def model_name(name: str) -> str:
-    """`name`, if a model can be called so (NAME). Raises Error("bad_request")."""
+    """Returns `name` if it is valid for a model (NAME). Raises Error("bad_request")."""
     if not isinstance(name, str) or not NAME.fullmatch(name):
         raise Error(
             "bad_request",
@@ -81,10 +81,10 @@ def model_name(name: str) -> str:
 
 
 def checked(manifest: Any, where: str) -> dict[str, Any]:
-    """The manifest.json of a model in shards (`python -m tensortab pack`). Raises Error("bad_file") if it is none.
+    """The manifest.json of a model in shards (`python -m tensortab pack`). Raises Error("bad_file") if it is not valid.
 
-    Every shard but the last has shard_size bytes, as reading a range counts on; its file lies beside the manifest.
-    The check costs no more than the manifest itself, whatever numbers stand in it.
+    Every shard but the last must have shard_size bytes, on which reading a range relies, and its file lies beside the
+    manifest. The check costs no more than the manifest itself, whatever numbers are in it.
     """
     try:
         shards, size, shard_size = manifest["shards"], manifest["size"], manifest["shard_size"]
@@ -100,12 +100,12 @@ def checked(manifest: Any, where: str) -> dict[str, Any]:
     except (KeyError, TypeError, ValueError, AttributeError):
         right = False
     if not right:
-        raise Error("bad_file", f"{where} is not a manifest of shards: pack the model again.")
+        raise Error("bad_file", f"{where} is not the manifest of a model in shards: pack the model again.")
     return manifest
 
 
 def _whole(*numbers: Any) -> bool:
-    """Are all of them integers? JSON's 1.0 and true, which Python takes for 1, are none."""
+    """Whether all of them are integers. JSON's 1.0 and true are not, though Python holds them equal to 1."""
     return all(type(number) is int for number in numbers)
 
 
@@ -114,23 +114,23 @@ def check_range(source: Source, offset: int, size: int) -> None:
     if offset < 0 or size < 0 or offset + size > source.size:
         raise Error(
             "bad_file",
-            f"{source.name}: bytes {offset} to {offset + size} are needed but it has {source.size}: "
-            "it was cut short, get it again",
+            f"{source.name}: bytes {offset} to {offset + size} are needed, but it has {source.size}: "
+            "it was cut short, download it again.",
         )
 
 
 def inside(path: str) -> bool:
-    """Whether a path, of a file in a model's folder, leads nowhere else."""
+    """Whether the path of a file stays within its model's folder."""
     return "\\" not in path and not {"", ".", ".."} & {*path.split("/")}
 
 
 def endpoint() -> str:
-    """The hub's address: HF_ENDPOINT, as for huggingface_hub, names another server with the hub's paths."""
+    """The hub's address. As for huggingface_hub, HF_ENDPOINT may name another server with the hub's paths."""
     return os.environ.get("HF_ENDPOINT", "").rstrip("/") or "https://huggingface.co"
 
 
 def refusal(url: str, status: int) -> Error:
-    """The error of a host that answers a request with `status` instead of the file."""
+    """The error for a host that answers a request with `status` instead of the file."""
     if status == 429 or status >= 500:
         return Error("offline", f"{url}: the host answered with status {status}. Try again later.")
     advice = "Download the file there, with your login, and open it." if status in (401, 403) else "Check the address."
@@ -138,15 +138,17 @@ def refusal(url: str, status: int) -> Error:
 
 
 def no_parts(url: str) -> Error:
-    """The error of a host that ignores Range."""
-    return Error("bad_file", f"{url}: the host gives no parts of files. Download it, then open the file.")
+    """The error for a host that ignores the Range header."""
+    return Error(
+        "bad_file", f"{url}: the host does not support range requests. Download the file, then open it from your disk."
+    )
 
 
 def cut_short(url: str) -> Error:
-    """The error of an answer that ends too early."""
-    return Error("offline", f"{url}: the connection broke before everything had come. Try again.")
+    """The error for an answer that ends too early."""
+    return Error("offline", f"{url}: the connection broke before the whole file had arrived. Try again.")
 
 
 def too_long(url: str, limit: int) -> Error:
-    """The error of an answer of more than the `limit` bytes that it may have."""
-    return Error("bad_file", f"{url}: the host sends more than the {limit} bytes that it should. Don't trust it.")
+    """The error for an answer of more than the expected `limit` bytes."""
+    return Error("bad_file", f"{url}: the host sent more than the expected {limit} bytes. Don't trust it.")

@@ -1,7 +1,7 @@
 """A model as one file: an uncompressed tar of its folder, manifest.json first, then the shards in their order.
 
-It can be unpacked by any tar, and what comes out is a folder that opens as a model and that a site can serve. Nothing
-else is read: an archive whose entries are not those of its manifest is refused, so nothing in one can lead elsewhere.
+Any tar program can unpack it, into a folder that opens as a model and that a site can serve. An archive whose entries
+are not exactly those of its manifest is refused, so no entry can lead elsewhere.
 """
 
 import json
@@ -18,7 +18,7 @@ MANIFEST = "manifest.json"
 
 
 def head(manifest: dict[str, Any]) -> bytes:
-    """How the archive of a model begins; header() and the bytes of each shard, padded, follow, and END."""
+    """The beginning of a model's archive. For each shard its header(), its bytes and padding() follow, and then END."""
     text = json.dumps(manifest).encode()
     return header(MANIFEST, len(text)) + text + padding(len(text))
 
@@ -31,12 +31,13 @@ def header(name: str, size: int) -> bytes:
 
 
 def padding(size: int) -> bytes:
-    """What follows a file of that size."""
+    """The zeros that follow a file of that size."""
     return bytes(-size % BLOCK)
 
 
 async def read_archive(source: Source) -> tuple[dict[str, Any], list[int]]:
-    """The manifest, and where each shard begins. Raises Error("bad_file"); the shards' hashes are not yet verified."""
+    """Returns the manifest and where each shard begins, in bytes; it does not verify the shards' hashes. Raises
+    Error("bad_file")."""
     size = await _entry(source, 0, MANIFEST)
     if size > MAX_MANIFEST:
         raise _bad(source)
@@ -57,7 +58,7 @@ async def read_archive(source: Source) -> tuple[dict[str, Any], list[int]]:
 
 
 async def _entry(source: Source, offset: int, name: str) -> int:
-    """The size of the file called `name`, whose entry is at the offset."""
+    """The size of the file called `name`, whose entry must be at the offset."""
     if offset + BLOCK > source.size:
         raise _bad(source)
     block = await source.bytes(offset, BLOCK)
@@ -74,4 +75,4 @@ async def _entry(source: Source, offset: int, name: str) -> int:
 
 
 def _bad(source: Source) -> Error:
-    return Error("bad_file", f"{source.name} is no model that was exported, or was cut short: export it again.")
+    return Error("bad_file", f"{source.name} is not an exported model, or it was cut short: export the model again.")

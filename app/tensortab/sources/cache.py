@@ -1,7 +1,7 @@
-"""Models of the hub in huggingface_hub's own cache, for CPython: what that library has put there is used, and what is
-downloaded here it will find. browser/hub.py has the twin for the tab.
+"""Models of the hub in huggingface_hub's own cache, for CPython: either library finds what the other has downloaded.
+browser/hub.py is the counterpart in the tab.
 
-    models--org--name/blobs/<hash>                 a file, verified when it came; <hash>.incomplete on its way
+    models--org--name/blobs/<hash>                 a verified file; <hash>.incomplete while it is downloaded
     models--org--name/snapshots/<commit>/<name>    a link to it
     models--org--name/refs/<revision>              the commit
     .locks/models--org--name/<hash>.lock           held by the process that downloads it
@@ -29,11 +29,11 @@ if TYPE_CHECKING:
     from .hub import Repository
 
 Progress = Callable[[int, int], None]  # done, total
-POLL = 0.1  # seconds between two looks at a lock that another process holds
+POLL = 0.1  # seconds between two attempts to get a lock that another process holds
 
 
 def root() -> Path:
-    """The cache's folder, as huggingface_hub finds it."""
+    """The cache's folder, found as huggingface_hub does."""
     if cache := os.environ.get("HF_HUB_CACHE"):
         return Path(cache).expanduser()
     user = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
@@ -47,7 +47,7 @@ def _folder(id: str) -> Path:
 async def keep_hub(
     model: str, repository: "Repository", files: list[File], file: str | None, on_progress: Progress
 ) -> Source | Folder:
-    """The files of a model of the hub, or the one that was asked for, downloaded as far as they are not here."""
+    """Returns the files of a model of the hub, or the requested one, after downloading those that are missing."""
     folder = _folder(repository.id)
     snapshot = folder / "snapshots" / repository.commit
     lacking = [f for f in files if not _is(snapshot / f.name, f.size) and not _is(_blob(folder, f), f.size)]
@@ -66,7 +66,7 @@ async def keep_hub(
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise _no_room(folder) from None
-        message = f"{folder} can't be written ({error.strerror}): set HF_HOME to a folder of yours"
+        message = f"{folder} can't be written ({error.strerror}): set HF_HOME to a folder that you can write to."
         raise Error("bad_request", message) from None
     if file is not None:
         return FileSource(snapshot / file)
@@ -74,7 +74,7 @@ async def keep_hub(
 
 
 async def kept_hub(model: str, id: str, revision: str, file: str | None) -> Source | Folder | None:
-    """The version that is in the cache, if it is complete."""
+    """Returns the version in the cache, if it is complete."""
     folder = _folder(id)
     snapshot = folder / "snapshots" / commit_of(id, revision)
     if file is not None:
@@ -87,12 +87,12 @@ async def kept_hub(model: str, id: str, revision: str, file: str | None) -> Sour
         index = json.loads((snapshot / "model.safetensors.index.json").read_text(encoding="utf-8"))
         weights = list(index["weight_map"].values())
     if not weights or not {*weights} <= {*found}:
-        return None  # another program wanted a part of it only
+        return None  # another program has downloaded only a part of it
     return Folder(model, found.values())
 
 
 def models() -> list[dict[str, Any]]:
-    """What storage.list() gives of the models in the cache: each revision that a name leads to."""
+    """The entries of storage.list() for the models in the cache: one for each revision that has a name."""
     found = []
     for reference in sorted(path for path in root().glob("models--*/refs/**/*") if path.is_file()):
         repository = root() / reference.relative_to(root()).parts[0]
@@ -108,7 +108,7 @@ def models() -> list[dict[str, Any]]:
 
 
 def delete(name: str) -> None:
-    """Deletes a model, all its revisions, if it is in the cache."""
+    """Deletes all revisions of a model, if it is in the cache."""
     id = name.partition(":")[0].partition("@")[0]
     if "/" in id and not {"..", "."} & {*id.split("/")}:
         shutil.rmtree(_folder(id), ignore_errors=True)
@@ -123,19 +123,19 @@ def commit_of(id: str, revision: str) -> str:
 
 
 def hash_of(path: str) -> str:
-    """The hash of a file of a snapshot, which is the name of what it links to."""
+    """The hash of a snapshot's file, which is the name of the blob that it links to."""
     name = Path(path).resolve().name
     hash = f"sha256:{name}" if len(name) == 64 else f"sha1:{name}"
     return hash if HASH.fullmatch(hash) else ""
 
 
 async def put(id: str, revision: str, source: Any) -> None:
-    """Takes the files of a ShardSource into the cache. Raises Error("bad_file") unless they have their hashes."""
+    """Copies the files of a ShardSource into the cache. Raises Error("bad_file") unless they have their hashes."""
     manifest, folder, hashes = source.manifest, _folder(id), Hashes(source.manifest)
     for n, shard in enumerate(source.shards):
         await hashes.add(n, shard)
     if wrong := hashes.wrong():
-        raise Error("bad_file", f"{wrong} of {id} is not what it is said to be: export it again.")
+        raise Error("bad_file", f"{wrong} of {id} does not have the hash that its manifest names: export it again.")
     for about in manifest["files"]:
         part, file = source.files[about["name"]], File(about["name"], about["size"], about["hash"])
         blob, incomplete = _blob(folder, file), _incomplete(folder, file)
@@ -158,7 +158,7 @@ def _refer(folder: Path, revision: str, commit: str) -> None:
 
 
 async def _download(folder: Path, url: str, file: File, on_progress: Callable[[int], None]) -> None:
-    """A file into blobs/. A wrong hash is given one more try from the start."""
+    """Downloads a file into blobs/. If its hash is wrong, it tries once more from the start."""
     blob, incomplete = _blob(folder, file), _incomplete(folder, file)
     blob.parent.mkdir(parents=True, exist_ok=True)
     async with _locked(folder, blob.name, lambda: on_progress(_size(incomplete))):
@@ -202,11 +202,11 @@ def _is(path: Path, size: int) -> bool:
 
 
 def _link(path: Path, blob: Path) -> None:
-    """A snapshot's entry: a relative link, or the file itself where links can't be made (Windows)."""
+    """Makes a snapshot's entry: a relative link, or the file itself where links can't be made (Windows)."""
     if path.is_file():
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.unlink(missing_ok=True)  # a link to nothing
+    path.unlink(missing_ok=True)  # a dangling link
     try:
         path.symlink_to(os.path.relpath(blob, path.parent))
     except FileExistsError:
@@ -224,23 +224,27 @@ def ask_room(folder: Path, need: int) -> None:
 
 def _no_room(folder: Path, need: int = 0) -> Error:
     size = f"{need / 1e6:.0f} MB" if need else "the model"
-    return Error("quota", f"There is no room for {size} in {folder.parent}: free some, or set HF_HOME to another disk.")
+    return Error(
+        "quota",
+        f"There is no room for {size} in {folder.parent}: delete other files, or set HF_HOME to a folder on another "
+        "disk.",
+    )
 
 
 @asynccontextmanager
 async def _locked(folder: Path, name: str, waiting: Callable[[], Any]) -> AsyncIterator[None]:
-    """Holds a file's download against other processes, huggingface_hub's among them; waiting() is called meanwhile."""
+    """Locks a file's download against other processes, also huggingface_hub's; it calls waiting() while it waits."""
     path = folder.parent / ".locks" / folder.name / f"{name}.lock"
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as file:
         while not _lock(file.fileno()):
             waiting()
             await asyncio.sleep(POLL)
-        yield  # closing the file ends the lock
+        yield  # closing the file releases the lock
 
 
 def _lock(file: int) -> bool:
-    """Whether the lock could be had."""
+    """Tries to get the lock; returns whether it did."""
     try:
         if sys.platform == "win32":
             import msvcrt
@@ -253,5 +257,5 @@ def _lock(file: int) -> bool:
     except BlockingIOError:
         return False
     except OSError as error:
-        return error.errno not in (errno.EACCES, errno.EAGAIN)  # a disk without locks
+        return error.errno not in (errno.EACCES, errno.EAGAIN)  # the file system has no locks
     return True

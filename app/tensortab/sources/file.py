@@ -1,4 +1,4 @@
-"""Files on disk as Sources, memory-mapped: pages are read when they are touched."""
+"""Files on disk as Sources. They are memory-mapped, so only the parts in use are read."""
 
 import json
 import mmap
@@ -23,10 +23,10 @@ class FileSource:
             with open(path, "rb") as file:
                 self.size = os.fstat(file.fileno()).st_size
                 if self.size == 0:
-                    raise Error("bad_file", f"{path} is empty: get it again")
+                    raise Error("bad_file", f"{path} is empty: download it again.")
                 self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         except OSError as error:
-            raise Error("bad_file", f"{path} can't be opened ({error.strerror}): check the path") from error
+            raise Error("bad_file", f"{path} can't be opened ({error.strerror}): check the path.") from error
 
     async def bytes(self, offset: int, size: int) -> bytes:
         """Bytes offset..offset+size, copied."""
@@ -40,11 +40,12 @@ class FileSource:
 
 
 class ShardSource:
-    """A model of a site (build.py pack) in a folder: manifest.json and its shards. Its twin in the tab is in
-    browser/shards.py.
+    """A model of a site (build.py pack) in a folder: manifest.json and its shards. The counterpart in the
+    tab is browser/shards.py.
 
-    files   {name: Source} of what was packed (one for a GGUF model, several for a model's folder)
-    Raises Error("bad_file") if a shard is missing or of the wrong size; their hashes are for what came over a network.
+    files   {name: Source} of the packed files (one for a GGUF model, several for a model's folder)
+    Raises Error("bad_file") if a shard is missing or of the wrong size; hashes are verified only for
+    downloads.
     """
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
@@ -53,13 +54,13 @@ class ShardSource:
             with open(path, encoding="utf-8") as file:
                 manifest: Any = json.load(file)
         except (OSError, ValueError, RecursionError) as error:
-            raise Error("bad_file", f"{path} can't be read ({error}): pack the model again") from error
+            raise Error("bad_file", f"{path} can't be read ({error}): pack the model again.") from error
         self.manifest = check(manifest, path)
         self.name, self.size, self._shard_size = manifest["name"], manifest["size"], manifest["shard_size"]
         self.shards = [FileSource(os.path.join(folder, shard["path"])) for shard in manifest["shards"]]
         for source, shard in zip(self.shards, manifest["shards"], strict=True):
             if source.size != shard["size"]:
-                raise Error("bad_file", f"{source.name} of {self.name} was cut short: pack the model again")
+                raise Error("bad_file", f"{source.name} of {self.name} was cut short: pack the model again.")
         self.files = parts(self, manifest)
 
     async def bytes(self, offset: int, size: int) -> bytes:
@@ -82,7 +83,7 @@ class ShardSource:
 
 
 def open_folder(path: str | os.PathLike[str]) -> Folder:
-    """The files of a folder that may be a model's. Raises Error("bad_file")."""
+    """Returns the files of a folder that may belong to a model. Raises Error("bad_file")."""
     folder = Path(path)
     files = {file.relative_to(folder).as_posix(): file for file in [*folder.glob("*"), *folder.glob("*/config.json")]}
     names = [

@@ -1,6 +1,6 @@
-"""Models of the Hugging Face hub. They are downloaded once, verified by the hashes that the hub names, and kept.
+"""Models of the Hugging Face hub. They are downloaded once, verified by the hub's hashes, and kept.
 
-In the tab they are kept as the site's own models are (browser/keep.py), natively in the hub's own cache (cache.py).
+In the tab they are kept like the site's own models (browser/keep.py), natively in huggingface_hub's cache (cache.py).
 """
 
 import json
@@ -22,14 +22,14 @@ else:
     from .cache import keep_hub, kept_hub
     from .url import read_url
 
-MAX_LISTING = 16 << 20  # bytes of what the hub says about a model
+MAX_LISTING = 16 << 20  # bytes of the hub's description of a model
 INDEX = "model.safetensors.index.json"
 TEXTS = (".json", ".jinja", "vocab.txt")  # the files beside the weights
 
 
 @dataclass(frozen=True)
 class Repository:
-    """What the hub says about a model: at which commit the revision is now, and that commit's files."""
+    """The hub's description of a model: the current commit of the revision, and that commit's files."""
 
     id: str
     revision: str
@@ -43,23 +43,26 @@ class Repository:
         """Raises Error("bad_file") if there is none."""
         if name not in self.files:
             ggufs = ", ".join(other for other in self.files if other.endswith(".gguf")) or "no .gguf file"
-            raise Error("bad_file", f"{self.id} has no file {name}; it has {ggufs}")
+            raise Error("bad_file", f"{self.id} has no file {name}. Its GGUF files are: {ggufs}.")
         return self.files[name]
 
 
 async def open_hub(model: str, on_progress: Callable[[int, int], None]) -> Any:
-    """The files of "org/name", of a branch, tag or commit ("org/name@revision"), or one of them ("...:file.gguf").
+    """Returns the files of "org/name", of a branch, tag or commit ("org/name@revision"), or one of them
+    ("...:file.gguf").
 
-    All are of one commit, the revision's at this moment. Where the hub can't be reached, no longer has the model or its
-    new files can't be had, it is the version that is kept. Raises Error("bad_file"), ("offline"), ("bad_shard") or
-    ("quota").
+    All are of one commit, the revision's current one. If the hub can't be reached or no longer has the model, or if its
+    new files can't be downloaded, it returns the version that is kept. Raises Error("bad_file"), ("offline"),
+    ("bad_shard") or ("quota").
     """
     match = ID.fullmatch(model)
     if match is None:
-        raise Error("bad_file", f"{model!r} is no model of the hub: write org/name, org/name@revision or org/name:file")
+        raise Error(
+            "bad_file", f"{model!r} is not a model of the hub: write org/name, org/name@revision or org/name:file."
+        )
     id, revision, file = match["id"], match["revision"] or "main", match["file"]
     if not inside(revision):
-        raise Error("bad_file", f"{revision!r} is no branch, tag or commit of a model: check the name")
+        raise Error("bad_file", f"{revision!r} is not a branch, a tag or a commit of a model: check the name.")
     try:
         repository = await _ask(model, id, revision)
         files = [repository.file(file)] if file else await _needed(repository)
@@ -72,7 +75,7 @@ async def open_hub(model: str, on_progress: Callable[[int, int], None]) -> Any:
 
 
 def hub_id(url: str) -> str:
-    """The "org/name@revision:file" of an address of the hub, "" for any other."""
+    """Returns the "org/name@revision:file" of an address of the hub, or "" for any other address."""
     path = url.removeprefix(endpoint() + "/") if url.startswith(endpoint() + "/") else ""
     match = re.fullmatch(r"([^/]+/[^/]+)/(?:resolve|blob)/([^/]+)/([^?#]+)(?:[?#].*)?", path)
     model = f"{match[1]}@{unquote(match[2])}:{unquote(match[3])}" if match else ""
@@ -88,11 +91,11 @@ async def _ask(model: str, id: str, revision: str) -> Repository:
         if not COMMIT.fullmatch(commit):
             raise ValueError("the commit is no hash")
     except (ValueError, TypeError, KeyError, RecursionError) as error:
-        raise Error("bad_file", f"{address} does not answer as the hub does ({error!r}): check the address") from None
+        raise Error("bad_file", f"{address} does not answer as the hub does ({error!r}): check the address.") from None
     except Error as error:
         if error.code != "bad_file":
             raise
-        message = f"The hub has no model {model} that is open to all: check the name ({error})"
+        message = f"The hub has no public model {model}: check the name. ({error})"
         raise Error("bad_file", message) from None
     return Repository(id, revision, commit, files)
 
@@ -108,7 +111,7 @@ def _file(sibling: dict[str, Any]) -> File:
 
 
 async def _needed(repository: Repository) -> list[File]:
-    """The files that the model consists of: one form of the weights, and the texts beside them."""
+    """The files that belong to the model: the weights in one format, and the text files beside them."""
     names = [name for name in repository.files if "/" not in name or MODULE.fullmatch(name)]
     ggufs = [name for name in names if name.endswith(".gguf")]
     if INDEX in names:
@@ -116,7 +119,9 @@ async def _needed(repository: Repository) -> list[File]:
             index = json.loads(await read_url(repository.url(INDEX), MAX_TEXT))
             weights = sorted({*index["weight_map"].values()} & {*names})
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-            raise Error("bad_file", f"{repository.id}: {INDEX} can't be read ({error!r})") from None
+            raise Error(
+                "bad_file", f"{repository.id}: {INDEX} can't be read ({error!r}): choose another model."
+            ) from None
     elif "model.safetensors" in names:
         weights = ["model.safetensors"]
     elif len(ggufs) == 1:
@@ -125,10 +130,12 @@ async def _needed(repository: Repository) -> list[File]:
         message = f"{repository.id} has {len(ggufs)} .gguf files: choose one of {', '.join(sorted(ggufs))}"
         raise Error("bad_file", f"{message}, as in {repository.id}:{min(ggufs)}")
     else:
-        raise Error("bad_file", f"{repository.id} has no model.safetensors and no .gguf file: choose another model")
+        raise Error("bad_file", f"{repository.id} has no model.safetensors and no .gguf file: choose another model.")
     texts = [name for name in names if name.endswith(TEXTS)]
     for name in texts:
         if repository.files[name].size > MAX_TEXT:
             size = repository.files[name].size
-            raise Error("bad_file", f"{name} takes {size} bytes (at most {MAX_TEXT}): it isn't a model's")
+            raise Error(
+                "bad_file", f"{name} has {size} bytes, more than the {MAX_TEXT} of any model's: choose another model."
+            )
     return [repository.files[name] for name in (*weights, *texts)]

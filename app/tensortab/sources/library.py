@@ -1,6 +1,6 @@
-"""The models that are kept on this machine: those in the hub's cache, and imported ones in a folder of TensorTab's.
+"""The models that are kept on this machine: those in the hub's cache, and imported ones in TensorTab's own folder.
 
-browser/library.py has the twin for the tab.
+browser/library.py is the counterpart in the tab.
 """
 
 import hashlib
@@ -26,17 +26,17 @@ def root() -> Path:
 
 
 def folder(name: str) -> Path:
-    """Where an imported model is, if it is there; below root() whatever the name."""
+    """The folder of an imported model, if it exists. It is below root() whatever the name."""
     return root() / f"model-{quote(name, safe='')}"
 
 
 def imported(name: str) -> ShardSource | None:
-    """An imported model."""
+    """Opens an imported model; None if there is none of that name."""
     return ShardSource(folder(name)) if folder(name).is_dir() else None
 
 
 async def models() -> list[dict[str, Any]]:
-    """What storage.list() gives."""
+    """The entries of storage.list()."""
     found = cache.models()
     for path in sorted(root().glob("model-*/manifest.json")):
         manifest = check(json.loads(path.read_text(encoding="utf-8")), str(path))
@@ -49,13 +49,13 @@ async def models() -> list[dict[str, Any]]:
 
 
 async def delete(name: str) -> None:
-    """Deletes a model of either kind, if it is there."""
+    """Deletes a model of either kind, if it exists."""
     shutil.rmtree(folder(name), ignore_errors=True)
     cache.delete(name)
 
 
 async def export(name: str) -> Any:
-    raise Error("bad_request", f"Say where {name} shall be written: export(name, path).")
+    raise Error("bad_request", f"The path of the file is missing: call export({name!r}, path).")
 
 
 async def export_to(name: str, path: str | os.PathLike[str]) -> None:
@@ -71,19 +71,19 @@ async def export_to(name: str, path: str | os.PathLike[str]) -> None:
                 file.write(piece)
         file.write(archive.END)
         file.seek(0)
-        file.write(archive.head(manifest))  # now with the hashes, and as long as before
+        file.write(archive.head(manifest))  # now with the hashes, and of the same length
     temporary.replace(path)
 
 
 async def _described(name: str) -> tuple[dict[str, Any], Callable[[int], Awaitable[Any]]]:
-    """The manifest of a model that is here, and how to read a shard. Hashes that are not known are zeros."""
+    """Returns a kept model's manifest, in which unknown hashes are zeros, and a function that reads a shard."""
     found: Any = None
     if match := ID.fullmatch(name):
         revision, file = match["revision"] or "main", match["file"]
         found = await cache.kept_hub(name, match["id"], revision, file)
     found = found or imported(name)
     if found is None:
-        raise Error("bad_request", f"There is no model {name} on this machine to export: load it first.")
+        raise Error("bad_request", f"There is no model {name} on this machine to export: download it first.")
     if isinstance(found, ShardSource):
         return found.manifest, found.shard
     assert match is not None
@@ -101,7 +101,7 @@ async def _described(name: str) -> tuple[dict[str, Any], Callable[[int], Awaitab
 
 
 async def import_(path: Any, on_progress: Progress = lambda done, total: None) -> str:
-    """Takes an exported model into the hub's cache, or into TensorTab's folder if it is none of the hub's."""
+    """Imports a model into the hub's cache, or into TensorTab's folder if it is not one of the hub's."""
     source = FileSource(path)
     manifest, offsets = await archive.read_archive(source)
     name, done = manifest["name"], 0
@@ -113,7 +113,7 @@ async def import_(path: Any, on_progress: Progress = lambda done, total: None) -
         for shard, offset in zip(manifest["shards"], offsets, strict=True):
             data = await source.chunk(offset, shard["size"])
             if hashlib.sha256(data).hexdigest() != shard["sha256"]:
-                raise Error("bad_file", f"A part of {name} is damaged in this file: export it again.")
+                raise Error("bad_file", f"A part of {name} is damaged in this file: export the model again.")
             (temporary / shard["path"]).write_bytes(data)
             done += shard["size"]
             on_progress(done, manifest["size"])
@@ -129,4 +129,4 @@ async def import_(path: Any, on_progress: Progress = lambda done, total: None) -
 
 
 async def keep(files: list[Any], name: str, on_progress: Progress = lambda done, total: None) -> None:
-    raise Error("bad_request", "Files on disk stay where they are: open them by their path.")
+    raise Error("bad_request", "Files on disk need no keeping: open them by their path.")

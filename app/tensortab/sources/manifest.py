@@ -1,13 +1,13 @@
 """The manifest of a model that is kept: its files lie one after the other, and are cut into shards.
 
-    name       what it is opened by: a name of the site's, an id of the hub, or what the user called it
+    name       the name by which it is opened: the site's, the hub's id, or the user's
     kind       "site", "hub" or "file"
     source     where it comes from: an address, or the names of files
     revision   the commit of a model of the hub, else ""
     size, shard_size, shards [{"path", "size", "sha256"}], files [{"name", "offset", "size", "hash"}]
 
-What `build.py pack` writes is such a manifest, of kind "site". A file's hash is "sha256:..." or, as git names small
-files, "sha1:..."; of the hub's files it is known before they come, and the shards' are known when they have come ("").
+`build.py pack` writes such a manifest, of kind "site". A file's hash is "sha256:..." or, as git names small files,
+"sha1:...". The hub names its files' hashes before they are downloaded; their shards' are "" until then.
 """
 
 import hashlib
@@ -22,7 +22,7 @@ from . import Source, checked, inside
 SHARD = 16 << 20
 STEP = 1 << 20  # bytes that are hashed at a time
 HASH = re.compile(r"sha256:[0-9a-f]{64}|sha1:[0-9a-f]{40}")
-ID = re.compile(  # of a model of the hub; a name that ends as a file's does is a path
+ID = re.compile(  # the id of a model of the hub; a name with a weight file's suffix is a path instead
     r"(?P<id>\w[\w.-]*/\w[\w.-]*(?<!\.gguf)(?<!\.safetensors))(@(?P<revision>[^:]+))?(:(?P<file>.+))?", re.ASCII
 )
 COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -30,7 +30,7 @@ COMMIT = re.compile(r"[0-9a-f]{40}")
 
 @dataclass(frozen=True)
 class File:
-    """A file that shall be kept. hash: "sha256:...", "sha1:..." or "" where nobody says."""
+    """A file to be kept. hash: "sha256:...", "sha1:..." or "" if it is not known."""
 
     name: str
     size: int
@@ -38,7 +38,7 @@ class File:
 
 
 def new(name: str, kind: str, source: str, revision: str, files: Iterable[File]) -> dict[str, Any]:
-    """The manifest of a model of which nothing has come. The largest files come first, so that a new revision of a
+    """Makes the manifest of a model before its download. The largest files come first, so that a new revision of a
     small one moves no weights into other shards."""
     listed, size = [], 0
     for file in sorted(files, key=lambda file: (-file.size, file.name)):
@@ -51,12 +51,12 @@ def new(name: str, kind: str, source: str, revision: str, files: Iterable[File])
 
 
 def check(manifest: Any, where: str) -> dict[str, Any]:
-    """The manifest of a complete model of any kind. Raises Error("bad_file") if it is none."""
+    """Returns the manifest of a complete model of any kind. Raises Error("bad_file") if it is not valid."""
     kind = manifest.get("kind", "site") if isinstance(manifest, dict) else "site"
     if kind != "hub":
         right = kind in ("site", "file")
         return checked(manifest if right else None, where)
-    checked(manifest | {"name": "hub"}, where)  # an id of the hub has a slash
+    checked(manifest | {"name": "hub"}, where)  # the ids of the hub have a slash
     name, revision = str(manifest.get("name")), str(manifest.get("revision"))
     hashes = [str(file.get("hash")) for file in manifest.get("files", [])]
     match = ID.fullmatch(name)
@@ -68,7 +68,7 @@ def check(manifest: Any, where: str) -> dict[str, Any]:
 
 
 def ranges(manifest: dict[str, Any], index: int) -> list[tuple[dict[str, Any], int, int]]:
-    """What the shard `index` consists of: [(file, offset in it, size)]."""
+    """The parts of files in the shard `index`: [(file, offset in it, size)]."""
     start = index * manifest["shard_size"]
     end = start + manifest["shards"][index]["size"]
     found = []
@@ -80,13 +80,13 @@ def ranges(manifest: dict[str, Any], index: int) -> list[tuple[dict[str, Any], i
 
 
 def fingerprint(manifest: dict[str, Any], index: int) -> str:
-    """A name for what the shard `index` will consist of, known before it has come."""
+    """A name for the content of the shard `index`, known before its download."""
     parts = [f"{file['hash']} {offset} {size}" for file, offset, size in ranges(manifest, index)]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
 def recall(manifest: dict[str, Any], *older: Any) -> None:
-    """Gives shards the SHA-256 that older manifests, or unfinished ones, have for the same bytes."""
+    """Copies the SHA-256 of shards from older or unfinished manifests that have the same bytes."""
     known: dict[str, str] = {}
     for old in older:
         if old is not None and all(file.get("hash") for file in old["files"]):
@@ -96,8 +96,8 @@ def recall(manifest: dict[str, Any], *older: Any) -> None:
 
 
 class Hashes:
-    """Hashes the files of a manifest as wholes, shard after shard. They are read in small steps, so that Python's
-    memory never holds much of them."""
+    """Hashes the whole files of a manifest, shard by shard. They are read in small steps, so that Python's memory never
+    holds much of them."""
 
     def __init__(self, manifest: dict[str, Any]) -> None:
         self.manifest = manifest
@@ -110,7 +110,7 @@ class Hashes:
         }
 
     async def add(self, index: int, shard: Source) -> None:
-        """The next shard, in order."""
+        """Adds the next shard, in order."""
         for file, offset, size in ranges(self.manifest, index) if self._states else ():
             first = file["offset"] + offset - index * self.manifest["shard_size"]
             for start in range(first, first + size, STEP):
@@ -119,6 +119,6 @@ class Hashes:
                     self._states[file["name"]].update(data)
 
     def wrong(self) -> str:
-        """The name of a file that has not its hash, "" if all have theirs."""
+        """The name of a file that does not have its hash, or "" if all have theirs."""
         wanted = {file["name"]: file.get("hash", "").partition(":")[2] for file in self.manifest.get("files", [])}
         return next((name for name, state in self._states.items() if state.hexdigest() != wanted[name]), "")

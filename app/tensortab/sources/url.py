@@ -1,4 +1,4 @@
-"""A file on a host as a Source, in CPython; browser/url.py has the twin for the tab."""
+"""A file on a host as a Source, in CPython; browser/url.py is the counterpart in the tab."""
 
 import asyncio
 import os
@@ -14,12 +14,12 @@ from ..errors import Error
 from . import check_range, cut_short, endpoint, no_parts, refusal, too_long
 
 TIMEOUT = 30  # seconds without a byte
-RETRY_SECONDS = (0.5, 2, 5)  # waits after broken connections that brought nothing
+RETRY_SECONDS = (0.5, 2, 5)  # the waits after broken connections that brought nothing
 CHUNK = 1 << 20
 
 
 class UrlSource:
-    """A file on a host that gives parts of files (Range), as the Hugging Face hub does. Nothing is kept on disk."""
+    """A file on a host that supports range requests, as the Hugging Face hub does. Nothing is kept on disk."""
 
     def __init__(self, url: str, size: int, name: str = "") -> None:
         self.url, self.size = url, size
@@ -30,7 +30,10 @@ class UrlSource:
         """Raises Error("offline") or ("bad_file")."""
         length, _ = await asyncio.to_thread(_request, url, "HEAD", {}, 0)
         if not length.isdecimal() or not int(length):
-            raise Error("bad_file", f"{url}: the host does not say how long it is. Download it, then open the file.")
+            raise Error(
+                "bad_file",
+                f"{url}: the host does not say how long the file is. Download it, then open it from your disk.",
+            )
         return cls(url, int(length))
 
     async def bytes(self, offset: int, size: int) -> bytes:
@@ -48,14 +51,14 @@ class UrlSource:
 
 
 async def read_url(url: str, limit: int) -> bytes:
-    """The whole answer, of at most `limit` bytes. Raises Error("offline") or ("bad_file")."""
+    """Returns the whole answer, of at most `limit` bytes. Raises Error("offline") or ("bad_file")."""
     return (await asyncio.to_thread(_request, url, "GET", {}, limit))[1]
 
 
 async def save(url: str, path: Path, size: int, on_progress: Callable[[int], None]) -> None:
-    """Downloads a file of `size` bytes to `path`; what is there already is its beginning.
+    """Downloads a file of `size` bytes to `path`; bytes that are there already are kept as its beginning.
 
-    Connections that break are resumed where they stopped. Raises Error("offline") (what has come stays) or
+    Connections that break are resumed where they stopped. Raises Error("offline") (the bytes so far stay) or
     ("bad_file"), and OSError where the file can't be written.
     """
     waits = list(RETRY_SECONDS)
@@ -80,10 +83,10 @@ async def save(url: str, path: Path, size: int, on_progress: Callable[[int], Non
 
 
 async def _append(url: str, file: Any, start: int, size: int, on_progress: Callable[[int], None]) -> None:
-    """What one connection brings. A host that ignores Range sends the file from its start."""
+    """Appends the bytes of one connection. A host that ignores Range sends the file from its start."""
     response = await asyncio.to_thread(_connect, url, "GET", {"Range": f"bytes={start}-"} if start else {})
     try:
-        if response.status != 206:  # 416: it has no more than we have, and its bytes are others
+        if response.status != 206:  # 416: its file is not longer than ours, so it is another one
             file.truncate(0)
         if response.status == 416:
             raise Error("offline", f"{url} is shorter than its host said. Try again later.")
@@ -98,7 +101,7 @@ async def _append(url: str, file: Any, start: int, size: int, on_progress: Calla
 
 
 def _request(url: str, method: str, headers: dict[str, str], limit: int) -> tuple[str, bytes]:
-    """Content-Length and the body of at most `limit` bytes."""
+    """Returns Content-Length and the body, of at most `limit` bytes."""
     with _connect(url, method, headers) as response:
         if headers and response.status != 206:
             raise refusal(url, 416) if response.status == 416 else no_parts(url)
@@ -111,9 +114,9 @@ def _request(url: str, method: str, headers: dict[str, str], limit: int) -> tupl
 
 
 def _connect(url: str, method: str, headers: dict[str, str]) -> Any:
-    """The response, of status 200, 206 or 416. urllib verifies the host's certificate."""
+    """Returns the response, of status 200, 206 or 416. urllib verifies the host's certificate."""
     if not url.startswith(("http://", "https://")):
-        raise Error("bad_file", f"{url} is no address that can be read: give one that begins with https://")
+        raise Error("bad_file", f"{url} is not an address that can be read: use one that begins with https://.")
     try:
         request = Request(url, headers=headers | {"User-Agent": "tensortab"}, method=method)
         if (token := os.environ.get("HF_TOKEN")) and url.startswith(endpoint() + "/"):
@@ -127,15 +130,15 @@ def _connect(url: str, method: str, headers: dict[str, str]) -> Any:
     except (OSError, HTTPException) as error:
         raise _unreachable(url, error) from None
     except ValueError as error:
-        raise Error("bad_file", f"{url} is no address ({error}): check it") from None
+        raise Error("bad_file", f"{url} is not an address ({error}): check it.") from None
     if url.startswith("https:") and not response.url.startswith("https:"):
         response.close()
-        raise Error("bad_file", f"{url} leads to {response.url}, which is not encrypted: don't trust it")
+        raise Error("bad_file", f"{url} leads to {response.url}, which is not encrypted: don't trust it.")
     return response
 
 
 class _Redirects(HTTPRedirectHandler):
-    """The hub's token goes to the hub only, not to the host of the file to which it leads."""
+    """Sends the token to the hub only, not to the host to which the hub redirects a file's request."""
 
     def redirect_request(self, req: Request, *args: Any) -> Request | None:
         request = super().redirect_request(req, *args)

@@ -1,10 +1,10 @@
 """Tasks, by their Hugging Face names: one file each, `text-generation` in text_generation.py, of which chat.py is a
 part.
 
-A task's file has `async def declare(files, context)`, which makes a pipeline of a model's files (loading.Files) without
-reading a weight or putting anything on the device. A pipeline has `async load(on_progress)`, which does both, and
-`free()`, which gives the device's memory back at any stage. A file may have DEFAULT_OF, the task whose default model it
-uses, and lent(model), which makes a pipeline of another one or returns None.
+A task's file has `async def declare(files, context)`, which makes a pipeline from a model's files (loading.Files)
+without reading a weight or putting anything on the device. A pipeline has `async load(on_progress)`, which does both,
+and `free()`, which frees the device's memory at any stage. A file may have DEFAULT_OF, the task whose default model it
+uses, and lent(model), which wraps another task's pipeline, or returns None if `model` is not one.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ if TYPE_CHECKING:  # a task's file is imported when it is asked for
 
 
 class Options(TypedDict, total=False):
-    """What pipeline() takes beside the task and the model."""
+    """The arguments of pipeline() besides the task and the model."""
 
     device: Any
     context: int | None
@@ -82,12 +82,12 @@ async def pipeline(
         pipe = await tt.pipeline("feature-extraction")
         vectors = await pipe(["A man is eating food.", "A man is eating pasta."])
 
-    task: a Hugging Face name, such as "text-generation"; help(pipe) says what a task takes and gives.
+    task: a Hugging Face name, such as "text-generation"; help(pipe) describes its inputs and outputs.
     model: by default the task's own. The name of one of the site's models (tt.site), a path, a Hugging Face id
         ("org/name", "org/name:file.gguf"), a URL, a Source, a File that the user picked, or a list of these if the
         model has several files (sources/model.py); for summarization also a text-generation pipeline, which is lent.
     device: a Device (device/__init__.py); by default the one of this process, which pipelines share.
-    context: tokens that a text may have, at most as many as the model can read.
+    context: the most tokens that a text may have; the model's own limit still applies.
     on_progress(stage, done, total): called with the stages "download" and "load" (bytes) and "compile" (plans).
 
     Raises Error with the code "bad_request" (no such task or default model), "bad_file", "bad_shard", "offline",
@@ -96,7 +96,7 @@ async def pipeline(
     stems = {path.stem for path in Path(__file__).parent.glob("*.py")} - {"__init__", "chat"}
     names = [stem.replace("_", "-") for stem in stems]
     if task not in names:
-        raise Error("bad_request", f"There is no task {task!r}; there is: {', '.join(sorted(names))}.")
+        raise Error("bad_request", f"There is no task {task!r}. The tasks are: {', '.join(sorted(names))}.")
     if sys.platform == "emscripten":
         from ..browser import load
 
@@ -108,8 +108,8 @@ async def pipeline(
     pipe = await module.declare(files, context)
     try:
         await pipe.load(on_progress)
-        await asyncio.sleep(0)  # a stop during the last step arrives here, and not when the pipeline is lost to it
-    except BaseException:  # stopped by the user, too
+        await asyncio.sleep(0)  # a cancellation during the last step is raised here, so that the pipeline is freed
+    except BaseException:  # includes a cancellation by the user
         pipe.free()
         raise
     return pipe

@@ -1,4 +1,5 @@
-"""automatic-speech-recognition: what is said in a recording, and when, by Whisper. Long ones go window by window."""
+"""automatic-speech-recognition: Whisper writes what is said in a recording, and when. Long recordings are read window
+by window."""
 
 import math
 import time
@@ -28,21 +29,21 @@ from ..tokenizer import load_tokenizer
 if TYPE_CHECKING:
     from ..results import AutomaticSpeechRecognitionOutput
 
-PROMPT = 4  # tokens of a prompt at most
+PROMPT = 4  # the most tokens of a prompt
 STAMP = 2 * HOP  # samples from one timestamp to the next
 PARTIAL_SECONDS = 0.1  # between partial results of a window
 QUIET, UNSURE = 0.6, -1.0  # nobody speaks if <|nospeech|> is likelier and the tokens' mean log probability is lower
-# A text that says the same again and again, which zlib makes so many times shorter, is written anew at the next
-# temperature (arXiv:2212.04356, section 4.5).
+# A text that repeats itself, so that zlib compresses it by more than the factor REPETITIVE, is written again at the
+# next temperature (arXiv:2212.04356, section 4.5).
 TEMPERATURES, REPETITIVE = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0), 2.4
 
 
 @dataclass(eq=False)
 class Request:
-    """What is asked of a recording. abort() ends all requests that have an older count of `aborts`."""
+    """The settings of one transcription. abort() ends all requests that have an older count of `aborts`."""
 
     timed: bool
-    language: str | None  # None until it was heard
+    language: str | None  # None until it has been detected
     task: str
     aborts: int
 
@@ -57,7 +58,7 @@ class Window(NamedTuple):
 
 async def declare(files: Files, context: int | None) -> "SpeechRecognition":
     if files.checkpoint.config.get("model_type") != "whisper":
-        raise Error("bad_file", f"{files.name} does not understand speech: use a Whisper model.")
+        raise Error("bad_file", f"{files.name} is not a speech recognition model: use a Whisper model.")
     generation = await files.checkpoint.json("generation_config.json")
     decoder = Decoder(files.checkpoint, files.device, context, prompt=PROMPT)
     return SpeechRecognition(files, files.checkpoint.config | generation, Generator(decoder))
@@ -75,22 +76,22 @@ class SpeechRecognition:
         self._aborts = 0
 
     async def load(self, on_progress: Progress) -> None:
-        """Puts the model on the device. pipeline() calls it, and frees what there is if it fails."""
+        """Brings the model to the device. pipeline() calls it, and frees everything if it fails."""
         decoder = self.generator.decoder
         self._use(await decoder.load(on_progress, lambda: load_tokenizer(self.checkpoint)))
         with models.fitting("whisper"):
             await self.encode.program(Tensor.of("samples", (EDGE + self.model.samples + EDGE,)))
 
     def _use(self, tokenizer: Any) -> None:
-        """Finds the ids of what the model writes beside words."""
+        """Finds the ids of the special tokens, and makes the masks of the tokens that may follow."""
         self.tokenizer, config = tokenizer, self.config
-        self.end = self._id("endoftext")  # text is below
+        self.end = self._id("endoftext")  # the ids of text are below it
         self.start = self._id("startoftranscript")
         self.first = self._id("notimestamps") + 1  # <|0.00|>
         multilingual = config.get("is_multilingual", self.vocabulary > 51864)
         ids = range(self.start + 1, self._id("translate")) if multilingual else range(0)
         self.languages = {tokenizer.token(id)[2:-2]: id for id in ids}
-        # tokens that may not come first, and later
+        # tokens that may not come first, and tokens that may not come later
         never = token_ids(config, "suppress_tokens")
         at_first = never + token_ids(config, "begin_suppress_tokens")
         latest = self.first + (token_ids(config, "max_initial_timestamp_index") or [50])[0]
@@ -124,10 +125,11 @@ class SpeechRecognition:
     async def __call__(
         self, audio: Any, return_timestamps: bool = False, language: str | None = None, task: str = "transcribe"
     ) -> Any:
-        """audio: a recording (audio.Recording.of says of what kinds), or a list of these, for which there is a list of
-        results. language: a code like "fr", by default what is heard; task: "transcribe" or "translate" (into English).
-        chunks: [{"timestamp": (start, end), "text"}] in seconds where return_timestamps asks for them. Raises
-        Error("bad_request").
+        """Transcribes a recording, or each of a list of recordings, for which it returns a list of results.
+
+        audio: anything that audio.Recording.of accepts. language: a code such as "fr", by default the language that is
+        detected. task: "transcribe" or "translate" (into English). With return_timestamps the result's chunks are
+        [{"timestamp": (start, end), "text"}], in seconds. Raises Error("bad_request").
         """
         request = self._request(return_timestamps, language, task)
 
@@ -143,13 +145,13 @@ class SpeechRecognition:
     def stream(
         self, audio: Any, return_timestamps: bool = False, language: str | None = None, task: str = "transcribe"
     ) -> Stream[dict[str, Any]]:
-        """The result so far of one recording, again and again, with the seconds that are "done" of the "total"; the
-        last one has the "language", too."""
+        """Yields the result so far of one recording, with the seconds that are "done" of the "total". The last one also
+        has the "language"."""
         return Stream(self._stream(audio, self._request(return_timestamps, language, task)))
 
     def _request(self, timed: bool | None, language: str | None, task: str) -> Request:
         if not isinstance(timed, bool | None):
-            raise Error("bad_request", f"return_timestamps is {timed!r:.60}: give True or False.")
+            raise Error("bad_request", f"return_timestamps must be True or False, got {timed!r:.60}.")
         one_of("task", task, ("transcribe", "translate"))
         if language is not None:
             one_of("language", language, self.languages or ["en"])
@@ -181,8 +183,7 @@ class SpeechRecognition:
         yield {**result([]), "language": request.language or "en"}
 
     async def _written(self, window: Window) -> AsyncGenerator[tuple[list[dict[str, Any]], int], None]:
-        """What is said in a window, now and then while it is written and at the end: chunks, and how many samples they
-        settle."""
+        """Yields (chunks, the number of samples that they settle) of a window, from time to time and at its end."""
         request, recording, at = window
         length = min(self.model.samples, len(recording) - at)
         level = loudness(recording.part(at, length))
@@ -202,22 +203,23 @@ class SpeechRecognition:
                     shown = time.perf_counter()
 
     async def _hear(self, window: Window) -> None:
-        """Encodes a window, unless it was encoded last."""
+        """Encodes a window, unless it is the one that was encoded last."""
         heard = window.request, window.at
         if self._heard == heard:
             return
         self._heard = None
         samples = window.recording.window(window.at, self.model.samples)
         await self.encode(Tensor.of("samples", (EDGE + self.model.samples + EDGE,), data=samples))
-        self.generator.forget()  # what the decoder has of its text is about other sound
+        self.generator.forget()  # the decoder's cache belongs to the window before
         self._heard = heard
 
     def _write(
         self, window: Window, prompt: list[int], mask: str, begin: int, first: int, sampling: Sampling,
         limit: int | None = None, top_logprobs: int = -1,
     ) -> Tokens:  # fmt: skip
-        """What the decoder writes about a window after a prompt. Which tokens may follow say a mask and, from position
-        `begin` on, Whisper's rules of timestamps (ops/timestamps.py), of which `first` is the first."""
+        """The tokens that the decoder writes for a window after a prompt. A mask says which tokens may follow, and so
+        do, from position `begin` on, Whisper's rules of timestamps (ops/timestamps.py); `first` is the first
+        timestamp."""
 
         async def prepare() -> None:
             await self._hear(window)
@@ -229,8 +231,8 @@ class SpeechRecognition:
     async def _attempts(
         self, window: Window, prompt: list[int], stamped: bool
     ) -> AsyncGenerator[tuple[list[int], bool], None]:
-        """The tokens so far, and whether these are all. A text that repeats itself begins anew, at the next
-        temperature."""
+        """Yields the tokens so far, and whether they are complete. A text that repeats itself is written again at the
+        next temperature."""
         aborts = window.request.aborts
         for temperature in TEMPERATURES:
             ids: list[int] = []
@@ -243,8 +245,8 @@ class SpeechRecognition:
         yield ids, True
 
     def _chunks(self, ids: list[int], at: int, length: int, stamped: bool) -> tuple[list[dict[str, Any]], int]:
-        """Tokens of the window that begins at sample `at` as chunks, and how many of its samples they settle. The model
-        sees silence behind the end of the sound, and may say times in it: they become that end."""
+        """Makes chunks of the tokens of the window that begins at sample `at`, and says how many of its samples they
+        settle. The model sees silence behind the end of the sound and may name times in it: they become that end."""
         parts, settled = cut(ids, self.first, length) if stamped else ([(0, length, ids)], length)
         chunks = []
         for start, stop, part in parts:
@@ -260,7 +262,7 @@ class SpeechRecognition:
     async def _tokens(
         self, window: Window, prompt: list[int], stamped: bool, temperature: float, aborts: int
     ) -> AsyncGenerator[int, None]:
-        """What is said in a window; nothing where nobody speaks."""
+        """Yields the tokens of a window, and none where nobody speaks."""
         quiet = await self._unspoken(window)
         if not stamped:
             prompt = [*prompt, self.first - 1]
@@ -287,7 +289,7 @@ class SpeechRecognition:
         return likely.get(self.first - 2, -math.inf) > math.log(QUIET)  # <|nospeech|>
 
     async def _language(self, window: Window) -> str:
-        """What is spoken in a window."""
+        """The language that is spoken in a window."""
         likely = await self._likely(window, "languages")
         return max(self.languages, key=lambda language: likely.get(self.languages[language], -math.inf))
 
@@ -302,16 +304,18 @@ class SpeechRecognition:
         """The id of a special token."""
         ids = self.tokenizer.encode(f"<|{name}|>", add_special_tokens=False)
         if len(ids) != 1:
-            raise Error("bad_file", f"The model's tokenizer has no <|{name}|>: take all files of a Whisper model.")
+            raise Error(
+                "bad_file", f"The model's tokenizer has no token <|{name}|>: use all files of a Whisper model's folder."
+            )
         return ids[0]
 
     def abort(self) -> None:
-        """Ends what is being transcribed after the token being read."""
+        """Ends all transcriptions so far, each after the token that is being read."""
         self._aborts += 1
         self.generator.abort()
 
     def free(self) -> None:
-        """Gives the GPU's memory back."""
+        """Frees the GPU's memory."""
         self.encode.free()
         self.model.free()
         self.generator.free()

@@ -1,4 +1,4 @@
-"""Chat completions in OpenAI's shape (Chat Completions API): requests and answers are their dictionaries."""
+"""Chat completions as in OpenAI's Chat Completions API: requests and answers are the same dictionaries."""
 
 import time
 import uuid
@@ -18,12 +18,12 @@ FIELDS = {
     "messages", "stream", "max_tokens", "max_completion_tokens", "temperature", "top_p", "top_k", "min_p",
     "repetition_penalty", "seed", "stop", "logprobs", "top_logprobs",
 }  # fmt: skip
-# OpenAI's fields that have no part in what is answered here
+# OpenAI's fields that do not affect the answer
 WITHOUT_EFFECT = {
     "model", "user", "stream_options", "store", "metadata", "service_tier", "safety_identifier", "prompt_cache_key",
     "prediction", "parallel_tool_calls",
 }  # fmt: skip
-# fields that would change the answer, and the values with which they don't; null is one for each
+# fields that would change the answer, and the values with which they do not; null is one of them for each field
 NEUTRAL: dict[str, tuple[Any, ...]] = {
     "n": (1,), "presence_penalty": (0,), "frequency_penalty": (0,), "logit_bias": ({},), "response_format":
     ({"type": "text"},), "tools": ([],), "tool_choice": ("none", "auto"), "functions": ([],), "function_call":
@@ -46,13 +46,13 @@ class Completions:
     @overload
     async def create(self, *, stream: Literal[False] | None = None, **request: Any) -> "ChatCompletion": ...
     async def create(self, **request: Any) -> Any:
-        """A ChatCompletion, or with stream=True a Stream of ChatCompletionChunks.
+        """Returns a ChatCompletion, or with stream=True a Stream of ChatCompletionChunks.
 
-        messages, stream, max_tokens (or max_completion_tokens), temperature (default 1), top_p, seed, stop (one or up
-        to 4 texts), logprobs, top_logprobs (up to 20); beyond OpenAI's: top_k, min_p, repetition_penalty. The last
-        chunk has `usage` and `timings` (ttft_ms, tokens_per_second). Other fields of OpenAI's are accepted where they
-        change nothing (null, n=1, tools=[] ...), else they are refused by name. Raises Error("bad_request") or
-        ("context_exceeded").
+        The fields are messages, stream, max_tokens (or max_completion_tokens), temperature (default 1), top_p,
+        seed, stop (a text or up to 4), logprobs, top_logprobs (up to 20); and beyond OpenAI's top_k, min_p and
+        repetition_penalty. The last chunk has `usage` and `timings` (ttft_ms, tokens_per_second). OpenAI's other fields
+        are accepted where they change nothing (null, n=1, tools=[] ...); otherwise the error names them. Raises
+        Error("bad_request") or ("context_exceeded").
         """
         answer = _Answer(self.pipe, request)
         chunks = Stream(answer.chunks())
@@ -69,7 +69,7 @@ class Completions:
         return {**last, "object": "chat.completion", "choices": [choice]}
 
     def abort(self) -> None:
-        """Ends the completions asked for so far, after the token being read; their finish_reason is "abort"."""
+        """Ends all completions so far after the token that is being read; their finish_reason is "abort"."""
         self.pipe.abort()
 
 
@@ -82,24 +82,26 @@ class _Answer:
         for name, values in NEUTRAL.items():
             if (value := request.get(name)) is not None and value not in values:
                 wanted = " or ".join(map(repr, (None, *values)))
-                raise Error("bad_request", f"{name} is {value!r:.80}, which is not supported yet: give {wanted}.")
+                raise Error("bad_request", f"{name} is {value!r:.80}, which is not supported yet: use {wanted}.")
         self.pipe = pipe
         self.logprobs = bool(request.get("logprobs"))
         self.top = request.get("top_logprobs") or 0
         if type(self.top) is not int or not 0 <= self.top <= TOP_LOGPROBS or (self.top and not self.logprobs):
-            raise Error("bad_request", f"top_logprobs is a number from 0 to {TOP_LOGPROBS} and needs logprobs.")
+            raise Error(
+                "bad_request", f"top_logprobs must be an integer from 0 to {TOP_LOGPROBS}, together with logprobs=True."
+            )
         limits = [request.get(name) for name in ("max_completion_tokens", "max_tokens")]
         self.limit = next((limit for limit in limits if limit is not None), None)
         if self.limit is not None and (type(self.limit) is not int or self.limit < 1):
-            raise Error("bad_request", f"max_tokens is {self.limit!r}: give 1 or more.")
+            raise Error("bad_request", f"max_tokens must be an integer of at least 1, got {self.limit!r}.")
         stop = request.get("stop") or []
         self.stop = [stop] if isinstance(stop, str) else stop
         texts = isinstance(self.stop, list) and all(isinstance(s, str) and s for s in self.stop)
         if not texts or len(self.stop) > 4:
-            raise Error("bad_request", "stop takes one to four texts that are not empty.")
+            raise Error("bad_request", "stop must be a text or a list of up to four texts, none of them empty.")
         names = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty", "seed")
         given = {"temperature": 1.0} | {name: request[name] for name in names if request.get(name) is not None}
-        if given.get("top_k") == -1:  # as vLLM and others write it
+        if given.get("top_k") == -1:  # vLLM and others write "no limit" so
             given["top_k"] = 0
         self.sampling = Sampling(**given, stop_ids=frozenset(pipe.tokenizer.eos))
         self.prompt = pipe.prompt(_messages(request.get("messages")))
@@ -164,7 +166,7 @@ class _Answer:
 
 
 def cut(text: str, stops: list[str]) -> tuple[str, str, bool]:
-    """(text to show, text held back because a stop may begin there, whether a stop was found)."""
+    """Returns (text to show, text held back because a stop may begin there, whether a stop was found)."""
     found = min((at for stop in stops if (at := text.find(stop)) >= 0), default=-1)
     if found >= 0:
         return text[:found], "", True
@@ -178,7 +180,7 @@ def cut(text: str, stops: list[str]) -> tuple[str, str, bool]:
 
 
 def _messages(messages: Any) -> list[dict[str, Any]]:
-    """The conversation of a request, checked; for models a developer's message is the system's."""
+    """The checked conversation of a request. A "developer" message becomes a "system" message, which models know."""
     checked = conversation(messages)
     if wrong := [message["role"] for message in checked if message["role"] not in ROLES]:
         raise Error("bad_request", f"The role {wrong[0]!r} is not one of {', '.join(ROLES)}.")
@@ -186,22 +188,26 @@ def _messages(messages: Any) -> list[dict[str, Any]]:
 
 
 def conversation(messages: Any) -> list[dict[str, Any]]:
-    """Messages as a chat template reads them: content that is given in parts becomes one text. Raises
+    """Returns the messages as a chat template reads them: content in parts is joined to one text. Raises
     Error("bad_request")."""
     if not isinstance(messages, list | tuple) or not messages:
-        raise Error("bad_request", 'messages is a list like [{"role": "user", "content": "Hello"}].')
+        raise Error("bad_request", 'messages must be a list such as [{"role": "user", "content": "Hello"}].')
     checked = []
     for message in messages:
         if not isinstance(message, dict) or not isinstance(message.get("role"), str):
-            raise Error("bad_request", "Each message has a role (system, user or assistant) and a content.")
+            raise Error("bad_request", "Each message must have a role (system, user or assistant) and a content.")
         content = message.get("content")
         parts = [{"type": "text", "text": content or ""}] if content is None or isinstance(content, str) else content
         if not isinstance(parts, list) or not all(isinstance(part, dict) for part in parts):
-            raise Error("bad_request", f"The content of a message is {content!r:.40}: give a text or a list of parts.")
+            raise Error(
+                "bad_request", f"The content of a message must be a text or a list of parts, got {content!r:.40}."
+            )
         for part in parts:
             if part.get("type") != "text":
-                raise Error("bad_request", "This model reads text only: send no pictures or sounds.")
+                raise Error("bad_request", "This model reads text only: remove the images and the sounds.")
             if not isinstance(part.get("text"), str):
-                raise Error("bad_request", 'A part of a message has no text: give {"type": "text", "text": "Hello"}.')
+                raise Error(
+                    "bad_request", 'A part of a message has no text: it must be like {"type": "text", "text": "Hello"}.'
+                )
         checked.append({**message, "content": "".join(part["text"] for part in parts)})
     return checked

@@ -14,7 +14,7 @@ from ..jit import jit
 from ..loading import Files, Progress
 from ..tensor import Tensor
 
-# the share of each of a text's n tokens in its vector, by sentence-transformers' names
+# the weight of each of a text's n tokens in its vector, by sentence-transformers' names
 POOLINGS: dict[str, Callable[[int], list[float]]] = {
     "mean": lambda n: [1 / n] * n,
     "cls": lambda n: [1.0] + [0.0] * (n - 1),
@@ -31,13 +31,17 @@ async def declare(files: Files, context: int | None) -> "FeatureExtraction":
 
 
 async def sentence_model(checkpoint: Checkpoint) -> tuple[str, bool]:
-    """(pooling, whether vectors are normalised) as the folder of a sentence model says; ("none", False) for others."""
+    """Returns (pooling, whether vectors are normalised) of a sentence model's folder; ("none", False) for other
+    models."""
     modules = {}
     for module in await checkpoint.json("modules.json", list):
         if isinstance(module, dict):
             modules[str(module.get("type")).rpartition(".")[2]] = module
     if not modules.keys() <= {"Transformer", "Pooling", "Normalize"}:
-        raise Error("bad_file", f"Sentence models of {', '.join(modules)} are not supported yet: take another one.")
+        raise Error(
+            "bad_file",
+            f"Sentence models with the modules {', '.join(modules)} are not supported yet: use another model.",
+        )
     if "Pooling" not in modules:
         return "none", "Normalize" in modules
     config = await checkpoint.json(f"{modules['Pooling'].get('path')}/config.json")
@@ -46,14 +50,16 @@ async def sentence_model(checkpoint: Checkpoint) -> tuple[str, bool]:
     if isinstance(mode, list) and len(mode) == 1:
         (mode,) = mode
     if not isinstance(mode, str) or mode not in POOLINGS:
-        raise Error("bad_file", f"The pooling {mode!r} is not supported yet: take a model with {', '.join(POOLINGS)}.")
+        raise Error(
+            "bad_file", f"The pooling {mode!r} is not supported yet: use a model with one of {', '.join(POOLINGS)}."
+        )
     return mode, "Normalize" in modules
 
 
 class FeatureExtraction:
     """await pipe(["A text", "Another"], pooling="mean", normalize=True) -> [[0.1, ...], [0.2, ...]]
 
-    dimensions: numbers in a vector.
+    dimensions: how many numbers a vector has.
     """
 
     def __init__(self, encoder: Encoder, pooling: str, normalize: bool) -> None:
@@ -76,21 +82,23 @@ class FeatureExtraction:
         return x.rms_norm(self._unit, 1e-24) if unit else x  # x / |x|, as C^-0.5 of its root mean square is |x|
 
     async def load(self, on_progress: Progress) -> None:
-        """Puts the model on the device. pipeline() calls it, and frees what there is if it fails."""
+        """Brings the model to the device. pipeline() calls it, and frees everything if it fails."""
         await self.encoder.load(on_progress)
 
     async def __call__(
         self, texts: str | list[str], pooling: str | None = None, normalize: bool | None = None
     ) -> list[list[Any]]:
-        """pooling: "none" gives a vector for each token, "mean", "cls" ... (POOLINGS) one for each text; normalize: to
-        length 1. By default what the folder of a sentence model says, or else "none" and not normalised. Longer texts
-        lose their ends. Raises Error("bad_request").
+        """Returns a list with the vector of each text, or with the list of its tokens' vectors.
+
+        pooling: "none" returns a vector for each token; "mean", "cls" ... (POOLINGS) return one for each text.
+        normalize: whether vectors are scaled to length 1. The defaults are those in the folder of a sentence model, or
+        else "none" and False. Texts that are longer than the model reads are truncated. Raises Error("bad_request").
         """
         pooling = self.pooling if pooling is None else pooling
         unit = self.normalize if normalize is None else normalize
         one_of("pooling", pooling, ("none", *POOLINGS))
         if not isinstance(unit, bool):
-            raise Error("bad_request", f"normalize is {unit!r:.60}: give True or False.")
+            raise Error("bad_request", f"normalize must be True or False, got {unit!r:.60}.")
         texts = [texts] if isinstance(texts, str) else texts
         run = self.runs[pooling != "none", unit]
         result: dict[int, list[Any]] = {}
@@ -114,7 +122,7 @@ class FeatureExtraction:
         return [values[start : start + size].tolist() for start in range(0, tokens * size, size)]
 
     def free(self) -> None:
-        """Gives the GPU's memory back."""
+        """Frees the GPU's memory."""
         for run in self.runs.values():
             run.free()
         self._unit.free()

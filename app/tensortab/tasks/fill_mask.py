@@ -1,4 +1,4 @@
-"""fill-mask: the words that a text has most likely where it has a mask."""
+"""fill-mask: the likeliest words in the place of a text's mask."""
 
 import struct
 from functools import partial
@@ -33,7 +33,7 @@ class FillMask:
         return self.encoder.model.logits(masked).softmax().topk(k)
 
     async def load(self, on_progress: Progress) -> None:
-        """Puts the model on the device. pipeline() calls it, and frees what there is if it fails."""
+        """Brings the model to the device. pipeline() calls it, and frees everything if it fails."""
         await self.encoder.load(on_progress)
 
     @overload
@@ -41,14 +41,14 @@ class FillMask:
     @overload
     async def __call__(self, texts: list[str], top_k: int | None = 5) -> "list[list[FillMaskOutput]]": ...
     async def __call__(self, texts: str | list[str], top_k: int | None = 5) -> list[Any]:
-        """The likeliest words first; for a text with several masks a list for each mask, and for a list of texts a list
-        of these, as transformers gives them. top_k: None stands for 5. Raises Error("bad_request"), also where a text
-        has no mask that is read.
+        """Returns the top_k likeliest words, the likeliest first; for a text with several masks a list of these for
+        each mask, and for a list of texts a list of results, as transformers does. top_k: None stands for 5. Raises
+        Error("bad_request"), also if a text has no mask among the tokens that the model reads.
         """
         most = min(MOST, self.encoder.tokenizer.size)
         top_k = 5 if top_k is None else top_k
         if best_of(top_k, most) < top_k:
-            raise Error("bad_request", f"top_k is {top_k}: give at most {most}.")
+            raise Error("bad_request", f"top_k must be at most {most}, got {top_k}.")
         tokenizer = self.encoder.tokenizer
         listed = several(texts)
         given: Any = texts if listed else [texts]
@@ -72,19 +72,22 @@ class FillMask:
         return results if listed else results[0]
 
     def _places(self, batch: Batch) -> list[Tensor]:
-        """Where the masks are among all tokens of a batch, in one of few lengths."""
+        """The places of the masks among all tokens of a batch, padded to a power of two so that there are few plans."""
         tokenizer, columns = self.encoder.tokenizer, batch.ids.shape[1]
         places = []
         for row, ids in enumerate(batch.tokens):
             found = [row * columns + place for place, id in enumerate(ids) if id == tokenizer.mask]
             if not found:
                 word = tokenizer.token(tokenizer.mask or 0)
-                raise Error("bad_request", f"A text has no {word} where it is read: put one in the place of a word.")
+                raise Error(
+                    "bad_request",
+                    f"A text has no {word} among the tokens that the model reads: put one in the place of a word.",
+                )
             places += found
         return [Tensor(places + [0] * ((1 << (len(places) - 1).bit_length()) - len(places)), "u32")]
 
     def free(self) -> None:
-        """Gives the GPU's memory back."""
+        """Frees the GPU's memory."""
         for run in self.runs.values():
             run.free()
         self.encoder.free()

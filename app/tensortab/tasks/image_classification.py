@@ -1,4 +1,4 @@
-"""image-classification: what is in an image, of the labels that the model knows."""
+"""image-classification: which of the model's labels fit an image best."""
 
 import heapq
 import math
@@ -26,7 +26,7 @@ class ImageClassification:
         self.labels = {int(id): str(label) for id, label in names.items() if str(id).isdecimal()}
 
     async def load(self, on_progress: Progress) -> None:
-        """Puts the model on the device. pipeline() calls it, and frees what there is if it fails."""
+        """Brings the model to the device. pipeline() calls it, and frees everything if it fails."""
         await self.vision.load(on_progress)
 
     @overload
@@ -36,9 +36,9 @@ class ImageClassification:
     @overload
     async def __call__(self, images: Any, top_k: int | None = 5) -> "list[ClassificationOutput]": ...
     async def __call__(self, images: Any, top_k: int | None = 5) -> list[Any]:
-        """images: what tensortab.Image.of takes, or a list of these, for which there is a list of results. top_k: None
-        for all labels. Raises Error("bad_request")."""
-        best_of(top_k, len(self.labels))  # a wrong one is told before anything is computed
+        """Returns the top_k labels of an image, or a list of these for a list of images. images: anything that
+        tensortab.Image.of accepts. top_k: None stands for all labels. Raises Error("bad_request")."""
+        best_of(top_k, len(self.labels))  # raises before anything is computed
 
         async def classify(image: Any) -> "list[ClassificationOutput]":
             return ranked(await self.vision(image), lambda n: self.labels.get(n, f"LABEL_{n}"), top_k)
@@ -46,12 +46,12 @@ class ImageClassification:
         return await each(images, classify, NESTED)
 
     def free(self) -> None:
-        """Gives the GPU's memory back."""
+        """Frees the GPU's memory."""
         self.vision.free()
 
 
 def ranked(logits: list[float], label: Any, top_k: int | None) -> "list[ClassificationOutput]":
-    """The softmax of logits, the top_k highest first: [{"label": label(number), "score"}]."""
+    """The softmax of the logits, the top_k highest first: [{"label": label(number), "score"}]."""
     best = heapq.nlargest(best_of(top_k, len(logits)), range(len(logits)), key=logits.__getitem__)
     high = logits[best[0]]
     total = sum(map(math.exp, [x - high for x in logits]))

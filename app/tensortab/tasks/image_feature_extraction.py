@@ -17,19 +17,20 @@ async def declare(files: Files, context: int | None) -> "ImageFeatureExtraction"
 
 
 class ImageFeatureExtraction:
-    """await pipe([image, ...]) -> [[0.1, ...], ...]: vectors of length 1, whose products say how alike images are."""
+    """await pipe([image, ...]) -> [[0.1, ...], ...]: vectors of length 1, whose dot products are cosine
+    similarities."""
 
     def __init__(self, vision: Vision) -> None:
         self.name, self.vision = vision.name, vision
         self.texts = Texts(vision) if hasattr(vision.model, "embed_text") else None
 
     async def load(self, on_progress: Progress) -> None:
-        """Puts the model on the device. pipeline() calls it, and frees what there is if it fails."""
+        """Brings the model to the device. pipeline() calls it, and frees everything if it fails."""
         await self.vision.load(on_progress)
 
     async def __call__(self, images: Any) -> list[list[float]]:
-        """images: what tensortab.Image.of takes, or a list of these; there is a vector for each, in a list. Raises
-        Error("bad_request")."""
+        """Returns a list with a vector for each image. images: anything that tensortab.Image.of accepts, or a list of
+        these. Raises Error("bad_request")."""
 
         async def vector(image: Any) -> list[float]:
             return _normalized(await self.vision(image))
@@ -37,13 +38,14 @@ class ImageFeatureExtraction:
         return await each(images if several(images, NESTED) else [images], vector)
 
     async def text(self, texts: str | Sequence[str]) -> list[list[float]]:
-        """A vector for each text, in the same space. Raises Error("bad_request"), too if the model reads no texts."""
+        """Returns a vector for each text, in the same space. Raises Error("bad_request"), also if the model reads no
+        texts."""
         if self.texts is None:
-            raise Error("bad_request", f"{self.name} reads images only: load a CLIP model.")
+            raise Error("bad_request", f"{self.name} reads images only, not texts: use a CLIP model.")
         return await self.texts([texts] if isinstance(texts, str) else texts)
 
     def free(self) -> None:
-        """Gives the GPU's memory back."""
+        """Frees the GPU's memory."""
         if self.texts is not None:
             self.texts.free()
         self.vision.free()

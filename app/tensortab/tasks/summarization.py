@@ -1,7 +1,7 @@
 """summarization: a long text in short, by an encoder-decoder (BART, T5) or by a chat model that is asked for it.
 
-A text that is more than the model reads is cut into parts between paragraphs or sentences; their summaries are a text,
-too, which is summarised again until it is one part.
+A text that is longer than the model reads is cut into parts between paragraphs or sentences. Their summaries, joined,
+are summarised again until they fit into one part.
 """
 
 import re
@@ -20,7 +20,7 @@ from . import text_generation
 if TYPE_CHECKING:
     from ..results import SummarizationOutput, SummarizationProgress
 
-LENGTH = 256  # tokens a chat model's summary has at most
+LENGTH = 256  # the most tokens of a chat model's summary
 LEAST = 16  # tokens of text that a part must have room for
 ASK = "Summarize this text in a few sentences. Keep its names, numbers and conclusions. Write only the summary."
 ASK_AGAIN = (
@@ -35,7 +35,7 @@ DEFAULT_OF = "text-generation"
 
 
 def lent(model: Any) -> "Summarization | None":
-    """Summaries by a chat's pipeline, which stays the chat's: as the page's, which frees it."""
+    """Summaries by a text-generation pipeline, which stays its owner's to free, as the page's chat does."""
     return Summarization(Chat(model)) if isinstance(model, text_generation.TextGeneration) else None
 
 
@@ -48,14 +48,14 @@ async def declare(files: Files, context: int | None) -> "Summarization":
 
 
 class EncoderDecoder:
-    """Writes what the model does after reading a part."""
+    """Writes the summary of a part with an encoder-decoder."""
 
     def __init__(self, files: Files, generator: BeamGenerator) -> None:
         self.name, self.generator, self.tokenizer = files.name, generator, load_tokenizer(files.checkpoint)
         self.prefix = str(task_params(files.checkpoint.config, "summarization").get("prefix") or "")
 
     async def load(self, on_progress: Progress) -> None:
-        """Puts the model on the device. pipeline() calls it, and frees what there is if it fails."""
+        """Brings the model to the device. pipeline() calls it, and frees everything if it fails."""
         await self.generator.load(on_progress)
 
     def room(self, most: int | None) -> int:
@@ -76,13 +76,13 @@ class EncoderDecoder:
 
 
 class Chat:
-    """Writes what a chat model answers when it is asked for a summary."""
+    """Writes the summary of a part with a chat model, which is asked for it."""
 
     def __init__(self, pipe: text_generation.TextGeneration) -> None:
         self.name, self.pipe = pipe.name, pipe
 
     async def load(self, on_progress: Progress) -> None:
-        """Puts the model on the device. pipeline() calls it, and frees what there is if it fails."""
+        """Brings the model to the device. pipeline() calls it, and frees everything if it fails."""
         await self.pipe.load(on_progress)
 
     def room(self, most: int | None) -> int:
@@ -120,14 +120,14 @@ class Summarization:
         self._aborts = 0
 
     async def load(self, on_progress: Progress) -> None:
-        """Puts the model on the device. pipeline() calls it, and frees what there is if it fails."""
+        """Brings the model to the device. pipeline() calls it, and frees everything if it fails."""
         await self.writer.load(on_progress)
 
     async def __call__(
         self, texts: str | list[str], max_length: int | None = None, min_length: int | None = None
     ) -> "list[SummarizationOutput]":
-        """A summary of each text, of min_length to max_length tokens, by default as the model's configuration says; a
-        chat model is asked for the shorter, and cut off at the longer one. Raises Error("context_exceeded") or
+        """Returns the summary of each text, which has min_length to max_length tokens, by default as in the model's
+        config. A chat model is asked for min_length, and cut off at max_length. Raises Error("context_exceeded") or
         ("bad_request")."""
         listed = texts if isinstance(texts, list | tuple) else [texts]
         summaries: list[SummarizationOutput] = []
@@ -141,13 +141,13 @@ class Summarization:
     def stream(
         self, text: str, max_length: int | None = None, min_length: int | None = None
     ) -> "Stream[SummarizationProgress]":
-        """{"text" so far, "done": parts, "total": parts}: first the summaries of parts, one below the other, and in the
-        end the summary. After abort() it ends with what there is."""
+        """Yields {"text": the text so far, "done": parts, "total": parts}: first the summaries of the parts, one below
+        the other, and at the end the summary. After abort() the last text is what has been written until then."""
         if not isinstance(text, str) or not text.strip():
-            raise Error("bad_request", "There is nothing to summarize: give a text.")
+            raise Error("bad_request", "There is nothing to summarize: the text is empty.")
         for length in (max_length, min_length):
             if length is not None and (type(length) is not int or length < 0):
-                raise Error("bad_request", f"max_length and min_length are numbers of tokens, not {length!r}.")
+                raise Error("bad_request", f"max_length and min_length must be numbers of tokens, got {length!r}.")
         return Stream(self._stream(text, max_length, min_length, self._aborts))
 
     async def _stream(
@@ -158,7 +158,10 @@ class Summarization:
         while True:
             size, room = partial(writer.size, again=again), writer.room(max_length)
             if size("") + LEAST > room:
-                raise Error("context_exceeded", "The model reads too few tokens for that: ask for a shorter summary.")
+                raise Error(
+                    "context_exceeded",
+                    "The model's context is too short for such a long summary: ask for a shorter summary.",
+                )
             parts = split(text.strip(), size, room)
             written: list[str] = []
             total = done + len(parts) + (len(parts) > 1)
@@ -182,18 +185,18 @@ class Summarization:
                 return
 
     def abort(self) -> None:
-        """Ends what is being written after the token being read."""
+        """Ends all summaries so far, each after the token that is being read."""
         self._aborts += 1
         self.writer.abort()
 
     def free(self) -> None:
-        """Gives the GPU's memory back."""
+        """Frees the GPU's memory."""
         self.writer.free()
 
 
 def split(text: str, size: Callable[[str], int], room: int) -> list[str]:
-    """The text in parts of at most `room` by `size`, and of about the same length: cut between paragraphs, or else
-    sentences, or else words."""
+    """Cuts the text into parts of about the same length, each of at most `room` tokens as `size` counts them: between
+    paragraphs, or else between sentences, or else between words."""
     empty = size("")
     count = -(-(size(text) - empty) // (room - empty))
     if count <= 1:
@@ -203,7 +206,7 @@ def split(text: str, size: Callable[[str], int], room: int) -> list[str]:
 
 
 def border(text: str, at: int, reach: int) -> int:
-    """Where to cut: the end of a paragraph near `at`, or else of a sentence, or else of a word, or there."""
+    """Where to cut: at the end of a paragraph near `at`, or else of a sentence, or else of a word, or else at `at`."""
     for pattern, quarters in BORDERS:
         low, high = max(1, at - quarters * reach), min(len(text) - 1, at + quarters * reach)
         ends = [match.end() for match in re.finditer(pattern, text[low:high])]

@@ -41,7 +41,7 @@ class TextClassification:
         return self.scores(self.encoder.model.logits(first))
 
     async def load(self, on_progress: Progress) -> None:
-        """Puts the model on the device. pipeline() calls it, and frees what there is if it fails."""
+        """Brings the model to the device. pipeline() calls it, and frees everything if it fails."""
         await self.encoder.load(on_progress)
 
     @overload
@@ -51,9 +51,9 @@ class TextClassification:
         self, texts: list[str] | list[dict[str, str]], top_k: int | None = 1
     ) -> "list[list[ClassificationOutput]]": ...
     async def __call__(self, texts: str | dict[str, str] | list[Any], top_k: int | None = 1) -> list[Any]:
-        """The best labels of a text, of a pair {"text", "text_pair"}, or a list for each of a list of these; top_k:
-        None for all labels. Scores are probabilities: softmax, or sigmoid where several labels may hold (the config's
-        problem_type), or there is one. Raises Error("bad_request").
+        """Returns the top_k labels of a text or of a pair {"text", "text_pair"}, or a list of these for a list of
+        texts. top_k: None stands for all labels. Scores are probabilities: the softmax, or the sigmoid where several
+        labels may hold (the config's problem_type) or there is one label only. Raises Error("bad_request").
         """
         count = best_of(top_k, len(self.labels))
         listed = several(texts)
@@ -68,7 +68,7 @@ class TextClassification:
         return results if listed else results[0]
 
     def free(self) -> None:
-        """Gives the GPU's memory back."""
+        """Frees the GPU's memory."""
         self.run.free()
         self.encoder.free()
 

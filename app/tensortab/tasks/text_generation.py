@@ -1,4 +1,5 @@
-"""text-generation: a prompt or a conversation goes on. Called as in transformers, or by `.chat` as OpenAI's client."""
+"""text-generation: continues a prompt or a conversation. It is called as in transformers, or, by `.chat`, as OpenAI's
+client."""
 
 from collections.abc import AsyncGenerator, Callable
 from typing import TYPE_CHECKING, Any, overload
@@ -26,18 +27,18 @@ async def declare(files: Files, context: int | None) -> "TextGeneration":
 class TextGeneration:
     """await pipe("Once", max_new_tokens=32) -> [{"generated_text": "Once upon ..."}]
 
-    context: tokens of a text at most, the prompt included.
+    context: the most tokens of a text, the prompt included.
     """
 
     def __init__(self, files: Files, context: int | None) -> None:
         self.name, self.checkpoint = files.name, files.checkpoint
         self.generator = Generator(Decoder(files.checkpoint, files.device, context))
         self.context = self.generator.context
-        self.tokenizer: Any = None  # from load() on
+        self.tokenizer: Any = None  # set by load()
         self.chat = Chat(self)
 
     async def load(self, on_progress: Progress) -> None:
-        """Puts the model on the device. pipeline() calls it, and frees what there is if it fails."""
+        """Brings the model to the device. pipeline() calls it, and frees everything if it fails."""
         decoder = self.generator.decoder
         self.tokenizer = await decoder.load(on_progress, lambda: load_tokenizer(self.checkpoint))
 
@@ -68,11 +69,11 @@ class TextGeneration:
         return_full_text: bool = True,
         continue_final_message: bool | None = None,
     ) -> list[Any]:
-        """Continues a text, or answers a conversation [{"role", "content"}, ...]: [{"generated_text"}]. For a list of
-        texts or of conversations it returns a list of these. Names and defaults are transformers'.
+        """Continues a text, or answers a conversation [{"role", "content"}, ...], and returns [{"generated_text"}]. For
+        a list of texts or of conversations it returns a list of these. Names and defaults are transformers'.
 
-        continue_final_message: the last message goes on, instead of being answered; by default if it is the
-        assistant's. Raises Error("context_exceeded") or ("bad_request").
+        continue_final_message: whether the last message is continued instead of being answered; by default it is if it
+        is the assistant's. Raises Error("context_exceeded") or ("bad_request").
         """
         sampling = Sampling(
             temperature if do_sample else 0.0, top_p, top_k if do_sample else 0, min_p, repetition_penalty, seed,
@@ -84,7 +85,9 @@ class TextGeneration:
             for given in (text_inputs if several else [text_inputs])
         ]
         if not requests:
-            raise Error("bad_request", "There is nothing to continue: give a text, a conversation, or a list of these.")
+            raise Error(
+                "bad_request", "There is nothing to continue: expected a text, a conversation, or a list of these."
+            )
         results = []
         for tokens, whole in requests:
             text = "".join([piece async for _, piece in self.text(tokens)])
@@ -94,7 +97,7 @@ class TextGeneration:
     def _request(
         self, given: Any, sampling: Sampling, max_new_tokens: int, goes_on: bool | None
     ) -> tuple[Tokens, Callable[[str], Any]]:
-        """The tokens that follow a text or a conversation, and what makes one whole of it and their text."""
+        """The tokens that follow a text or a conversation, and a function that joins their text to it."""
         if isinstance(given, str):
             return self.tokens(self.prompt(given), sampling, max_new_tokens), lambda text: given + text
         chat = conversation(given)
@@ -110,7 +113,7 @@ class TextGeneration:
         return self.tokens(self.prompt(chat, goes_on), sampling, max_new_tokens), whole
 
     def prompt(self, text: str | list[dict[str, Any]], continue_final_message: bool = False) -> list[int]:
-        """Token ids of a text, or of a conversation in the model's chat template."""
+        """The token ids of a text, or of a conversation in the model's chat template. Raises Error("bad_request")."""
         if isinstance(text, str):
             ids = self.tokenizer.encode(text)
             if not ids and self.tokenizer.bos is not None:
@@ -119,17 +122,18 @@ class TextGeneration:
             text = self.tokenizer.apply_chat_template(text, continue_final_message=continue_final_message)
             ids = self.tokenizer.encode(text, add_special_tokens=False)
         if not ids:
-            raise Error("bad_request", "The prompt is empty: write something.")
+            raise Error("bad_request", "The prompt is empty: write a text.")
         return ids
 
     def tokens(
         self, prompt: list[int], sampling: Sampling, max_tokens: int | None = None, top_logprobs: int = -1
     ) -> Tokens:
-        """What follows a prompt, until a stop id, `max_tokens` or the end of the context (generate.py)."""
+        """The tokens that follow a prompt, until a stop id, `max_tokens` or the end of the context (generate.py)."""
         return self.generator.generate(prompt, sampling, max_tokens, top_logprobs)
 
     async def text(self, tokens: Tokens) -> AsyncGenerator[tuple[Token | None, str], None]:
-        """(token, the text that it completes); then (None, the rest of the text) if it ends within a character."""
+        """Yields (token, the text that it completes), and at last (None, the rest) if the text ends within a
+        character."""
         text = self.tokenizer.stream()
         try:
             async for token in tokens:
@@ -140,9 +144,9 @@ class TextGeneration:
             yield None, rest
 
     def abort(self) -> None:
-        """Ends what is being generated after the token being read."""
+        """Ends all generations so far, each after the token that is being read."""
         self.generator.abort()
 
     def free(self) -> None:
-        """Gives the GPU's memory back."""
+        """Frees the GPU's memory."""
         self.generator.free()

@@ -1,4 +1,4 @@
-"""zero-shot-image-classification: which of the labels that the user gives fits an image best."""
+"""zero-shot-image-classification: which of the user's labels fit an image best."""
 
 import math
 from collections.abc import Sequence
@@ -25,11 +25,11 @@ class ZeroShotImageClassification:
 
     def __init__(self, vision: Vision) -> None:
         self.name, self.vision, self.texts = vision.name, vision, Texts(vision)
-        self.scale = 0.0  # of the logits, from load() on
-        self._read: tuple[list[str], list[list[float]]] = ([], [])  # the last texts, which are often the next ones, too
+        self.scale = 0.0  # of the logits, set by load()
+        self._read: tuple[list[str], list[list[float]]] = ([], [])  # the last texts and their vectors
 
     async def load(self, on_progress: Progress) -> None:
-        """Puts the model on the device. pipeline() calls it, and frees what there is if it fails."""
+        """Brings the model to the device. pipeline() calls it, and frees everything if it fails."""
         await self.vision.load(on_progress)
         (scale,) = await self.vision.model.logit_scale.tolist()
         self.scale = math.exp(scale)
@@ -48,13 +48,15 @@ class ZeroShotImageClassification:
     async def __call__(
         self, images: Any, candidate_labels: Sequence[str], hypothesis_template: str = "This is a photo of {}."
     ) -> list[Any]:
-        """images: what tensortab.Image.of takes, or a list of these, for which there is a list of results. The labels
-        take the place of {} in the template. Raises Error("bad_request")."""
+        """Returns the score of each label, the highest first, or a list of these for a list of images. images: anything
+        that tensortab.Image.of accepts. Each label replaces the {} of the template. Raises Error("bad_request")."""
         labels = candidate_labels
         if not isinstance(labels, list | tuple) or not labels or not all(isinstance(label, str) for label in labels):
-            raise Error("bad_request", f"candidate_labels is {labels!r}: give a list of one or more texts.")
+            raise Error("bad_request", f"candidate_labels must be a list of one or more texts, got {labels!r}.")
         if not isinstance(hypothesis_template, str) or "{}" not in hypothesis_template:
-            raise Error("bad_request", f"hypothesis_template is {hypothesis_template!r}: give a text with {{}} in it.")
+            raise Error(
+                "bad_request", f"hypothesis_template must be a text with {{}} in it, got {hypothesis_template!r}."
+            )
         texts = [hypothesis_template.replace("{}", label) for label in labels]
         if self._read[0] != texts:
             self._read = texts, await self.texts(texts)
@@ -68,6 +70,6 @@ class ZeroShotImageClassification:
         return await each(images, classify, NESTED)
 
     def free(self) -> None:
-        """Gives the GPU's memory back."""
+        """Frees the GPU's memory."""
         self.texts.free()
         self.vision.free()

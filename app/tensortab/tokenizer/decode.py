@@ -18,7 +18,7 @@ def _byte_of_character() -> dict[str, int]:
 
 
 BYTES = _byte_of_character()
-CLEANUP = [  # of WordPiece's decoder, for a token behind a space
+CLEANUP = [  # for WordPiece tokens that follow a space
     (" .", "."), (" ?", "?"), (" !", "!"), (" ,", ","), (" ' ", "'"), (" n't", "n't"), (" 'm", "'m"),
     (" do not", " don't"), (" 's", "'s"), (" 've", "'ve"), (" 're", "'re"),
 ]  # fmt: skip
@@ -27,7 +27,7 @@ CLEANUP = [  # of WordPiece's decoder, for a token behind a space
 class Decoder:
     """tokenizer.json's "decoder": turns a token as the vocabulary writes it into bytes.
 
-    Knows the byte-level one, WordPiece's and the parts of SentencePiece's; Error("bad_file") for others.
+    It supports the byte-level decoder, WordPiece's and the parts of SentencePiece's; others raise Error("bad_file").
     """
 
     def __init__(self, config: Any):
@@ -37,8 +37,8 @@ class Decoder:
         self.byte_level = False
         self.byte_fallback = False
         self.replace: list[tuple[str, str]] = []
-        self.strip = 0  # leading spaces that go from the start of the text
-        self.within = ""  # what a WordPiece within a word begins with; the others have a space before them
+        self.strip = 0  # how many leading spaces are removed from the text
+        self.within = ""  # the prefix of a WordPiece within a word; other tokens have a space before them
         for part in parts:
             kind = part.get("type") if isinstance(part, dict) else None
             if kind == "ByteLevel":
@@ -57,15 +57,15 @@ class Decoder:
                 self.strip = part["start"]
             elif kind != "Fuse":
                 raise Error(
-                    "bad_file", f"the tokenizer's decoder {kind} isn't one that TensorTab knows: it can't write text"
+                    "bad_file", f"The tokenizer's decoder {kind} is not supported yet: use another model."
                 )
 
     def bytes(self, piece: str, first: bool = False) -> bytes:
-        """The bytes of a token; `first`: the text begins with it."""
+        """Returns the bytes of a token; `first`: whether the text begins with it."""
         if self.byte_level:
             try:
                 return bytes([BYTES[character] for character in piece])
-            except KeyError:  # an added token, written in plain text
+            except KeyError:  # an added token, which the vocabulary has as plain text
                 return piece.encode()
         if self.byte_fallback and len(piece) == 6 and piece.startswith("<0x") and piece.endswith(">"):
             return bytes.fromhex(piece[3:5])
@@ -77,7 +77,7 @@ class Decoder:
 
 
 class Stream:
-    """Feeds on token ids and gives the text that each completes: whole characters only, each token decoded once."""
+    """Returns the text that each token id completes: whole characters only. Each token is decoded once."""
 
     def __init__(self, decoder: Decoder, pieces: list[str], added: Collection[int], skip: Collection[int]):
         self._decoder, self._pieces, self._added, self._skip = decoder, pieces, added, skip
@@ -86,7 +86,7 @@ class Stream:
         self._first = True
 
     def feed(self, id: int) -> str:
-        """The text that is complete with this token, "" if none is."""
+        """Returns the text that this token completes, which may be ""."""
         # a vocabulary padded to a round size has ids without a token
         if id in self._skip or not 0 <= id < len(self._pieces):
             return ""
@@ -95,11 +95,11 @@ class Stream:
         return self._begin(self._utf8.decode(piece.encode() if as_it_is else self._decoder.bytes(piece, first)))
 
     def end(self) -> str:
-        """What is left: U+FFFD for an unfinished character."""
+        """Returns the rest: U+FFFD for an unfinished character, or ""."""
         return self._begin(self._utf8.decode(b"", final=True))
 
     def _begin(self, text: str) -> str:
-        """Takes the spaces away that SentencePiece put before the text."""
+        """Removes the spaces that SentencePiece has put before the text."""
         while self._strip and text:
             if text[0] != " ":
                 self._strip = 0

@@ -17,14 +17,17 @@ def from_gguf(metadata: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]
     if len(types) != len(tokens):
         raise _bad(f"has {len(tokens)} tokens but {len(types)} token types")
     vocab = dict(zip(tokens, range(len(tokens)), strict=True))
-    if len(vocab) < len(tokens):  # of equal tokens the first counts
+    if len(vocab) < len(tokens):  # if tokens are equal, the first one counts
         vocab |= dict(zip(reversed(tokens), reversed(range(len(tokens))), strict=True))
     if model == "gpt2":
         tokenizer = _byte_pairs(metadata, vocab)
     elif model == "llama":
         tokenizer = _sentence_pieces(metadata, vocab, types)
     else:
-        raise _bad(f"is of kind {model!r}, and TensorTab knows gpt2 and llama", "use the model's Hugging Face folder")
+        raise _bad(
+            f"is of the kind {model!r}, but TensorTab supports gpt2 and llama only",
+            "use the model's Hugging Face folder",
+        )
     tokenizer["added_tokens"] = [
         {"id": id, "content": token, "special": kind != USER_DEFINED, "normalized": False}
         | {"single_word": False, "lstrip": False, "rstrip": False}
@@ -42,8 +45,8 @@ def from_gguf(metadata: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]
     return tokenizer, config
 
 
-def _bad(problem: str, advice: str = "get the file again, or convert the model anew with llama.cpp") -> Error:
-    return Error("bad_file", f"the file's tokenizer {problem}: {advice}")
+def _bad(problem: str, advice: str = "download the file again, or convert the model again with llama.cpp") -> Error:
+    return Error("bad_file", f"The file's tokenizer {problem}: {advice}.")
 
 
 def _list(metadata: dict[str, Any], key: str, kind: type) -> list:
@@ -54,32 +57,32 @@ def _list(metadata: dict[str, Any], key: str, kind: type) -> list:
 
 
 def _id(metadata: dict[str, Any], name: str, size: int, used: bool = True) -> int | None:
-    """The id of a special token, None where the file has none. One that can't be matters where it is `used`."""
+    """Returns the id of a special token, or None. An impossible id raises Error("bad_file") only if it is `used`."""
     id = metadata.get(f"tokenizer.ggml.{name}_token_id")
-    if id in (None, -1, 0xFFFFFFFF):  # some writers' ways to say none
+    if id in (None, -1, 0xFFFFFFFF):  # ways in which writers say none
         return None
     if type(id) is int and 0 <= id < size:
         return id
     if used:
-        raise _bad(f"has {name}_token_id {id!r} but {size} tokens")
+        raise _bad(f"has the {name}_token_id {id!r}, but {size} tokens")
     return None
 
 
 def _byte_pairs(metadata: dict[str, Any], vocab: dict[str, int]) -> dict[str, Any]:
-    """Byte-level BPE, as GPT-2's; tokenizer.ggml.pre says where words begin."""
+    """Byte-level BPE like GPT-2's; tokenizer.ggml.pre names the rule by which words begin."""
     merges = []
     for merge in _list(metadata, "merges", str):
         pair = merge.split(" ")
-        if len(pair) != 2 or not pair[0]:  # a token has a space in it, the first one perhaps as its first character
+        if len(pair) != 2 or not pair[0]:  # a token contains a space, perhaps as its first character
             left, _, right = merge[1:].partition(" ")
             pair = [merge[:1] + left, right]
         if pair[0] not in vocab or pair[1] not in vocab or pair[0] + pair[1] not in vocab:
-            raise _bad(f"merges {merge!r}, which isn't in its vocabulary")
+            raise _bad(f"merges {merge!r}, which is not in its vocabulary")
         merges.append(pair)
     pre = metadata.get("tokenizer.ggml.pre")  # files from before May 2024 don't say, and guessing spoils the ids
     if not isinstance(pre, str) or pre not in BY_NAME:
         raise _bad(
-            f"cuts words in the way {pre!r}, not one that TensorTab knows", "use the model's Hugging Face folder"
+            f"has the pre-tokenizer {pre!r}, which is not supported yet", "use the model's Hugging Face folder"
         )
     return {
         "normalizer": {"type": "NFC"} if pre == "qwen2" else None,
@@ -102,7 +105,7 @@ def _sentence_pieces(metadata: dict[str, Any], vocab: dict[str, int], types: lis
             for cut in range(1, len(piece)):
                 if piece[:cut] in vocab and piece[cut:] in vocab:
                     merges.append((scores[id], cut, piece))
-    # of equal scores (runs of spaces) the longer left part first, so that a run is merged from its left end
+    # if scores are equal (runs of spaces), the longer left part comes first, so that a run is merged from its left end
     merges.sort(key=lambda merge: (merge[0], merge[1], len(merge[2])), reverse=True)
     prefix = metadata.get("tokenizer.ggml.add_space_prefix", True)
     unknown = _id(metadata, "unknown", len(types))
@@ -125,7 +128,7 @@ def _sentence_pieces(metadata: dict[str, Any], vocab: dict[str, int], types: lis
 
 
 def _post_processor(metadata: dict[str, Any], model: str, size: int, tokens: list[str]) -> dict[str, Any] | None:
-    """Adds begin and end of text where the file asks for them, or where its kind always has them."""
+    """Adds the begin and the end of text if the file asks for them, or if its kind always has them."""
     default = model == "llama" or metadata.get("tokenizer.ggml.pre") in ("llama3", "llama-v3", "llama-bpe", "tekken")
     bos = _id(metadata, "bos", size) if metadata.get("tokenizer.ggml.add_bos_token", default) else None
     eos = _id(metadata, "eos", size) if metadata.get("tokenizer.ggml.add_eos_token", False) else None

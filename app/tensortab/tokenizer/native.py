@@ -9,24 +9,24 @@ from ..errors import Error
 
 
 def encoder(tokenizer_json: str) -> Callable[[str, bool], list[int]]:
-    """(text, add special tokens) -> ids, for a tokenizer.json."""
+    """Returns the function (text, add special tokens) -> ids of a tokenizer.json. Raises Error("bad_file")."""
     from tokenizers import Tokenizer
 
     try:
         tokenizer = Tokenizer.from_str(tokenizer_json)
     except Exception as error:  # the package raises Exception itself, with the parser's message
-        raise Error("bad_file", f"tokenizer.json can't be used ({error}): get it again") from error
+        raise Error("bad_file", f"tokenizer.json can't be used ({error}): download it again.") from error
     return lambda text, special: tokenizer.encode(text, add_special_tokens=special).ids
 
 
 def template(text: str) -> Callable[[dict[str, Any]], str]:
-    """A chat template as a function of its variables, in the environment that Hugging Face gives it."""
+    """A chat template as a function of its variables, in the same environment as in transformers."""
     import jinja2
     from jinja2.ext import Extension, loopcontrols
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
     class Generation(Extension):
-        """{% generation %} marks the assistant's words for training; here it is only its body."""
+        """{% generation %} marks the assistant's words for training; here it is replaced by its body."""
 
         tags = {"generation"}  # noqa: RUF012 (so the base class has it)
 
@@ -49,12 +49,14 @@ def template(text: str) -> Callable[[dict[str, Any]], str]:
     try:
         compiled = environment.from_string(text)
     except (jinja2.TemplateError, RecursionError) as error:
-        raise Error("bad_file", f"the model's chat template is broken ({error}): use plain prompts") from error
+        raise Error(
+            "bad_file", f"The model's chat template is broken ({error}): call the model with a text."
+        ) from error
 
     def render(variables: dict[str, Any]) -> str:
         try:
             return compiled.render(variables)
-        except Exception as error:  # a template is a program of somebody else's: it may fail in any way
-            raise Error("bad_request", f"the model's chat template refuses these messages: {error}") from error
+        except Exception as error:  # a template is somebody else's program: it may fail in any way
+            raise Error("bad_request", f"The model's chat template refuses these messages: {error}") from error
 
     return render

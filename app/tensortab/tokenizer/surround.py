@@ -1,4 +1,4 @@
-"""What a model wants around a text or a pair of texts: tokenizer.json's "post_processor", and where both are cut."""
+"""The special tokens around a text or a pair of texts (tokenizer.json's "post_processor"), and truncation."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ Part = tuple[str | list[int], int]  # "A" or "B" (a text) or ids, and the token 
 
 
 class Surround:
-    """Knows TemplateProcessing, BertProcessing and RobertaProcessing; Error("bad_file") for others."""
+    """Supports TemplateProcessing, BertProcessing and RobertaProcessing; others raise Error("bad_file")."""
 
     def __init__(self, config: Any) -> None:
         self.single: list[Part] = [("A", 0)]
@@ -24,10 +24,12 @@ class Surround:
                 bert = kind == "BertProcessing"
                 self.pair = [*self.single, ("B", 1), (end, 1)] if bert else [*self.single, (end, 0), ("B", 0), (end, 0)]
             elif kind != "ByteLevel":
-                raise Error("bad_file", f"the tokenizer's post-processor {kind} isn't one that TensorTab knows")
+                raise Error(
+                    "bad_file", f"The tokenizer's post-processor {kind} is not supported yet: use another model."
+                )
 
     def __call__(self, texts: list[list[int]], max_length: int | None = None) -> tuple[list[int], list[int]]:
-        """(ids, token types) of one text or two. Longer ones lose their ends, of two the longer one first."""
+        """Returns (ids, token types) of one text or two, truncated to max_length, the longer text first."""
         parts = self.single if len(texts) == 1 else self.pair
         if max_length is not None:
             texts = _cut(texts, max(0, max_length - sum(len(part) for part, _ in parts if isinstance(part, list))))

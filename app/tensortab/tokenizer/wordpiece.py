@@ -1,4 +1,4 @@
-"""BERT's vocab.txt, where a folder has no tokenizer.json: the same as a dictionary (Devlin et al. 2018)."""
+"""Converts BERT's vocab.txt (Devlin et al. 2018) to tokenizer.json, for a folder that does not have it."""
 
 from typing import Any
 
@@ -8,14 +8,15 @@ SPECIAL = ("pad", "unk", "cls", "sep", "mask")
 
 
 def from_vocab(text: str, config: dict[str, Any]) -> dict[str, Any]:
-    """tokenizer.json of a vocab.txt (a token a line) and tokenizer_config.json. Raises Error("bad_file")."""
+    """Returns tokenizer.json, made from vocab.txt (a token per line) and tokenizer_config.json. Raises
+    Error("bad_file")."""
     vocab = {token: id for id, token in enumerate(text.removesuffix("\n").split("\n"))}
     special = {}
     for name in SPECIAL:
         token = config.get(f"{name}_token", f"[{name.upper()}]")
         token = token.get("content") if isinstance(token, dict) else token
         if not isinstance(token, str) or token not in vocab:
-            raise Error("bad_file", f"vocab.txt has no token {token!r}: get it and tokenizer_config.json again")
+            raise Error("bad_file", f"vocab.txt has no token {token!r}: download it and tokenizer_config.json again.")
         special[name] = token
     cls, sep = ([special[name], vocab[special[name]]] for name in ("cls", "sep"))
     return {

@@ -16,7 +16,7 @@ GPT4O = (
 )
 DIGIT = r"\p{N}"
 
-# tokenizer.ggml.pre: the expressions, applied one after the other to what the one before left uncut
+# tokenizer.ggml.pre -> the expressions; each is applied to the texts that the ones before have not matched
 BY_NAME = {
     **dict.fromkeys(("gpt-2", "phi-2", "mpt", "olmo", "jais", "exaone4"), (GPT2,)),
     **dict.fromkeys(("smollm", "starcoder", "refact", "command-r", "codeshell"), (DIGIT, GPT2)),
@@ -25,12 +25,12 @@ BY_NAME = {
     "tekken": (TEKKEN,),
     **dict.fromkeys(("gpt-4o", "llama4"), (GPT4O,)),
 }
-# those whose whole words are taken from the vocabulary before any merge is tried
+# those that look up whole words in the vocabulary before any merge
 WHOLE_WORDS = {"llama3", "llama-v3", "llama-bpe", "falcon3", "tekken", "dbrx", "smaug-bpe"}
 
 
 def split(regex: str) -> dict[str, Any]:
-    """A pre-tokenizer: what matches `regex` is a word, and so is what lies between matches."""
+    """A pre-tokenizer: each match of `regex` is a word, and so is each text between two matches."""
     return {"type": "Split", "pattern": {"Regex": regex}, "behavior": "Isolated", "invert": False}
 
 
@@ -43,8 +43,8 @@ def byte_level(*regexes: str) -> dict[str, Any]:
 def portable(tokenizer: dict[str, Any]) -> dict[str, Any]:
     """tokenizer.json with every part present.
 
-    Shorthands whose meaning differs between the backends (what is a digit or a space beyond ASCII) become expressions,
-    and a capital sigma is small before letters are lowered: in JavaScript how depends on what comes after it.
+    Shorthands whose meaning differs between the backends (digits and spaces beyond ASCII) become regular expressions. A
+    capital sigma becomes a small one before letters are lowered, since JavaScript lowers it by the letters around it.
     """
     parts = ("normalizer", "pre_tokenizer", "post_processor", "decoder")
     result = {

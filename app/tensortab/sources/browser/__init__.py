@@ -3,8 +3,8 @@
 url        a file on a host
 blob       a file that the user picked
 shards     a model of the site, complete and verified in this browser's storage
-download   one shard on its way there; storage and lock are what it needs for that
-catalogue  which models there are
+download   the download of one shard; it uses storage and lock
+catalogue  the models of the site
 """
 
 from typing import Any
@@ -14,5 +14,5 @@ from pyodide.ffi import to_js
 
 
 def plain(value: Any) -> Any:
-    """A dict as the JavaScript object that an API of the browser takes for its options."""
+    """Converts a dict to a JavaScript object, for the options of a browser's API."""
     return to_js(value, dict_converter=js.Object.fromEntries)

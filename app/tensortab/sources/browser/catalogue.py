@@ -16,8 +16,8 @@ from .url import UrlSource, fetch
 
 
 async def open_model(model: str, on_progress: Progress = lambda done, total: None) -> Any:
-    """The Source of one of the user's models or of the site's (a name), or of a file or a model in shards elsewhere (a
-    URL). A model in shards is named by its manifest.json, or by the folder that has it."""
+    """Returns the Source of the user's or the site's model of that name, or of the file or the model in shards at a
+    URL. The URL of a model in shards is that of its manifest.json, or of the folder that has it."""
     if "://" not in model:
         if (found := await open_files(model)) is not None:
             return found
@@ -33,11 +33,11 @@ async def open_model(model: str, on_progress: Progress = lambda done, total: Non
     except Error as error:
         if error.code != "bad_file" or address.path.endswith("/"):
             raise
-    return await UrlSource.open(model)  # there is no manifest below: it is a file, whatever its name
+    return await UrlSource.open(model)  # there is no manifest.json below it, so it is a file, whatever its name
 
 
 async def known() -> list[dict[str, Any]]:
-    """Models that this site offers, as library.models() describes them (stored: 0); none while it can't be reached."""
+    """Models that this site offers, as library.models() describes them (stored: 0); none if it can't be reached."""
     with suppress(Error, JsException):
         index = await fetch(f"{site()}models/index.json", {})
         if index.ok:

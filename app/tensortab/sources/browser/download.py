@@ -1,4 +1,4 @@
-"""One shard on its way from the network into storage: resumed by byte, verified by its hash."""
+"""Downloads a shard into storage: it resumes at the byte where it stopped, and verifies the hash."""
 
 import asyncio
 from collections.abc import Callable
@@ -13,12 +13,12 @@ from .. import no_parts, refusal
 from .storage import Folder, Memory, storage_full
 from .url import fetch
 
-RETRY_SECONDS = (0.5, 2, 5)  # waits after broken connections that brought nothing
+RETRY_SECONDS = (0.5, 2, 5)  # the waits after broken connections that brought nothing
 
 
 @dataclass(frozen=True)
 class Piece:
-    """Bytes offset..offset+size of the file at a URL; `whole` if it has no others."""
+    """Bytes offset..offset+size of the file at a URL; `whole` if that is all of the file."""
 
     url: str
     offset: int
@@ -28,9 +28,9 @@ class Piece:
 
 @dataclass(frozen=True)
 class Shard:
-    """What shall come, piece after piece. It is called <name>.part on its way, and by its SHA-256 when it is here.
+    """A shard to download, piece by piece. Its file is <name>.part until it is complete, and then its SHA-256.
 
-    sha256: "" if nobody has said it; label: what messages call it.
+    sha256: "" if it is not known; label: its name in messages.
     """
 
     name: str
@@ -44,13 +44,13 @@ class Shard:
 
 
 class Download:
-    """Brings a shard into a folder."""
+    """Downloads a shard into a folder."""
 
     def __init__(self, folder: Folder | Memory, shard: Shard, on_progress: Callable[[int], None]) -> None:
         self.folder, self.shard, self.on_progress = folder, shard, on_progress
 
     async def run(self) -> str:
-        """The SHA-256 of what has come, under which it is in the folder. A wrong one is given one more try."""
+        """Returns the SHA-256 of the shard, which is now its name in the folder. If it is wrong, it tries once more."""
         part = f"{self.shard.name}.part"
         for _ in range(2):
             found = await sha256(await self._whole(part))
@@ -60,12 +60,12 @@ class Download:
             await self.folder.remove(part)
         raise Error(
             "bad_shard",
-            f"{self.shard.label} arrived damaged twice. Try again: nothing else was lost. If it stays so, the site is "
-            "bad.",
+            f"{self.shard.label} arrived damaged twice. Try again: everything else is kept. If it happens again, the "
+            "site's own copy is damaged.",
         )
 
     async def _whole(self, name: str) -> Any:
-        """Connections that break are resumed where they stopped."""
+        """Downloads all bytes, and returns the File. Broken connections are resumed where they stopped."""
         part = await self.folder.part(name)
         try:
             waits = list(RETRY_SECONDS)
@@ -90,8 +90,8 @@ class Download:
         return await self.folder.file(name)
 
     async def _stream(self, part: Any) -> bool:
-        """Appends what one connection brings of the piece that is next; whether that is complete now. A host that
-        ignores Range sends the file from its start, which serves for a piece that begins there."""
+        """Appends the bytes that one connection brings of the next piece; returns whether the piece is complete. A host
+        that ignores Range sends the file from its start, which is fine for a piece that begins there."""
         start = 0
         for piece in self.shard.pieces:
             if part.size < start + piece.size:
@@ -135,10 +135,10 @@ class Download:
 
 
 def broken(label: str) -> Error:
-    """The error of a connection that ended while a shard came."""
+    """The error for a connection that ended during a shard's download."""
     return Error("offline", f"The connection broke ({label}). What has arrived is kept: try again when you are online.")
 
 
 async def sha256(blob: Any) -> str:
-    """Of a Blob, in hexadecimal."""
+    """The SHA-256 of a Blob, in hexadecimal."""
     return (await js.crypto.subtle.digest("SHA-256", await blob.arrayBuffer())).to_bytes().hex()

@@ -1,6 +1,6 @@
-"""Files of the user's that stay where they are: their FileSystemFileHandles, in an IndexedDB database.
+"""The user's own files, which stay where they are: an IndexedDB database keeps their FileSystemFileHandles.
 
-A record is {name, files: [{name, size}], handles, used}. A browser that has no such handles never makes one.
+A record is {name, files: [{name, size}], handles, used}. There are none in a browser without such handles.
 """
 
 import time
@@ -24,32 +24,32 @@ async def store(name: str, handles: list[Any]) -> None:
 
 
 async def of(name: str) -> list[Any]:
-    """The handles that are remembered under a name. A page asks for permission by their requestPermission, in a click;
-    a worker cannot."""
+    """Returns the handles that are remembered under a name. A page can ask for permission with requestPermission, in a
+    click; a worker cannot."""
     record = await _run("readonly", "get", name)
     return [] if record is None else list(record.handles)
 
 
 async def load(name: str) -> Source | Folder | None:
-    """The files that are remembered under a name. Raises Error("permission") or ("bad_file")."""
+    """Opens the files that are remembered under a name. Raises Error("permission") or ("bad_file")."""
     handles, files = await of(name), []
     if not handles:
         return None
     for handle in handles:
         if hasattr(handle, "queryPermission") and await handle.queryPermission(plain({"mode": "read"})) != "granted":
-            message = f"The browser wants to be asked before {name} is read again: allow it with a click."
+            message = f"The browser needs your permission to read {name} again: allow it with a click."
             raise Error("permission", message)
         try:
             files.append(BlobSource(await handle.getFile()))
         except JsException as error:
-            message = f"{handle.name} is no longer where it was ({error.message}): pick it again."
+            message = f"{handle.name} is no longer where it was ({error.message}): choose it again."
             raise Error("bad_file", message) from None
     await _put(name, handles, [(file.name, file.size) for file in files], time.time())
     return files[0] if len(files) == 1 else Folder(name, files)
 
 
 async def models() -> list[dict[str, Any]]:
-    """What library.models() says of each."""
+    """Their entries in library.models()."""
     found = []
     for record in await _run("readonly", "getAll") or []:
         size = sum(file.size for file in record.files)
@@ -72,7 +72,7 @@ async def _put(name: str, handles: list[Any], files: list[tuple[str, int]], used
 
 
 async def _run(mode: str, method: str, *arguments: Any) -> Any:
-    """The result of a method of the object store; None where the browser lends no database."""
+    """Returns the result of a method of the object store; None if the browser provides no database."""
     create = create_proxy(lambda event: event.target.result.createObjectStore(STORE, plain({"keyPath": "name"})))
     try:
         opening = js.indexedDB.open(DATABASE, 1)

@@ -1,4 +1,4 @@
-"""A model of the hub in this browser's storage; ../cache.py has the twin for CPython."""
+"""A model of the hub in this browser's storage; ../cache.py is the counterpart in CPython."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 async def keep_hub(
     model: str, repository: "Repository", files: list[File], file: str | None, on_progress: Progress
 ) -> Source:
-    """The files of a model of the hub, or the one that was asked for, downloaded as far as they are not here."""
+    """Returns the files of a model of the hub, or the requested one, after downloading those that are missing."""
     source = repository.url("").partition("/resolve/")[0]
     manifest = new(model, "hub", source, repository.commit, files)
 
@@ -31,7 +31,7 @@ async def keep_hub(
 
 
 async def kept_hub(model: str, id: str, revision: str, file: str | None) -> Source | None:
-    """The version that is in storage, if it is complete."""
+    """Returns the version in storage, if it is complete."""
     source: Any = await kept(model)
     return None if source is None else _asked(source, file)
 

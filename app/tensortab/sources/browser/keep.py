@@ -1,4 +1,4 @@
-"""Keeping a model: what its folder lacks is downloaded, whole files are verified, what is left over is removed."""
+"""Keeps a model: downloads the missing shards, verifies the whole files, and removes files that are not needed."""
 
 import asyncio
 import time
@@ -17,9 +17,9 @@ Progress = Callable[[int, int], None]  # done, total
 
 
 async def keep(manifest: dict[str, Any], shard: Callable[[int], Shard], on_progress: Progress) -> ShardSource:
-    """The model of a manifest, complete and verified. shard(n): where the manifest's shard n is to be had.
+    """Returns the model of a manifest, complete and verified. shard(n): where to download the manifest's shard n from.
 
-    One tab downloads; others wait for it and show how far it is. Raises Error("offline") (what has come is kept),
+    One browser tab downloads; others wait and show its progress. Raises Error("offline") (the bytes so far are kept),
     ("bad_shard"), ("quota") or ("bad_file").
     """
     folder = await open_folder(manifest["name"])
@@ -30,7 +30,7 @@ async def keep(manifest: dict[str, Any], shard: Callable[[int], Shard], on_progr
 
 
 async def kept(name: str) -> ShardSource | None:
-    """The model of that name, if it is in storage and complete; nothing is asked of any host."""
+    """Returns the model of that name if it is complete in storage; no host is asked."""
     folder = await find_folder(name)
     manifest = None if folder is None else await folder.read(MANIFEST)
     if folder is None or manifest is None:
@@ -63,7 +63,7 @@ async def _complete(
                 await folder.write(UNFINISHED, manifest)
                 done += entry["size"]
             await hashing
-            if new:  # a shard is hashed while the next one comes
+            if new:  # a shard is hashed while the next one is downloaded
                 hashing = asyncio.ensure_future(hashes.add(n, BlobSource(await folder.file(entry["sha256"]))))
         await hashing
     finally:
@@ -75,20 +75,22 @@ async def _complete(
         await folder.write(MANIFEST, manifest)
     source = await ShardSource.open(folder, manifest)
     if source is None:
-        raise Error("bad_shard", f"A part of {manifest['name']} went away while it was downloaded: try again.")
+        raise Error(
+            "bad_shard", f"A part of {manifest['name']} was deleted from storage during the download: try again."
+        )
     await folder.tidy(manifest)
     await folder.write(USED, time.time())
     return source
 
 
 async def _recall(folder: Folder | Memory, manifest: dict[str, Any]) -> None:
-    """Fills in the shards that the folder has of a model whose hashes nobody says before they come."""
+    """Fills in the hashes of shards that are in the folder already, for a model whose hashes are not known before."""
     if not all(entry["sha256"] for entry in manifest["shards"]):
         recall(manifest, await folder.read(MANIFEST), await folder.read(UNFINISHED))
 
 
 async def _drop(folder: Folder | Memory, manifest: dict[str, Any], file: str) -> None:
-    """Deletes the shards of a file that is wrong as a whole: they had no hashes to be held against as they came."""
+    """Deletes the shards of a file whose hash is wrong: they had no hashes of their own to verify."""
     for n, entry in enumerate(manifest["shards"]):
         if any(other["name"] == file for other, _, _ in ranges(manifest, n)):
             await folder.remove(entry["sha256"])
@@ -104,7 +106,7 @@ async def _drop(folder: Folder | Memory, manifest: dict[str, Any], file: str) ->
 async def _watch(
     folder: Folder | Memory, manifest: dict[str, Any], shard: Callable[[int], Shard], on_progress: Progress
 ) -> None:
-    """Shows how far the other tab's download is."""
+    """Reports the progress of another browser tab's download."""
     while True:
         await asyncio.sleep(0.5)
         await _recall(folder, manifest)

@@ -1,4 +1,4 @@
-"""The models in this browser's storage: listed, deleted, exported, imported; and the user's own files among them."""
+"""Lists, deletes, exports and imports the models in this browser's storage, and keeps the user's own files."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -15,16 +15,16 @@ from .keep import Progress, kept
 from .lock import locked
 from .storage import MANIFEST, UNFINISHED, USED, Folder, ask_room, find_folder, folders, open_folder, remove_folder
 
-# What is said about a model, as in its manifest: the task that it is for, bytes to download, bytes that it takes on the
-# GPU, its licence, where it comes from, of which kind it is, and the commit of a model of the hub.
+# The keys that describe a model, as in its manifest: its task, bytes to download, bytes on the GPU, its licence, its
+# origin, its kind, and the commit of a model of the hub.
 ABOUT = {
     "name": "", "task": "", "size": 0, "memory": 0, "license": "", "source": "", "kind": "site", "revision": ""
 }  # fmt: skip
 
 
 async def models() -> list[dict[str, Any]]:
-    """What ABOUT has of each model in storage, stored (bytes kept here) and used (when it was last opened, in seconds
-    since 1970; 0: never); those of interrupted downloads as well."""
+    """Returns for each model in storage the keys of ABOUT, stored (bytes kept here) and used (when it was last opened,
+    in seconds since 1970; 0: never). Interrupted downloads are included."""
     found = await handles.models()
     for name, folder in (await folders()).items():
         manifest = await folder.read(MANIFEST) or await folder.read(UNFINISHED) or {}
@@ -36,7 +36,7 @@ async def models() -> list[dict[str, Any]]:
 
 
 async def delete(name: str) -> None:
-    """Deletes a model from storage, unless another tab is downloading it (then it waits)."""
+    """Deletes a model from storage. While another browser tab downloads it, this waits."""
     await handles.remove(name)
     if await folders():
         async with locked(name, _nothing):
@@ -44,10 +44,10 @@ async def delete(name: str) -> None:
 
 
 async def export(name: str) -> Any:
-    """The model as one file: a Blob that reads the storage when it is read itself, and so takes no memory."""
+    """Returns the model as one file: a Blob that reads the storage when it is read itself, so it needs no memory."""
     source = await kept(name)
     if source is None:
-        raise Error("bad_request", f"{name} is not complete in this browser's storage: load it first.")
+        raise Error("bad_request", f"{name} is not complete in this browser's storage: download it first.")
     pieces: list[Any] = [to_js(archive.head(source.manifest))]
     for shard, blob in zip(source.manifest["shards"], source.blobs, strict=True):
         pieces += [to_js(archive.header(shard["path"], shard["size"])), blob, to_js(archive.padding(shard["size"]))]
@@ -55,8 +55,8 @@ async def export(name: str) -> Any:
 
 
 async def import_(file: Any, on_progress: Progress = lambda done, total: None) -> str:
-    """Takes an exported model (a File or Blob) into storage; its name. Every byte is verified before it replaces
-    anything. Raises Error("bad_file") or ("quota")."""
+    """Imports an exported model (a File or Blob) into storage, and returns its name. Every byte is verified before it
+    replaces anything. Raises Error("bad_file") or ("quota")."""
     source = BlobSource(file)
     manifest, offsets = await archive.read_archive(source)
 
@@ -73,7 +73,7 @@ async def keep(files: list[Any], name: str, on_progress: Progress = lambda done,
     folder = await find_folder(model_name(name))
     other = await folder.read(MANIFEST) or await folder.read(UNFINISHED) if folder else None
     if other and other.get("kind") != "file":
-        raise Error("bad_request", f"There is another model called {name}: choose another name.")
+        raise Error("bad_request", f"Another model is called {name} already: choose another name.")
     if all(hasattr(file, "getFile") for file in files):
         await delete(name)
         return await handles.store(name, files)
@@ -89,8 +89,8 @@ async def keep(files: list[Any], name: str, on_progress: Progress = lambda done,
 
 
 async def open_files(name: str) -> Source | dict[str, Source] | None:
-    """The user's own files that are kept under that name. Raises Error("permission") where the browser wants a click
-    before it lets them be read again."""
+    """Opens the user's own files that are kept under that name. Raises Error("permission") if the browser requires a
+    click before they can be read again."""
     if found := await handles.load(name):
         return found
     folder = await find_folder(name)
@@ -100,10 +100,12 @@ async def open_files(name: str) -> Source | dict[str, Source] | None:
 
 
 async def _store(manifest: dict[str, Any], read: Callable[[int], Awaitable[Any]], on_progress: Progress) -> None:
-    """Writes the shards that read(n) gives into the model's folder."""
+    """Writes the shards that read(n) returns into the model's folder."""
     folder = await open_folder(manifest["name"])
     if not isinstance(folder, Folder):
-        raise Error("quota", "This browser lends no storage here (a private window?): open the file itself.")
+        raise Error(
+            "quota", "This browser has no storage for this page (is it a private window?): open the file itself."
+        )
     async with locked(manifest["name"], _nothing):
         before, done, hashes = await folder.sizes(), 0, Hashes(manifest)
         try:
@@ -112,7 +114,9 @@ async def _store(manifest: dict[str, Any], read: Callable[[int], Awaitable[Any]]
                 array = await read(n)
                 found = (await js.crypto.subtle.digest("SHA-256", array)).to_bytes().hex()
                 if found != (entry["sha256"] or found):
-                    raise Error("bad_file", f"A part of {manifest['name']} is damaged in this file: export it again.")
+                    raise Error(
+                        "bad_file", f"A part of {manifest['name']} is damaged in this file: export the model again."
+                    )
                 entry["sha256"] = found
                 if before.get(found) != entry["size"]:
                     await folder.put(found, array)
@@ -120,9 +124,11 @@ async def _store(manifest: dict[str, Any], read: Callable[[int], Awaitable[Any]]
                 done += entry["size"]
                 on_progress(done, manifest["size"])
             if wrong := hashes.wrong():
-                raise Error("bad_file", f"{wrong} of {manifest['name']} is not what it is said to be: export it again.")
+                raise Error(
+                    "bad_file", f"{wrong} of {manifest['name']} does not have its SHA-256: export the model again."
+                )
             await folder.write(MANIFEST, manifest)
-        except BaseException:  # nothing of it stays, and nothing else is lost
+        except BaseException:  # the import leaves nothing behind, and nothing else is lost
             for name in {*await folder.sizes()} - {*before}:
                 await folder.remove(name)
             if not before:

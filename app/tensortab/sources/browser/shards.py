@@ -15,8 +15,8 @@ AHEAD = 3  # shards that are verified at once: that one which is read, and those
 class ShardSource:
     """A complete model. Made by `await ShardSource.open(folder, manifest)`.
 
-    files   {name: Source} of what was packed (one for a GGUF model, several for a model's folder)
-    stored  False where the browser lends no storage (private windows): the model stays until the tab is closed
+    files   {name: Source} of the packed files (one for a GGUF model, several for a model's folder)
+    stored  False if the browser provides no storage (private windows): the model is lost when the browser tab closes
     """
 
     def __init__(self, folder: Folder | Memory, manifest: dict[str, Any], blobs: list[Any]) -> None:
@@ -29,7 +29,7 @@ class ShardSource:
 
     @classmethod
     async def open(cls, folder: Folder | Memory, manifest: dict[str, Any]) -> "ShardSource | None":
-        """None if a shard is missing."""
+        """Returns the model, or None if a shard is missing."""
         blobs = [await folder.file(shard["sha256"]) for shard in manifest["shards"]]
         sizes = [blob.size for blob in blobs if blob is not None]
         return cls(folder, manifest, blobs) if sizes == [shard["size"] for shard in manifest["shards"]] else None
@@ -85,4 +85,4 @@ class ShardSource:
             )
 
     def _unreadable(self, error: JsException) -> Error:
-        return Error("bad_shard", f"{self.name} cannot be read from storage ({error.message}): load it again")
+        return Error("bad_shard", f"{self.name} cannot be read from storage ({error.message}): load it again.")

@@ -16,9 +16,10 @@ from .url import fetch
 
 
 async def open_site(url: str, on_progress: Progress) -> ShardSource:
-    """The model whose manifest is at `url`, downloaded as far as it is not here. Without a network: the kept one.
+    """Returns the model whose manifest is at `url`, after downloading what is missing; without a network the kept
+    version.
 
-    on_progress(bytes that are here, bytes in all). Raises Error("offline"), ("bad_shard"), ("quota") or ("bad_file").
+    on_progress(bytes that are here, all bytes). Raises Error("offline"), ("bad_shard"), ("quota") or ("bad_file").
     """
     try:
         manifest = checked(await _manifest(url), url)
@@ -40,7 +41,7 @@ async def open_site(url: str, on_progress: Progress) -> ShardSource:
 async def _manifest(url: str) -> Any:
     response = await fetch(url, {"cache": "no-cache"})
     if response.status == 404:
-        raise Error("bad_file", f"This site has no model at {url}: check the name.")
+        raise Error("bad_file", f"There is no model at {url}: check the name.")
     if not response.ok:
         raise Error("offline", f"{url}: the host answered with status {response.status}. Try again later.")
     try:
@@ -48,4 +49,4 @@ async def _manifest(url: str) -> Any:
     except JsException:
         raise cut_short(url) from None
     except ValueError as error:
-        raise Error("bad_file", f"{url} is not a manifest ({error}). Was the site built by build.py?") from None
+        raise Error("bad_file", f"{url} is not a manifest ({error}). Build the site with build.py.") from None

@@ -1,7 +1,7 @@
 """The origin's private file system (OPFS), where models are kept as tensortab/<model>/<sha256>.
 
-Files are written through a sync access handle where the browser lends one (dedicated workers), else through
-createWritable. Where the browser lends no storage at all (private windows, sandboxed frames), Memory stands in.
+Files are written through a sync access handle where the browser provides one (dedicated workers), else through
+createWritable. If the browser provides no storage at all (private windows, sandboxed frames), Memory is used instead.
 """
 
 import json
@@ -20,7 +20,7 @@ MANIFEST, UNFINISHED, USED = "manifest.json", "unfinished.json", "used.json"  # 
 
 
 class SyncPart:
-    """A file that grows; this worker alone has it. What was appended is there after a crash, too."""
+    """A file that grows, open in this worker only. Appended bytes survive a crash."""
 
     def __init__(self, handle: Any) -> None:
         self._handle = handle
@@ -41,7 +41,7 @@ class SyncPart:
 
 
 class WritablePart:
-    """The twin of SyncPart on the main thread. What was appended is there once close() has run."""
+    """The counterpart of SyncPart on the main thread. Appended bytes are stored once close() has run."""
 
     def __init__(self, stream: Any, size: int) -> None:
         self._stream, self.size = stream, size
@@ -55,12 +55,12 @@ class WritablePart:
         self.size = size
 
     async def close(self) -> None:
-        with suppress(JsException):  # a write that failed has ended the stream, and was told
+        with suppress(JsException):  # a failed write has ended the stream, and raised already
             await self._stream.close()
 
 
 class MemoryPart:
-    """The twin of SyncPart in memory."""
+    """The counterpart of SyncPart in memory."""
 
     def __init__(self) -> None:
         self._pieces: list[Any] = []  # JavaScript arrays and Blobs
@@ -90,7 +90,7 @@ class Folder:
         self.name = unquote(handle.name)
 
     async def file(self, name: str) -> Any:
-        """A File, or None."""
+        """Returns a File, or None if there is none of that name."""
         try:
             return await (await self._handle.getFileHandle(name)).getFile()
         except JsException as error:
@@ -99,7 +99,7 @@ class Folder:
             return None
 
     async def part(self, name: str) -> SyncPart | WritablePart:
-        """A file to append to, which is made if it is not there. It must be closed."""
+        """Opens a file to append to, and makes it if it is missing. It must be closed."""
         file = await self._handle.getFileHandle(name, plain({"create": True}))
         if hasattr(file, "createSyncAccessHandle"):
             return SyncPart(await file.createSyncAccessHandle())
@@ -109,11 +109,11 @@ class Folder:
         await (await self._handle.getFileHandle(name)).move(to)
 
     async def remove(self, name: str) -> None:
-        with suppress(JsException):  # it is gone already
+        with suppress(JsException):  # it has been removed already
             await self._handle.removeEntry(name)
 
     async def put(self, name: str, array: Any) -> None:
-        """A whole file. Raises Error("quota")."""
+        """Writes a whole file. Raises Error("quota")."""
         part = await self.part(name)
         try:
             await part.truncate(0)
@@ -126,11 +126,11 @@ class Folder:
             await part.close()
 
     async def write(self, name: str, value: Any) -> None:
-        """A value as a JSON file."""
+        """Writes a value as a JSON file."""
         await self.put(name, to_js(json.dumps(value).encode()))
 
     async def read(self, name: str) -> Any:
-        """The value of a JSON file, or None if there is none or it was cut short."""
+        """Reads the value of a JSON file; None if the file is missing or was cut short."""
         file = await self.file(name)
         try:
             return None if file is None else json.loads(await file.text())
@@ -138,7 +138,7 @@ class Folder:
             return None
 
     async def tidy(self, manifest: dict[str, Any]) -> None:
-        """Removes what the manifest of the complete model does not name: other versions, unfinished or not."""
+        """Removes the files that the complete model's manifest does not name: other versions, complete or not."""
         named = {MANIFEST, USED, *(shard["sha256"] for shard in manifest["shards"])}
         for name in await self.sizes():
             if name not in named:
@@ -148,13 +148,13 @@ class Folder:
         """{file name: bytes}"""
         sizes = {}
         async for handle in self._handle.values():
-            with suppress(JsException):  # it was renamed meanwhile
+            with suppress(JsException):  # it has been renamed meanwhile
                 sizes[handle.name] = (await handle.getFile()).size
         return sizes
 
 
 class Memory:
-    """The twin of Folder, where the browser lends no storage: it is gone when the tab is closed."""
+    """The counterpart of Folder if the browser provides no storage. It is lost when the browser tab closes."""
 
     stored = False
 
@@ -188,7 +188,7 @@ class Memory:
 
 
 async def _root() -> Any:
-    """tensortab/ in OPFS, or None where the browser lends no storage that can be written."""
+    """Returns tensortab/ in OPFS, or None if the browser provides no writable storage."""
     try:
         root = await (await js.navigator.storage.getDirectory()).getDirectoryHandle(ROOT, plain({"create": True}))
         methods = js.FileSystemFileHandle.prototype
@@ -198,7 +198,7 @@ async def _root() -> Any:
 
 
 async def open_folder(name: str) -> Folder | Memory:
-    """The folder of a model, which is made if it is not there."""
+    """Opens the folder of a model, and makes it if it is missing."""
     root = await _root()
     if root is None:
         return Memory(name)
@@ -215,45 +215,47 @@ async def folders() -> dict[str, Folder]:
 
 
 async def find_folder(name: str) -> Folder | None:
-    """The folder of a model, if it is there."""
+    """Returns the folder of a model, if it exists."""
     return (await folders()).get(name)
 
 
 async def remove_folder(name: str) -> None:
-    """Deletes a model's files, if there are any. Raises Error("bad_request") if another tab uses them."""
+    """Deletes a model's files, if there are any. Raises Error("bad_request") if another browser
+    tab uses them."""
     root = await _root()
     try:
         if root is not None:
             await root.removeEntry(quote(name, safe=""), plain({"recursive": True}))
     except JsException as error:
         if error.name != "NotFoundError":
-            message = f"{name} can't be deleted ({error.message}): close the other tabs of this site"
+            message = f"{name} can't be deleted ({error.message}): close this site's other browser tabs."
             raise Error("bad_request", message) from None
 
 
 async def ask_room(need: int) -> None:
-    """Asks the browser not to clear this site's storage by itself, where that can be asked (not in workers). Raises
-    Error("quota") if it does not give the site `need` bytes more."""
+    """Asks the browser to keep this site's storage (which is not possible in workers). Raises Error("quota") if it has
+    less than `need` bytes left for the site."""
     if hasattr(js.navigator.storage, "persist"):
-        js.navigator.storage.persist()  # not awaited: Firefox asks the user, and may wait for long
+        js.navigator.storage.persist()  # not awaited: Firefox asks the user, which may take long
     estimate = await js.navigator.storage.estimate()
     free = estimate.quota - estimate.usage
     if need > free:
         raise Error(
             "quota",
-            f"The model needs {need / 1e6:.0f} MB of storage, this browser gives the site {free / 1e6:.0f} MB more. "
+            f"The model needs {need / 1e6:.0f} MB of storage, but this browser has {free / 1e6:.0f} MB left for it. "
             "Delete other models, or free space on the device.",
         )
 
 
 def storage_full() -> Error:
-    """The error of a write that finds no room."""
+    """The error for a write that finds no room."""
     return Error(
         "quota", "This device's storage is full. Delete other models, or free space on the device; then try again."
     )
 
 
 async def usage() -> dict[str, Any]:
-    """Bytes used by this site, what the browser allows it, and whether it may be cleared without asking."""
+    """The bytes that this site uses, the bytes that the browser allows, and whether they may be cleared without
+    asking."""
     estimate = await js.navigator.storage.estimate()
     return {"usage": estimate.usage, "quota": estimate.quota, "persisted": await js.navigator.storage.persisted()}

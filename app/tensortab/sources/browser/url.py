@@ -1,4 +1,4 @@
-"""A file on a host as a Source in the tab; ../url.py has the twin for CPython."""
+"""A file on a host as a Source in the tab; ../url.py is the counterpart in CPython."""
 
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -12,7 +12,7 @@ from . import plain
 
 
 class UrlSource:
-    """A file on a host that gives parts of files (Range) to other sites (CORS), as the Hugging Face hub does."""
+    """A file on a host that supports range requests from other sites (CORS), as the Hugging Face hub does."""
 
     def __init__(self, url: str, size: int, name: str = "") -> None:
         self.url, self.size = url, size
@@ -21,13 +21,16 @@ class UrlSource:
     @classmethod
     async def open(cls, url: str) -> "UrlSource":
         """Raises Error("offline") or ("bad_file")."""
-        # a Range keeps the host from compressing, so that the length is the file's
+        # with a Range the host does not compress, so the length is the file's
         head = await fetch(url, {"method": "HEAD", "headers": {"Range": "bytes=0-"}})
         if not head.ok:
             raise refusal(url, head.status)
         size = int(head.headers.get("Content-Length") or 0)
         if not size:
-            raise Error("bad_file", f"{url}: the host does not say how long it is. Download it, then open the file.")
+            raise Error(
+                "bad_file",
+                f"{url}: the host does not say how long the file is. Download it, then open it from your disk.",
+            )
         return cls(url, size)
 
     async def chunk(self, offset: int, size: int) -> Any:
@@ -46,12 +49,12 @@ class UrlSource:
 
 
 async def read_url(url: str, limit: int) -> bytes:
-    """The whole answer, of at most `limit` bytes. Raises Error("offline") or ("bad_file")."""
+    """Returns the whole answer, of at most `limit` bytes. Raises Error("offline") or ("bad_file")."""
     return (await _body(url, {}, limit)).to_bytes()
 
 
 async def _body(url: str, options: dict[str, Any], limit: int) -> Any:
-    """An answer of at most `limit` bytes as a Uint8Array."""
+    """Returns an answer, of at most `limit` bytes, as a Uint8Array."""
     controller = js.AbortController.new()
     response = await fetch(url, {**options, "signal": controller.signal})
     try:
@@ -77,6 +80,6 @@ async def fetch(url: str, options: dict[str, Any]) -> Any:
         return await js.fetch(url, plain(options))
     except JsException as error:
         advice = "Are you online? Then try again."
-        if not url.startswith(js.location.origin + "/"):  # the browser does not say which it is
-            advice = "Are you online? If so, its host or this page does not allow it: download it, then open the file."
+        if not url.startswith(js.location.origin + "/"):  # the browser does not tell which it is
+            advice = "Are you online? If so, its host or this page does not allow it: download the file, then open it."
         raise Error("offline", f"{url} can't be reached ({error.message}). {advice}") from None
