@@ -10,7 +10,8 @@ from ...errors import Error
 from .. import check_range, parts
 from .storage import Folder, Memory
 
-AHEAD = 3  # shards that are verified at once: that one which is read, and those after it
+AHEAD = 3  # shards that are verified at once: the one that is read, and those after it
+
 
 class ShardSource:
     """A complete model. Made by `await ShardSource.open(folder, manifest)`.
