@@ -1,5 +1,6 @@
 """Fixtures for every test: the built site on a server that can be broken, and the two browsers."""
 
+import gc
 import os
 import subprocess
 import sys
@@ -64,6 +65,13 @@ class Site:
         """The network is gone: connections are refused."""
         self._server.shutdown()
         self._server.server_close()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def collected() -> Iterator[None]:
+    """What the tests of one file have dropped is given back before those of the next count what a device holds."""
+    yield
+    gc.collect()
 
 
 @pytest.fixture(autouse=True)

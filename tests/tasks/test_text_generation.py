@@ -172,7 +172,8 @@ def test_one_submission_a_token_or_fewer(pipe):
     assert pipe.generator.device.counters()["submits"] - before <= 30
 
 
-def test_unknown_tasks_and_models_say_what_there_is():
+def test_unknown_tasks_and_models_say_what_there_is(monkeypatch):
+    monkeypatch.setenv("DEVICE", "cpu")
     with pytest.raises(tt.Error, match="text-generation"):
         asyncio.run(tt.pipeline("mind-reading"))
     with pytest.raises(tt.Error, match="SmolLM2"):
