@@ -10,7 +10,8 @@ from ...errors import Error
 from .. import check_range, parts
 from .storage import Folder, Memory
 
-AHEAD = 3  # shards that are verified at once: the one that is read, and those after it
+AHEAD = 2  # shards that are verified at once: the one that is read, and the one after it
+HELD = 4  # shards whose bytes are held between verifying and reading, 16 MiB each
 
 
 class ShardSource:
@@ -27,6 +28,7 @@ class ShardSource:
         self.blobs = blobs
         self._folder, self._shard_size = folder, manifest["shard_size"]
         self._verifications: dict[int, asyncio.Task] = {}
+        self._held: dict[int, Any] = {}  # the bytes of the shards that were verified last, until they have been read
 
     @classmethod
     async def open(cls, folder: Folder | Memory, manifest: dict[str, Any]) -> "ShardSource | None":
@@ -59,6 +61,10 @@ class ShardSource:
             self._begin(following)
         await asyncio.wait([self._verifications[index]])  # whoever is cancelled meanwhile leaves it to the others
         self._verifications[index].result()
+        if (array := self._held.get(index)) is not None:
+            if start + size == array.length:
+                del self._held[index]
+            return array.subarray(start, start + size)
         try:
             return js.Uint8Array.new(await self.blobs[index].slice(start, start + size).arrayBuffer())
         except JsException as error:
@@ -74,7 +80,8 @@ class ShardSource:
         """Raises Error("bad_shard") if a shard is not what its hash says: a disk may have changed it."""
         name = self.manifest["shards"][index]["sha256"]
         try:
-            digest = await js.crypto.subtle.digest("SHA-256", await self.blobs[index].arrayBuffer())
+            buffer = await self.blobs[index].arrayBuffer()
+            digest = await js.crypto.subtle.digest("SHA-256", buffer)
         except JsException as error:
             raise self._unreadable(error) from None
         if digest.to_bytes().hex() != name:
@@ -84,6 +91,9 @@ class ShardSource:
                 f"A part of {self.name} was damaged in this browser's storage. Load it again: only that part is "
                 "downloaded.",
             )
+        self._held[index] = js.Uint8Array.new(buffer)
+        if len(self._held) > HELD:
+            del self._held[next(iter(self._held))]
 
     def _unreadable(self, error: JsException) -> Error:
         return Error("bad_shard", f"{self.name} cannot be read from storage ({error.message}): load it again.")
