@@ -69,9 +69,11 @@ class Site:
 
 @pytest.fixture(scope="module", autouse=True)
 def collected() -> Iterator[None]:
-    """What the tests of one file have dropped is given back before those of the next count what a device holds."""
+    """What the tests of one file have dropped is given back before those of the next count what a device holds. What
+    remains is set aside: collections, of which some tests make many, would go through thousands of tests each time."""
     yield
     gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)
