@@ -198,8 +198,7 @@ async def resampled(sound: Sound, device: Device) -> array:
             samples.frombytes(await run.read(Tensor.of("frames", (len(block) // 4,), data=block)))
     finally:
         run.free()
-        if bank.buffer is not None:
-            bank.buffer.free()
+        bank.free()
     return samples[:total]
 
 
@@ -227,7 +226,8 @@ def loudness(samples: array) -> float:
     """The level of the loudest 100 ms, at most FAINT, where full scale is 1: the least level of 4 consecutive frames of
     25 ms, since a click is shorter, and without a constant offset, since it is not sound. Raises Error("bad_request")
     if samples are NaN or infinite."""
-    if not math.isfinite(sum(samples)):
+    upper = samples.tobytes()[3::4]  # the sign and seven of the exponent's eight bits: all are set if it is not finite
+    if (0x7F in upper or 0xFF in upper) and not math.isfinite(sum(samples)):
         raise Error("bad_request", "The recording has samples that are NaN or infinite: all must be finite.")
     powers, loudest = [0.0] * LOUD, 0.0
     for start in range(0, len(samples) - WINDOW + 1, WINDOW):
@@ -263,8 +263,7 @@ class LogMel:
 
     def free(self) -> None:
         for tensor in (self.hann, self.dft, self.filters):
-            if tensor.buffer is not None:
-                tensor.buffer.free()
+            tensor.free()
 
 
 def mel_filters(bands: int) -> array:

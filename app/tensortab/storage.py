@@ -38,7 +38,7 @@ async def export(name: str, path: Any = None) -> Any:
     In the tab it returns a Blob, which uses no memory: it reads the storage when it is saved. Natively it writes the
     file `path`, and the name may be any that pipeline() accepts. Raises Error("bad_request") if there is no such model.
     """
-    return await (library.export(name) if path is None else library.export_to(name, path))
+    return await library.export(name, path)
 
 
 async def import_(file: Any, on_progress: Progress = lambda done, total: None) -> str:

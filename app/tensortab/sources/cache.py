@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import Error
-from . import Folder, Source, endpoint
+from . import WEIGHTS, Folder, Source, endpoint
 from .file import FileSource, open_folder
 from .manifest import HASH, STEP, File, Hashes
 from .url import save
@@ -82,7 +82,7 @@ async def kept_hub(model: str, id: str, revision: str, file: str | None) -> Sour
     if not snapshot.is_dir():
         return None
     found = open_folder(snapshot)
-    weights = [name for name in found if name.endswith((".gguf", ".safetensors"))]
+    weights = [name for name in found if name.endswith(WEIGHTS)]
     with suppress(OSError, ValueError, AttributeError, KeyError):
         index = json.loads((snapshot / "model.safetensors.index.json").read_text(encoding="utf-8"))
         weights = list(index["weight_map"].values())

@@ -15,7 +15,7 @@ from urllib.parse import quote
 from ..errors import Error
 from . import Folder, archive, cache, endpoint
 from .file import FileSource, ShardSource
-from .manifest import ID, File, check, new, ranges
+from .manifest import ID, File, new, ranges
 
 Progress = Callable[[int, int], None]  # done, total
 
@@ -39,12 +39,12 @@ async def models() -> list[dict[str, Any]]:
     """The entries of storage.list()."""
     found = cache.models()
     for path in sorted(root().glob("model-*/manifest.json")):
-        manifest = check(json.loads(path.read_text(encoding="utf-8")), str(path))
+        source = ShardSource(path.parent)
+        manifest = source.manifest
         about = {"task": "", "memory": 0, "license": "", "kind": "site", "source": "", "revision": ""}
         about |= {key: manifest[key] for key in ("name", "size", *about) if key in manifest}
-        shards = [path.parent / shard["path"] for shard in manifest["shards"]]
-        used = max(shard.stat().st_atime for shard in shards)
-        found.append({**about, "stored": sum(shard.stat().st_size for shard in shards), "used": used})
+        used = max((path.parent / shard["path"]).stat().st_atime for shard in manifest["shards"])
+        found.append({**about, "stored": source.size, "used": used})
     return found
 
 
@@ -54,12 +54,10 @@ async def delete(name: str) -> None:
     cache.delete(name)
 
 
-async def export(name: str) -> Any:
-    raise Error("bad_request", f"The path of the file is missing: call export({name!r}, path).")
-
-
-async def export_to(name: str, path: str | os.PathLike[str]) -> None:
+async def export(name: str, path: str | os.PathLike[str] | None) -> None:
     """Writes the model as one file."""
+    if path is None:
+        raise Error("bad_request", f"The path of the file is missing: call export({name!r}, path).")
     manifest, read = await _described(name)
     temporary = Path(f"{os.fspath(path)}.part")
     with temporary.open("wb") as file:

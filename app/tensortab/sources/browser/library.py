@@ -43,8 +43,10 @@ async def delete(name: str) -> None:
             await remove_folder(name)
 
 
-async def export(name: str) -> Any:
+async def export(name: str, path: Any = None) -> Any:
     """Returns the model as one file: a Blob that reads the storage when it is read itself, so it needs no memory."""
+    if path is not None:
+        raise Error("bad_request", f"There are no paths in the tab: call export({name!r}), and save its Blob.")
     source = await kept(name)
     if source is None:
         raise Error("bad_request", f"{name} is not complete in this browser's storage: download it first.")
