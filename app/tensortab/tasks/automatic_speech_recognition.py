@@ -27,7 +27,7 @@ from ..tensor import Tensor
 from ..tokenizer import load_tokenizer
 
 if TYPE_CHECKING:
-    from ..results import AutomaticSpeechRecognitionOutput
+    from ..results import AutomaticSpeechRecognitionOutput, AutomaticSpeechRecognitionProgress
 
 PROMPT = 4  # the most tokens of a prompt
 STAMP = 2 * HOP  # samples from one timestamp to the next
@@ -134,7 +134,7 @@ class SpeechRecognition:
         request = self._request(return_timestamps, language, task)
 
         async def write(one: Any) -> "AutomaticSpeechRecognitionOutput":
-            result: dict[str, Any] = {}
+            result: Any = {}
             async with aclosing(self._stream(one, replace(request))) as partials:
                 async for partial in partials:
                     result = partial
@@ -144,7 +144,7 @@ class SpeechRecognition:
 
     def stream(
         self, audio: Any, return_timestamps: bool = False, language: str | None = None, task: str = "transcribe"
-    ) -> Stream[dict[str, Any]]:
+    ) -> "Stream[AutomaticSpeechRecognitionProgress]":
         """Yields the result so far of one recording, with the seconds that are "done" of the "total". The last one also
         has the "language"."""
         return Stream(self._stream(audio, self._request(return_timestamps, language, task)))
@@ -159,18 +159,20 @@ class SpeechRecognition:
             raise Error("bad_request", f"{self.name} only transcribes English: load a multilingual Whisper model.")
         return Request(bool(timed), language if self.languages else "en", task, self._aborts)
 
-    async def _stream(self, audio: Any, request: Request) -> AsyncGenerator[dict[str, Any], None]:
+    async def _stream(
+        self, audio: Any, request: Request
+    ) -> "AsyncGenerator[AutomaticSpeechRecognitionProgress, None]":
         recording = await Recording.of(audio, self.generator.device)
         at, total = 0, len(recording)
-        chunks: list[dict[str, Any]] = []
+        chunks: list[Any] = []
 
-        def result(new: list[dict[str, Any]]) -> dict[str, Any]:
+        def result(new: list[Any]) -> "AutomaticSpeechRecognitionProgress":
             text = "".join(chunk["text"] for chunk in (*chunks, *new))
             timed = chunks + new if request.timed else []
             return {"text": text, "chunks": timed, "done": at / RATE, "total": total / RATE}
 
         while total - at >= HOP and self._aborts == request.aborts:
-            new: list[dict[str, Any]] = []
+            new: list[Any] = []
             settled = 0
             async with aclosing(self._written(Window(request, recording, at))) as written:
                 async for part in written:
