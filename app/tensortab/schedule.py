@@ -135,8 +135,10 @@ def schedule(outputs: list[Tensor], hw: Hardware) -> tuple[list[Dispatch], list[
 
     Raises ValueError where the values from before a change in place would be needed after it.
     """
-    outputs = _rewrite(_Graph(outputs, hw, set()))
     graph, apart = _Graph(outputs, hw, set()), set[int]()
+    outputs = _rewrite(graph)
+    if any(after is not before for after, before in zip(outputs, graph.outputs, strict=True)):
+        graph = _Graph(outputs, hw, apart)
     conflicts = _conflicts(graph.order)
     kernels, late = _in_order(_kernels(graph), conflicts)
     while late:

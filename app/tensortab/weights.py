@@ -275,8 +275,7 @@ def _free(tensors: list[Tensor]) -> None:
 
 def _spans(pieces: list[_Piece]) -> Iterator[list[_Piece]]:
     """Yields groups of pieces that lie close together in one file, of at most CHUNK bytes; larger pieces are cut
-    between
-        even blocks."""
+    between even blocks."""
     span: list[_Piece] = []
     for whole in sorted(pieces, key=lambda p: (id(p.info.source), p.offset)):
         nbytes, block = whole.info.dtype.nbytes, whole.info.dtype.block
