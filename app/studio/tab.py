@@ -7,10 +7,9 @@ from js import document
 from studio.dom import announce, by_id, el, fill, icon_button, message_of, on, toast
 from studio.engine import Engine
 from studio.notice import Card
-from studio.task import Failure, Job, Task
+from studio.task import STOPPED, Failure, Job, Task
 from studio.wording import explain
 
-STOPPED = {"code": "aborted", "message": "The job was stopped."}
 MODEL_FILES = (".gguf", ".safetensors")
 
 

@@ -9,6 +9,7 @@ from studio.engine import Engine, Progress
 from studio.notice import Card
 from studio.wording import explain
 
+STOPPED = {"code": "aborted", "message": "The job was stopped."}
 NO_ENGINE = ("no_webgpu", "no_adapter", "crashed", "start_failed")  # errors after which the engine takes no request
 BUTTONS = ("retry", "pick-file", "download-again", "settings")  # the buttons of an error that a task supports
 
@@ -53,7 +54,7 @@ class Job:
             self._task.engine.abort(self._id)
         elif self in self._task.waiting:
             self._task.waiting.remove(self)
-            self._heard("error", {"code": "aborted", "message": "The job was stopped."})
+            self._heard("error", STOPPED)
 
     def _heard(self, kind: str, body: dict) -> None:
         if kind == "progress":  # the GPU was lost: the engine loads the model again
