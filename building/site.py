@@ -10,6 +10,7 @@ from .server import policy
 from .steps import CACHE, DIST, ROOT, BuildError, alone, anew, digest, once, put, run
 from .tools import NPM, PYTHON, STATIC, node, npm_packages, page_wheels
 
+STUDIO = ROOT / "app/studio"
 NOT_SERVED = ("package.json", "package-lock.json", "snapshot.mjs", "sw.js")
 
 # dist/ path <- path (a pattern may end it) in node_modules
@@ -99,6 +100,13 @@ def snapshot(wheel: Path) -> Path:
     return folder
 
 
+def pyscript(interface: list[str]) -> bytes:
+    """PyScript's configuration, which fetches the interface's files before it runs studio/main.py."""
+    config = json.loads((STATIC / "pyscript.json").read_text())
+    config["files"] = {f"./{name}": name for name in interface if name != "studio/main.py"}
+    return json.dumps(config, indent=1).encode()
+
+
 def site_files() -> dict[str, Path | bytes]:
     """Which file goes where in dist/, except the service worker and the models."""
     files: dict[str, Path | bytes] = {}
@@ -106,8 +114,9 @@ def site_files() -> dict[str, Path | bytes]:
         name = file.relative_to(STATIC).as_posix()
         if file.is_file() and name not in NOT_SERVED and "node_modules" not in file.parts:
             files[name] = file
-    for file in sorted((ROOT / "app/studio").rglob("*.py")):
-        files[f"studio/{file.relative_to(ROOT / 'app/studio').as_posix()}"] = file
+    interface = [f"studio/{file.relative_to(STUDIO).as_posix()}" for file in sorted(STUDIO.rglob("*.py"))]
+    files.update({name: ROOT / "app" / name for name in interface})
+    files["pyscript.json"] = pyscript(interface)
     for target in PACKAGES:
         files.update({target + file.name if target.endswith("/") else target: file for file in npm_files(target)})
     files["licenses.txt"] = licenses()

@@ -5,11 +5,11 @@ import json
 
 import js
 from js import document
-from studio import dom, sidebar, store
-from studio.chat import Chat
-from studio.dom import action, attempt, by_id, el, on, toast
-from studio.settings import tune
-from studio.transcript import copied, editor
+from studio.pages.chat.page import Chat
+from studio.pages.chat.transcript import copied, editor
+from studio.shell import elements, sidebar, storage
+from studio.shell.elements import action, attempt, by_id, el, on, toast
+from studio.shell.settings import tune
 
 STARTERS = ["Explain why the sky is blue", "Write a short poem about rain", "Plan a quiet weekend at home",
             "Write a Python function that reverses a list"]
@@ -65,7 +65,7 @@ async def copy(source, text: str) -> None:
         await attempt(js.navigator.clipboard, "writeText", text)
         copied(source)
     except Exception as error:
-        toast("The browser did not allow copying (%s): select the text and copy it." % dom.message_of(error))
+        toast("The browser did not allow copying (%s): select the text and copy it." % elements.message_of(error))
 
 
 @action("copy-report")
@@ -223,7 +223,7 @@ async def export(kind: str) -> None:
     menu.hidePopover()
     conversation = await chat.find(menu_target())
     if kind == "markdown":
-        dom.download(file_name(conversation) + ".md", conversation.markdown(), "text/markdown")
+        elements.download(file_name(conversation) + ".md", conversation.markdown(), "text/markdown")
     else:
         export_one(conversation)
 
@@ -233,11 +233,11 @@ def file_name(conversation) -> str:
 
 
 def export_one(conversation) -> None:
-    dom.download(file_name(conversation) + ".json", json.dumps(conversation.data), "application/json")
+    elements.download(file_name(conversation) + ".json", json.dumps(conversation.data), "application/json")
 
 
 def export_many(found: list) -> None:
-    dom.download("tensortab-chats.json", json.dumps({"version": 1, "conversations": found}), "application/json")
+    elements.download("tensortab-chats.json", json.dumps({"version": 1, "conversations": found}), "application/json")
 
 
 @action("export-all")
@@ -246,7 +246,7 @@ def _(_source):
 
 
 async def export_all() -> None:
-    export_many(await store.everything())
+    export_many(await storage.everything())
 
 
 @action("import")
@@ -285,7 +285,7 @@ def _(_source):
 def page(name: str):
     """A page, made when it is first needed: most visits are for the chat."""
     if name not in chat.pages:
-        made = __import__("studio." + name, None, None, ("",))
+        made = __import__("studio.pages.%s.page" % name, None, None, ("",))
         chat.pages[name] = getattr(made, name[0].upper() + name[1:])(chat.engine)
     return chat.pages[name]
 
@@ -374,7 +374,7 @@ def _(_source):
 def _(_source):
     data = chat.conversation.data
     kept = json.dumps({"system": data["system"], "sampling": data["sampling"]})
-    attempt(dom.storage, "setItem", "tensortab.defaults", kept)
+    attempt(elements.storage, "setItem", "tensortab.defaults", kept)
     by_id("tune").close()
     toast("New chats start with these instructions and settings.")
 
@@ -573,7 +573,7 @@ def dragged(event) -> None:
     if event.dataTransfer is not None and event.dataTransfer.types.includes("Files"):
         event.preventDefault()
         over = getattr(shown(), "drop", by_id("drop"))
-        dom.show(over, event.type == "dragover")
+        elements.show(over, event.type == "dragover")
 
 
 def dropped(event) -> None:

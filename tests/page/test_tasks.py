@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import tensortab as tt
-from studio.wording import share
+from studio.shell.wording import share
 from tensortab import device as devices
 from tensortab.device.cpu import CPUDevice
 

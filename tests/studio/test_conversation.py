@@ -6,8 +6,8 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from studio.conversation import DEFAULTS, Conversation, check, shorten
-from studio.wording import duration, figures, size
+from studio.pages.chat.conversation import DEFAULTS, Conversation, check, shorten
+from studio.shell.wording import duration, figures, size
 
 
 def talk() -> Conversation:

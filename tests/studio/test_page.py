@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from selenium.webdriver.common.keys import Keys
-from studio.conversation import Conversation
+from studio.pages.chat.conversation import Conversation
 
 from tests.conftest import Site
 from tests.studio.conftest import Page, press

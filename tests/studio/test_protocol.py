@@ -5,7 +5,7 @@ import subprocess
 from typing import Any
 
 import pytest
-from studio.wording import ERRORS
+from studio.shell.wording import ERRORS
 from tensortab.errors import CODES
 
 from building.steps import ROOT

@@ -3,8 +3,8 @@
 from typing import Any
 
 import pytest
-from studio.roofline import bars, drawing, in_words, name
-from studio.wording import amount, digits, share
+from studio.pages.lab.roofline import bars, drawing, in_words, name
+from studio.shell.wording import amount, digits, share
 
 
 def kernel(part: str, count: int, us: float, floor_us: float, stem: str = "matvec") -> dict[str, Any]:

@@ -3,8 +3,8 @@
 from typing import Any
 
 import pytest
-from studio.documents import counted, is_photo, is_text, pieces
-from studio.subtitles import clock, later, plain, settled, srt, vtt
+from studio.pages.transcribe.subtitles import clock, later, plain, settled, srt, vtt
+from studio.shell.files import counted, is_photo, is_text, pieces
 
 
 def chunk(start: float, end: float | None, text: str) -> dict[str, Any]:

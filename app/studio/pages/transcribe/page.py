@@ -4,12 +4,12 @@ import asyncio
 import time
 
 import js
-from studio import audio, dom
-from studio.dom import action, announce, button, el, fill, message_of, show
-from studio.subtitles import clock, later, plain, settled, srt, vtt
-from studio.tab import Problem, Tab
-from studio.task import Task
-from studio.wording import duration
+from studio.pages.transcribe.subtitles import clock, later, plain, settled, srt, vtt
+from studio.shell import audio, elements
+from studio.shell.elements import action, announce, button, el, fill, message_of, show
+from studio.shell.models import Task
+from studio.shell.page import Problem, Tab
+from studio.shell.wording import duration
 
 EVERY = 2.0  # seconds of new speech until the current window is transcribed again
 WINDOW = 24.0  # seconds that are transcribed again; older parts stay
@@ -215,7 +215,7 @@ class Transcribe(Tab):
     def save(self, source) -> None:
         kind = source.getAttribute("data-kind")
         write, mime = FILES[kind]
-        dom.download("%s.%s" % (self.file_name, kind), write(self.chunks), mime)
+        elements.download("%s.%s" % (self.file_name, kind), write(self.chunks), mime)
 
     def seek(self, source) -> None:
         self.player.currentTime = float(source.getAttribute("data-time"))

@@ -4,8 +4,8 @@ picture, model, vector}; `vector` is a Float32Array that `model` made, `picture`
 import json
 
 import js
-from studio.dom import create_proxy, storage
-from studio.store import done
+from studio.shell.elements import create_proxy, storage
+from studio.shell.storage import done
 
 STORE = "items"
 _database = None

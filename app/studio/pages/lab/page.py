@@ -5,13 +5,13 @@ import time
 
 import js
 from js import document
-from studio import notice
-from studio.dom import SVG, announce, button, by_id, el, fill, show
-from studio.engine import Engine
-from studio.notice import Card
-from studio.roofline import drawing, in_words, name
-from studio.task import NO_ENGINE
-from studio.wording import amount, digits, duration, explain, share, size
+from studio.pages.lab.roofline import drawing, in_words, name
+from studio.shell import card
+from studio.shell.card import Card
+from studio.shell.elements import SVG, announce, button, by_id, el, fill, show
+from studio.shell.models import NO_ENGINE
+from studio.shell.transport import Engine
+from studio.shell.wording import amount, digits, duration, explain, share, size
 
 STAGES = {"read": "Reading memory", "multiply": "Multiplying matrices", "dispatch": "Starting kernels",
           "tokens": "Writing tokens", "kernels": "Timing each kernel"}
@@ -107,8 +107,8 @@ class Lab:
             return
         busy, obstacle = bool(self.engine.measuring), self.obstacle()
         info = self.engine.info
-        self.gpu.textContent = notice.adapter_name(info) or "This GPU"
-        slow = "It computes on the processor: measuring takes about a minute. " if notice.software(info) else ""
+        self.gpu.textContent = card.adapter_name(info) or "This GPU"
+        slow = "It computes on the processor: measuring takes about a minute. " if card.software(info) else ""
         self.sub.textContent = ("What it can do, measured with TensorTab’s own kernels, and how close the model comes "
                                 "to that. %sThe numbers stay in this tab." % slow)
         show(self.go, not busy)

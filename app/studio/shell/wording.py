@@ -1,4 +1,16 @@
-"""Numbers and errors in words. Pure Python: CPython runs its tests."""
+"""The page's language; numbers and errors in words. Pure Python: CPython runs its tests."""
+
+texts: dict = {}  # the texts of the page's language, by the English ones; empty in English
+
+
+def t(text: str) -> str:
+    """An English text in the page's language."""
+    return texts.get(text, text)
+
+
+def plural(count: int, one: str, other: str) -> str:
+    """A count with its noun: plural(2, "%s text", "%s texts"). A language file has it under `other`."""
+    return t(one if count == 1 else other) % digits(count)
 
 
 def size(count: float) -> str:

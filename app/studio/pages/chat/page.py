@@ -7,11 +7,12 @@ import time
 
 import js
 from js import document
-from studio import dom, notice, sidebar, store, transcript
-from studio.conversation import Conversation, check
-from studio.dom import announce, attempt, by_id, message_of, show, toast
-from studio.engine import Engine
-from studio.settings import Settings, register_worker
+from studio.pages.chat import transcript
+from studio.pages.chat.conversation import Conversation, check
+from studio.shell import card, elements, sidebar, storage
+from studio.shell.elements import announce, attempt, by_id, message_of, show, toast
+from studio.shell.settings import Settings, register_worker
+from studio.shell.transport import Engine
 
 prompt = by_id("prompt")
 WAITING = {"idle": "Waits for the model: load it below", "failed": "Waits for the engine: see below",
@@ -54,10 +55,10 @@ class Chat:
         self.channel = js.BroadcastChannel.new("tensortab-conversations")
         self._drafted = None  # the id of the chat whose draft is in the message box
         self._first_text = ""  # the box's text when the page started
-        self._draft_timer, self._store_draft_proxy = None, dom.create_proxy(self.store_draft)
+        self._draft_timer, self._store_draft_proxy = None, elements.create_proxy(self.store_draft)
 
     def start(self) -> None:
-        dom.on(self.channel, "message", lambda _: asyncio.create_task(self.changed_elsewhere()))
+        elements.on(self.channel, "message", lambda _: asyncio.create_task(self.changed_elsewhere()))
         self.engine.start()
         self.draw()
         self._first_text = prompt.value
@@ -67,14 +68,14 @@ class Chat:
     # Conversations
 
     def fresh(self) -> Conversation:
-        kept = dom.storage.getItem("tensortab.defaults")
+        kept = elements.storage.getItem("tensortab.defaults")
         defaults = json.loads(kept) if kept else {}
         return Conversation.new(new_key(), time.time(), defaults.get("system", ""), defaults.get("sampling"))
 
     async def restore(self) -> None:
         """Reads the list of conversations, and opens the one that was open last."""
         try:
-            await store.open_database()
+            await storage.open_database()
             await self.list_again()
             if self.last and self.conversation.empty and any(row["id"] == self.last for row in self.rows):
                 await self.open_last()
@@ -97,7 +98,7 @@ class Chat:
             self.typed()
 
     async def list_again(self) -> None:
-        self.rows = await store.listing()
+        self.rows = await storage.listing()
         for key, conversation in self.unsaved.items():
             self.rows = [row for row in self.rows if row["id"] != key]
             self.rows.insert(0, {"id": key, "title": conversation.title, "updated": conversation.data["updated"]})
@@ -108,7 +109,7 @@ class Chat:
         await self.list_again()
         busy = self.active is not None and self.active.conversation.id == self.conversation.id
         if not busy and not self.queue and not self.conversation.empty and self.conversation.id not in self.unsaved:
-            again = await store.read(self.conversation.id)
+            again = await storage.read(self.conversation.id)
             if again is not None and again.data["updated"] > self.conversation.data["updated"]:
                 self.conversation = again
                 self.draw()
@@ -120,7 +121,7 @@ class Chat:
                 return answer.conversation
         if key == self.conversation.id:
             return self.conversation
-        return self.unsaved.get(key) or await store.read(key)
+        return self.unsaved.get(key) or await storage.read(key)
 
     async def open(self, key: str) -> None:
         found = await self.find(key)
@@ -145,7 +146,7 @@ class Chat:
         if conversation.empty or conversation.id in self.gone:
             return
         try:
-            await store.write(conversation)
+            await storage.write(conversation)
         except Exception as error:
             self.unsaved[conversation.id] = conversation
             self.failed, self.problem = None, {"code": "not_kept", "message": message_of(error)}
@@ -164,7 +165,7 @@ class Chat:
         """Saves the part of an answer that is written; if that fails, saving at its end tells why."""
         if conversation.id not in self.gone:
             try:
-                await store.write(conversation)
+                await storage.write(conversation)
             except Exception as error:
                 print("not kept:", message_of(error))
 
@@ -193,8 +194,8 @@ class Chat:
     async def delete_all(self) -> None:
         here = [answer.conversation for answer in self.wanted()] + list(self.unsaved.values()) + [self.conversation]
         found = {conversation.id: conversation for conversation in here if not conversation.empty}
-        if store.is_open():
-            for data in await store.everything():
+        if storage.is_open():
+            for data in await storage.everything():
                 found.setdefault(data["id"], Conversation(data))
         by_id("settings").close()
         await self.erase(list(found.values()))
@@ -213,17 +214,17 @@ class Chat:
             self.store_draft()
             self.conversation = self.fresh()
             self.draw()
-        if not store.is_open():
+        if not storage.is_open():
             sidebar.show_list([], self.conversation.id)
             return
         for conversation in conversations:
-            await store.remove(conversation.id)
+            await storage.remove(conversation.id)
         self.channel.postMessage("deleted")
         await self.list_again()
 
     async def undo_delete(self) -> None:
         back, self.deleted = self.deleted, []
-        dom.hide_toast()
+        elements.hide_toast()
         for conversation in back:
             self.gone.discard(conversation.id)
             await self.save(conversation)
@@ -247,7 +248,7 @@ class Chat:
         attempt(js.tensortab.session, "setItem", "tensortab.open", conversation.id)
         if conversation.id != self._drafted:
             self._drafted = conversation.id
-            prompt.value = dom.storage.getItem("tensortab.draft." + self.draft_name()) or ""
+            prompt.value = elements.storage.getItem("tensortab.draft." + self.draft_name()) or ""
             fit_prompt()
         sidebar.show_list(self.rows, conversation.id)
         self.draw_buttons()
@@ -261,7 +262,7 @@ class Chat:
     def draw_notice(self) -> None:
         """Draws the card above the message box: an answer's error with its chat, the storage's everywhere."""
         here = self.failed is None or self.failed.conversation.id == self.conversation.id
-        notice.update(self.engine, self.default, self.problem if here else None, self.missing)
+        card.update(self.engine, self.default, self.problem if here else None, self.missing)
         self.transcript.follow()
 
     def waiting_text(self, answer: Answer) -> str:
@@ -313,7 +314,7 @@ class Chat:
         self.draw_notice()
 
     def stored_known(self) -> None:
-        wanted = dom.storage.getItem("tensortab.model")
+        wanted = elements.storage.getItem("tensortab.model")
         for model in self.engine.site.values():
             if self.default and model["name"] == self.default["name"]:
                 self.default["stored"] = model.get("stored") or 0
@@ -332,7 +333,7 @@ class Chat:
     def remember(self) -> None:
         """Remembers the site's model that works, so that the next visit loads it without a click."""
         if self.engine.state == "ready" and self.engine.wanted in self.offered:
-            attempt(dom.storage, "setItem", "tensortab.model", self.engine.wanted)
+            attempt(elements.storage, "setItem", "tensortab.model", self.engine.wanted)
 
     # Answers
 
@@ -355,7 +356,7 @@ class Chat:
             else self.transcript.show(conversation)
         by_id("title").textContent = conversation.title
         if not path:
-            attempt(dom.storage, "removeItem", "tensortab.draft.new")
+            attempt(elements.storage, "removeItem", "tensortab.draft.new")
         self.store_draft()  # a text beside the starter in the message box belongs to this chat from now on
         self.ask(conversation, question)
 
@@ -520,8 +521,8 @@ class Chat:
             self.engine.look()
             self.settings.refresh()
             self.draw_notice()
-        if dom.storage.getItem("tensortab.model") == name:
-            dom.storage.removeItem("tensortab.model")
+        if elements.storage.getItem("tensortab.model") == name:
+            elements.storage.removeItem("tensortab.model")
         self.engine.request("delete", {"model": name}, deleted)
 
     # The message box
@@ -532,9 +533,9 @@ class Chat:
     def store_draft(self, *_) -> None:
         name = "tensortab.draft." + self.draft_name()
         if prompt.value:
-            attempt(dom.storage, "setItem", name, prompt.value)
+            attempt(elements.storage, "setItem", name, prompt.value)
         else:
-            attempt(dom.storage, "removeItem", name)
+            attempt(elements.storage, "removeItem", name)
 
     def typed(self, *_) -> None:
         fit_prompt()

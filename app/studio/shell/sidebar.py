@@ -4,7 +4,7 @@ import time
 
 import js
 from js import document
-from studio.dom import by_id, el, icon_button
+from studio.shell.elements import by_id, el, icon_button
 
 side, scrim, pages = by_id("side"), by_id("scrim"), by_id("pages")
 

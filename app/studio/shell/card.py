@@ -1,9 +1,9 @@
 """Cards that show a model to load, its progress or an error; and the chat's card, above the message box, with the
 engine's status line."""
 
-from studio.dom import button, by_id, el, fill, icon, show
-from studio.engine import Engine, Progress
-from studio.wording import duration, explain, size
+from studio.shell.elements import button, by_id, el, fill, icon, show
+from studio.shell.transport import Engine, Progress
+from studio.shell.wording import duration, explain, size
 
 STAGES = {"download": "Downloading", "load": "Copying to the GPU", "compile": "Compiling its kernels"}
 STATES = {"starting": "Starting", "idle": "No model loaded", "loading": "Loading", "ready": "Ready",

@@ -4,10 +4,10 @@ import asyncio
 import time
 
 import js
-from studio.dom import attempt, el
-from studio.engine import Engine, Progress
-from studio.notice import Card
-from studio.wording import explain
+from studio.shell.card import Card
+from studio.shell.elements import attempt, el
+from studio.shell.transport import Engine, Progress
+from studio.shell.wording import explain
 
 STOPPED = {"code": "aborted", "message": "The job was stopped."}
 NO_ENGINE = ("no_webgpu", "no_adapter", "crashed", "start_failed")  # errors after which the engine takes no request

@@ -4,11 +4,11 @@ import asyncio
 import time
 
 from js import document
-from studio.dom import announce, by_id, el, fill, icon_button, message_of, on, toast
-from studio.engine import Engine
-from studio.notice import Card
-from studio.task import STOPPED, Failure, Job, Task
-from studio.wording import explain
+from studio.shell.card import Card
+from studio.shell.elements import announce, by_id, el, fill, icon_button, message_of, on, toast
+from studio.shell.models import STOPPED, Failure, Job, Task
+from studio.shell.transport import Engine
+from studio.shell.wording import explain
 
 MODEL_FILES = (".gguf", ".safetensors")
 

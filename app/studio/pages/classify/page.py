@@ -5,10 +5,10 @@ import time
 
 import js
 from js import navigator
-from studio.dom import action, announce, attempt, button, el, message_of, show
-from studio.tab import Problem, Tab
-from studio.task import Failure, Task
-from studio.wording import share
+from studio.shell.elements import action, announce, attempt, button, el, message_of, show
+from studio.shell.models import Failure, Task
+from studio.shell.page import Problem, Tab
+from studio.shell.wording import share
 
 TOP = 5
 PAUSE = 0.05  # seconds between two pictures of the camera, so that the page stays responsive

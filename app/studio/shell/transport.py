@@ -11,7 +11,7 @@ import time
 import js
 from js import navigator
 from jsffi import create_proxy
-from studio.dom import message_of
+from studio.shell.elements import message_of
 
 LOCK = "tensortab-model"
 

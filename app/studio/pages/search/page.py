@@ -4,11 +4,11 @@ import asyncio
 from collections import OrderedDict
 
 import js
-from studio import shelf
-from studio.documents import LONGEST, PHOTOS, TEXTS, counted, is_photo, is_text, pieces
-from studio.dom import action, announce, attempt, button, el, fill, icon_button, message_of, on, show, toast
-from studio.tab import MODEL_FILES, Problem, Tab
-from studio.task import Task
+from studio.pages.search import shelf
+from studio.shell.elements import action, announce, attempt, button, el, fill, icon_button, message_of, on, show, toast
+from studio.shell.files import LONGEST, PHOTOS, TEXTS, counted, is_photo, is_text, pieces
+from studio.shell.models import Task
+from studio.shell.page import MODEL_FILES, Problem, Tab
 
 BATCH = 16  # records that are embedded, and then stored, at a time
 SHORT_SIDE = 448  # pixels of a photo's stored preview: twice what CLIP sees

@@ -3,11 +3,11 @@
 import js
 from js import document, navigator
 from jsffi import create_proxy
-from studio import dom, notice
-from studio.conversation import DEFAULTS
-from studio.dom import attempt, button, by_id, el, fill, on
-from studio.engine import Engine
-from studio.wording import size
+from studio.pages.chat.conversation import DEFAULTS
+from studio.shell import card, elements
+from studio.shell.elements import attempt, button, by_id, el, fill, on
+from studio.shell.transport import Engine
+from studio.shell.wording import size
 
 KNOBS = [  # name, label, what it does, smallest, largest, step
     ("temperature", "Temperature", "Higher is more varied, 0 always chooses the likeliest word", 0, 2, 0.05),
@@ -176,15 +176,15 @@ class Settings:
         value = event.target.value
         if value:
             document.documentElement.setAttribute("data-theme", value)
-            attempt(dom.storage, "setItem", "tensortab.theme", value)
+            attempt(elements.storage, "setItem", "tensortab.theme", value)
         else:
             document.documentElement.removeAttribute("data-theme")
-            attempt(dom.storage, "removeItem", "tensortab.theme")
+            attempt(elements.storage, "removeItem", "tensortab.theme")
 
     def _device(self):
         info = self.engine.info
         rows = el("dl")
-        facts = [("Graphics", notice.adapter_name(info)), ("Architecture", info.get("architecture")),
+        facts = [("Graphics", card.adapter_name(info)), ("Architecture", info.get("architecture")),
                  ("Features", ", ".join(info.get("features") or [])),
                  ("Largest buffer", size((info.get("limits") or {}).get("maxBufferSize") or 0)),
                  ("Engine started", {"snapshot": "from its snapshot", "cold": "from scratch"}.get(self.engine.boot))]
@@ -192,7 +192,7 @@ class Settings:
             if value and value != "0 bytes":
                 rows.append(el("dt", label))
                 rows.append(el("dd", value))
-        if notice.software(info):
+        if card.software(info):
             rows.append(el("dt", "Note"))
             rows.append(el("dd", "This is a software adapter: everything works, but slowly."))
         return rows if rows.childElementCount else el("p", "Known once the engine runs.", cls="about")

@@ -1,10 +1,10 @@
 """The Summarise page shortens a document, by the chat's model or by one that is made for summaries."""
 
-from studio import notice
-from studio.documents import LONGEST, counted, is_text
-from studio.dom import action, announce, button, by_id, el, on, show
-from studio.tab import Problem, Tab
-from studio.task import Task
+from studio.shell import card
+from studio.shell.elements import action, announce, button, by_id, el, on, show
+from studio.shell.files import LONGEST, counted, is_text
+from studio.shell.models import Task
+from studio.shell.page import Problem, Tab
 
 
 class Summary(Task):
@@ -51,9 +51,9 @@ class Summarise(Tab):
     def show(self, visible: bool) -> None:
         super().show(visible)
         if visible:
-            self.place.append(notice.card.box)
+            self.place.append(card.card.box)
         else:
-            by_id("composer").before(notice.card.box)
+            by_id("composer").before(card.card.box)
 
     def wanted(self, task: Task) -> bool:
         return False

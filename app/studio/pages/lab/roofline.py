@@ -1,6 +1,6 @@
 """The picture of one token: a bar for each kind of kernel, with its floor. Pure Python: CPython runs its tests."""
 
-from studio.wording import amount, share
+from studio.shell.wording import amount, share
 
 PARTS = {
     "self_attn.q_proj": "Queries, keys, values", "self_attn.o_proj": "Attention’s output",

@@ -2,10 +2,10 @@
 
 import js
 from jsffi import create_proxy
-from studio.conversation import Conversation
-from studio.dom import by_id, el, fill, icon, icon_button, show
-from studio.markdown import Rendered
-from studio.wording import figures
+from studio.pages.chat.conversation import Conversation
+from studio.pages.chat.markdown import Rendered
+from studio.shell.elements import by_id, el, fill, icon, icon_button, show
+from studio.shell.wording import figures
 
 scroller, turns = by_id("scroll"), by_id("turns")
 

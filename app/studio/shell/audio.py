@@ -4,7 +4,7 @@ import struct
 
 import js
 from js import navigator
-from studio.dom import attempt, create_proxy
+from studio.shell.elements import attempt, create_proxy
 
 RATE = 16000
 

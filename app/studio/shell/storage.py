@@ -5,8 +5,8 @@ import random
 
 import js
 from jsffi import create_proxy
-from studio.conversation import Conversation
-from studio.dom import storage
+from studio.pages.chat.conversation import Conversation
+from studio.shell.elements import storage
 
 STORE = "conversations"
 _database = None

@@ -3,7 +3,7 @@ text only. HTML in an answer is shown as the text it is; images are not loaded; 
 
 from js import document
 from pyscript.js_modules import marked
-from studio.dom import button, el
+from studio.shell.elements import button, el
 
 DEEPEST = 6  # levels of lists, quotes and emphasis: MicroPython's stack is small
 ENTITIES = (("&lt;", "<"), ("&gt;", ">"), ("&quot;", '"'), ("&#39;", "'"), ("&nbsp;", "\u00a0"), ("&amp;", "&"))
