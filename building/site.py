@@ -6,11 +6,11 @@ import shutil
 from pathlib import Path
 
 from .models import pack_catalogue
+from .pages import composed, interface
 from .server import policy
 from .steps import CACHE, DIST, ROOT, BuildError, alone, anew, digest, once, put, run
 from .tools import NPM, PYTHON, STATIC, node, npm_packages, page_wheels
 
-STUDIO = ROOT / "app/studio"
 NOT_SERVED = ("package.json", "package-lock.json", "snapshot.mjs", "sw.js")
 
 # dist/ path <- path (a pattern may end it) in node_modules
@@ -100,13 +100,6 @@ def snapshot(wheel: Path) -> Path:
     return folder
 
 
-def pyscript(interface: list[str]) -> bytes:
-    """PyScript's configuration, which fetches the interface's files before it runs studio/main.py."""
-    config = json.loads((STATIC / "pyscript.json").read_text())
-    config["files"] = {f"./{name}": name for name in interface if name != "studio/main.py"}
-    return json.dumps(config, indent=1).encode()
-
-
 def site_files() -> dict[str, Path | bytes]:
     """Which file goes where in dist/, except the service worker and the models."""
     files: dict[str, Path | bytes] = {}
@@ -114,9 +107,8 @@ def site_files() -> dict[str, Path | bytes]:
         name = file.relative_to(STATIC).as_posix()
         if file.is_file() and name not in NOT_SERVED and "node_modules" not in file.parts:
             files[name] = file
-    interface = [f"studio/{file.relative_to(STUDIO).as_posix()}" for file in sorted(STUDIO.rglob("*.py"))]
-    files.update({name: ROOT / "app" / name for name in interface})
-    files["pyscript.json"] = pyscript(interface)
+    files.update({name: ROOT / "app" / name for name in interface()})
+    files.update(composed())
     for target in PACKAGES:
         files.update({target + file.name if target.endswith("/") else target: file for file in npm_files(target)})
     files["licenses.txt"] = licenses()

@@ -14,9 +14,12 @@ try {
 const theme = storage.getItem("tensortab.theme");
 if (theme) document.documentElement.dataset.theme = theme;
 
-// The address says which page is shown: #lab, #search ..., or else the chat.
-const pages = ["transcribe", "search", "classify", "summarise", "lab"];
-const view = () => { document.documentElement.dataset.view = pages.find((page) => location.hash === `#${page}`) ?? "chat"; };
+// The address says which page is shown, and what of it: #search, #chat/c123; else the first one is. The build fills them in.
+const pages = /** @type {any} */ ("__PAGES__");
+const view = () => {
+  const [name] = location.hash.slice(1).split("/");
+  document.documentElement.dataset.view = pages.includes(name) ? name : pages[0];
+};
 view();
 addEventListener("hashchange", view);
 

@@ -66,24 +66,26 @@ class Engine:
         self.starting: asyncio.Future | None = None
         self._globals: dict[str, Any] = {"__name__": "__main__", "tt": tt, "tensortab": tt}
 
-    def send(self, *arrays: Any, **message: Any) -> None:
-        self._post(json.dumps(message), *arrays)
+    def send(self, **message: Any) -> None:
+        """Sends a message. The "attachments" of its chunk or result, such as arrays, go beside the JSON."""
+        body = message.get("chunk") or message.get("result") or {}
+        attachments = body.pop("attachments", ())
+        self._post(json.dumps(message), *attachments)
 
     def receive(self, data: Any) -> None:
         """Handles a message from the page."""
-        text, *files = [data] if isinstance(data, str) else data
+        text, *attachments = [data] if isinstance(data, str) else data
         message = json.loads(text)
-        request = self._answer(message["id"], message["method"], message.get("params") or {}, files)
+        request = self._answer(message["id"], message["method"], message["params"], attachments)
         task = self._tasks[message["id"]] = asyncio.ensure_future(request)
         task.add_done_callback(lambda _: self._tasks.pop(message["id"]))
 
-    async def _answer(self, id: int, method: str, params: dict[str, Any], files: list[Any]) -> None:
+    async def _answer(self, id: int, method: str, params: dict[str, Any], attachments: list[Any]) -> None:
         try:
             if method not in self.methods:
                 raise tt.Error("bad_request", f"The engine has no method {method!r}.")
-            result = await self.methods[method](id, params, files)
-            arrays = [result.pop("array")] if "array" in result else []
-            self.send(*arrays, id=id, result=result)
+            result = await self.methods[method](id, params, attachments)
+            self.send(id=id, result=result)
         except asyncio.CancelledError:
             self.send(id=id, error={"code": "aborted", "message": "It was stopped."})
         except BaseException as error:  # whatever was raised, the page gets an answer
@@ -133,17 +135,17 @@ class Engine:
         self._indexes.clear()
         self.send(event="lost", message=message)
 
-    async def _info(self, id: int, params: dict[str, Any], files: list[Any]) -> dict[str, Any]:
+    async def _info(self, id: int, params: dict[str, Any], attachments: list[Any]) -> dict[str, Any]:
         info = (await self.device()).info
         return {**info, "tier": devices.tier(info)}
 
     # The models
 
-    async def _load(self, id: int, params: dict[str, Any], files: list[Any]) -> dict[str, Any]:
+    async def _load(self, id: int, params: dict[str, Any], attachments: list[Any]) -> dict[str, Any]:
         """The newest load of a task wins: it cancels an older one. Until its model is downloaded, the model before
         stays usable; then that one's request, or a measurement, is ended. If the load fails, the model before is still
         on the GPU, or the next request loads it again."""
-        name, wanted = params.get("task", CHAT), files or params.get("model")
+        name, wanted = params["task"], attachments or params["model"]
         if name in self._loading:
             self._loading[name].cancel()
         self._loading[name] = self._tasks[id]
@@ -157,7 +159,7 @@ class Engine:
             self._models[name] = wanted
             return about
 
-    async def _unload(self, id: int, params: dict[str, Any], files: list[Any]) -> dict[str, Any]:
+    async def _unload(self, id: int, params: dict[str, Any], attachments: list[Any]) -> dict[str, Any]:
         """Ends the model's request and frees its memory."""
         name = params["task"]
         await self._end(name)
@@ -218,7 +220,7 @@ class Engine:
             finally:
                 self._working = None
 
-    async def _abort(self, id: int, params: dict[str, Any], files: list[Any]) -> dict[str, Any]:
+    async def _abort(self, id: int, params: dict[str, Any], attachments: list[Any]) -> dict[str, Any]:
         """Ends a request. One that streams ends with what it has (a chat's finish_reason is "abort"); any other ends
         with the error "aborted"."""
         target = params["target"]
@@ -230,7 +232,7 @@ class Engine:
 
     # What the models do
 
-    async def _chat(self, id: int, params: dict[str, Any], files: list[Any]) -> dict[str, Any]:
+    async def _chat(self, id: int, params: dict[str, Any], attachments: list[Any]) -> dict[str, Any]:
         async with self._turn(id, CHAT) as pipe:
             last: dict[str, Any] = {}
             async for chunk in await pipe.chat.completions.create(**{**params, "stream": True}):
@@ -247,10 +249,10 @@ class Engine:
             "finish_reason": last["choices"][0]["finish_reason"],
         }
 
-    async def _task(self, id: int, params: dict[str, Any], files: list[Any]) -> dict[str, Any]:
+    async def _task(self, id: int, params: dict[str, Any], attachments: list[Any]) -> dict[str, Any]:
         """A pipeline's output, in parts if it has a stream."""
         name, options = params["task"], dict(params["params"])
-        given = files[0] if files else options.pop("inputs")
+        given = attachments[0] if attachments else options.pop("inputs")
         async with self._turn(id, name) as pipe:
             if name == SUMMARY and name not in self._models:
                 pipe = await tt.pipeline(name, model=pipe, device=await self.device())
@@ -262,20 +264,20 @@ class Engine:
                 self.send(id=id, event="chunk", chunk=last)
             return dict(last)
 
-    async def _embed(self, id: int, params: dict[str, Any], files: list[Any]) -> dict[str, Any]:
+    async def _embed(self, id: int, params: dict[str, Any], attachments: list[Any]) -> dict[str, Any]:
         """The vectors of texts or images, of length 1, one after the other."""
         async with self._turn(id, params["task"]) as pipe:
-            vectors = await (pipe(files) if files else sentences(pipe, params["params"]["inputs"]))
+            vectors = await (pipe(attachments) if attachments else sentences(pipe, params["params"]["inputs"]))
         values = array("f")
         for vector in vectors:
             values.extend(vector)
-        return {"dimensions": len(vectors[0]), "array": to_js(values)}
+        return {"dimensions": len(vectors[0]), "attachments": [to_js(values)]}
 
-    async def _index(self, id: int, params: dict[str, Any], files: list[Any]) -> dict[str, Any]:
+    async def _index(self, id: int, params: dict[str, Any], attachments: list[Any]) -> dict[str, Any]:
         name, about = params["task"], params["params"]
         async with self._turns:
             self._forget(name)
-            index = Index.load(files[0].to_bytes(), about["dimensions"], await self.device())
+            index = Index.load(attachments[0].to_bytes(), about["dimensions"], await self.device())
             self._indexes[name] = about["version"], index
         return {}
 
@@ -283,7 +285,7 @@ class Engine:
         if name in self._indexes:
             self._indexes.pop(name)[1].free()
 
-    async def _search(self, id: int, params: dict[str, Any], files: list[Any]) -> dict[str, Any]:
+    async def _search(self, id: int, params: dict[str, Any], attachments: list[Any]) -> dict[str, Any]:
         name, wish = params["task"], params["params"]
         async with self._turn(id, name) as pipe:
             version, index = self._indexes.get(name, (None, None))
@@ -295,7 +297,7 @@ class Engine:
 
     # Python
 
-    async def _run(self, id: int, params: dict[str, Any], files: list[Any]) -> dict[str, Any]:
+    async def _run(self, id: int, params: dict[str, Any], attachments: list[Any]) -> dict[str, Any]:
         """Runs Python code. Its names stay from one run to the next; `tt` is the library, `pipe` the chat's
         pipeline."""
         try:
@@ -311,7 +313,7 @@ class Engine:
 
     # The Lab
 
-    async def _lab(self, id: int, params: dict[str, Any], files: list[Any]) -> dict[str, Any]:
+    async def _lab(self, id: int, params: dict[str, Any], attachments: list[Any]) -> dict[str, Any]:
         """Runs tensortab.lab's measurements, with the chat's model if there is one; loads and answers wait
         meanwhile."""
         if self._turns.locked():
@@ -329,30 +331,30 @@ class Engine:
 
     # Storage
 
-    async def _storage(self, id: int, params: dict[str, Any], files: list[Any]) -> dict[str, Any]:
+    async def _storage(self, id: int, params: dict[str, Any], attachments: list[Any]) -> dict[str, Any]:
         """Lists the site's models and those kept here (name, size, stored, license, source), with usage, quota,
         persisted."""
         kept = {model["name"]: model for model in await library.models()}
         known = [model | kept.pop(model["name"], {}) for model in await catalogue.known()]
         return {"models": [*known, *kept.values()], **await storage.usage()}
 
-    async def _delete(self, id: int, params: dict[str, Any], files: list[Any]) -> dict[str, Any]:
+    async def _delete(self, id: int, params: dict[str, Any], attachments: list[Any]) -> dict[str, Any]:
         await library.delete(params["model"])
         return {}
 
-    async def _export(self, id: int, params: dict[str, Any], files: list[Any]) -> dict[str, Any]:
-        return {"array": await library.export(params["model"])}
+    async def _export(self, id: int, params: dict[str, Any], attachments: list[Any]) -> dict[str, Any]:
+        return {"attachments": [await library.export(params["model"])]}
 
-    async def _import(self, id: int, params: dict[str, Any], files: list[Any]) -> dict[str, Any]:
+    async def _import(self, id: int, params: dict[str, Any], attachments: list[Any]) -> dict[str, Any]:
         progress = self._progress(id)
-        return {"model": await library.import_(files[0], lambda loaded, total: progress("import", loaded, total))}
+        return {"model": await library.import_(attachments[0], lambda loaded, total: progress("import", loaded, total))}
 
-    async def _keep(self, id: int, params: dict[str, Any], files: list[Any]) -> dict[str, Any]:
-        await library.keep(files, params["model"])
+    async def _keep(self, id: int, params: dict[str, Any], attachments: list[Any]) -> dict[str, Any]:
+        await library.keep(attachments, params["model"])
         return {}
 
-    async def _handles(self, id: int, params: dict[str, Any], files: list[Any]) -> dict[str, Any]:
-        return {"array": to_js(await handles.of(params["model"]))}
+    async def _handles(self, id: int, params: dict[str, Any], attachments: list[Any]) -> dict[str, Any]:
+        return {"attachments": await handles.of(params["model"])}
 
 
 async def sentences(pipe: Any, texts: list[str]) -> list[list[float]]:
@@ -388,7 +390,11 @@ def start(modules: Any, early: Any, boot: str) -> None:
     os.environ.update({name: value for name, value in parse_qsl(js.location.search[1:]) if name in KNOBS})
     browser.register(executor=modules.executor, tokenizers=modules.tokenizers, jinja=modules.jinja)
     tt.site(js.URL.new(".", js.location.href).href)
-    engine = Engine(lambda text, *arrays: js.self.postMessage(to_js([text, *arrays]) if arrays else text))
+
+    def post(text: str, *attachments: Any) -> None:
+        js.self.postMessage(to_js([text, *attachments]) if attachments else text)
+
+    engine = Engine(post)
     js.self.onmessage = create_proxy(lambda event: engine.receive(event.data))
     for data in early:
         engine.receive(data)

@@ -25,17 +25,17 @@ const up = Promise.withResolvers();
 worker.onerror = (error) => up.reject(new Error(error.message));
 worker.onmessage = ({ data }) => {
   held("told", data);
-  const [text, array] = Array.isArray(data) ? data : [data], message = JSON.parse(text);
-  if (array) message.result.array = array;
+  const [text, ...attachments] = [data].flat(), message = JSON.parse(text);
+  if (attachments.length) (message.result ?? message.chunk).attachments = attachments;
   told.push(message);
   if (message.event === "ready" || (message.id === null && message.error)) up.resolve(message);
   if (message.result) waiting.get(message.id)?.resolve(message.result);
   if (message.error) waiting.get(message.id)?.reject(Object.assign(new Error(message.error.message), message.error));
 };
-const ask = globalThis.ask = (method, params = {}, ...inputs) => {
+const ask = globalThis.ask = (method, params = {}, ...attachments) => {
   const id = ask.last = (ask.last ?? 0) + 1, text = JSON.stringify({ id, method, params });
   waiting.set(id, Promise.withResolvers());
-  const data = inputs.length ? [text, ...inputs] : text;
+  const data = attachments.length ? [text, ...attachments] : text;
   held("asked", data);
   worker.postMessage(data);
   return waiting.get(id).promise;

@@ -207,8 +207,8 @@ def test_files_stay_where_they_are_where_the_browser_has_handles(engine: Engine,
         "used": 0, "task": "", "memory": 0, "license": "",
     }  # fmt: skip
     assert entry["used"] > 0
-    asked = engine.tab.evaluate("""ask("handles", { model: "mine" }).then(({ array }) =>
-      array.map((handle) => [handle.constructor.name, handle.name]))""")
+    asked = engine.tab.evaluate("""ask("handles", { model: "mine" }).then(({ attachments }) =>
+      attachments.map((handle) => [handle.constructor.name, handle.name]))""")
     assert asked == [["FileSystemFileHandle", "picked.gguf"]]
     engine.python("from pyodide.code import run_js")
     engine.python("run_js(\"FileSystemFileHandle.prototype.queryPermission = async () => 'prompt'\")")

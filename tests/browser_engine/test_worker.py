@@ -79,7 +79,7 @@ def test_a_fault_of_ours_is_told_as_one(engine: Engine) -> None:
         kept, tensortab.worker.find = tensortab.worker.find, find
     """)
     with pytest.raises(PageError) as caught:
-        engine.ask("load", model="tiny")
+        engine.ask("load", task="text-generation", model="tiny")
     assert caught.value.code == "internal" and "ZeroDivisionError" in str(caught.value)
     report = engine.tab.evaluate("told.at(-1).error.report")
     for part in ("TensorTab ", "Browser: Mozilla/", "GPU: {'vendor'", "Request: load", "in find"):
@@ -150,7 +150,7 @@ def test_unknown_methods_and_missing_models(engine: Engine) -> None:
     for method, params, code in [
         ("fly", {}, "bad_request"),
         ("chat", {"messages": [{"role": "user", "content": "hi"}]}, "bad_request"),
-        ("load", {"model": "nosuch"}, "bad_file"),
+        ("load", {"task": "text-generation", "model": "nosuch"}, "bad_file"),
     ]:
         with pytest.raises(PageError) as caught:
             engine.ask(method, **params)
@@ -161,10 +161,11 @@ def test_unknown_methods_and_missing_models(engine: Engine) -> None:
 def test_a_file_that_is_no_model(engine: Engine) -> None:
     make_model(engine.site, "tiny")
     with pytest.raises(PageError) as caught:
-        engine.ask("load", model="tiny")
+        engine.ask("load", task="text-generation", model="tiny")
     assert caught.value.code == "bad_file"
     with pytest.raises(PageError) as caught:
-        engine.tab.evaluate("ask('load', { model: null }, new File(['not a model at all'], 'x.gguf'))")
+        file = "new File(['not a model at all'], 'x.gguf')"
+        engine.tab.evaluate(f"ask('load', {{ task: 'text-generation', model: null }}, {file})")
     assert caught.value.code == "bad_file"
     assert "x.gguf" in str(caught.value)
 
@@ -211,7 +212,7 @@ def text_of(chunks: list[dict[str, Any]]) -> str:
 
 def test_the_default_model_chats_and_survives_a_lost_gpu(chatting: Engine) -> None:
     engine = chatting
-    loaded = engine.ask("load", 300, model="SmolLM2-135M-Instruct")
+    loaded = engine.ask("load", 300, task="text-generation", model="SmolLM2-135M-Instruct")
     assert loaded["model"] == "SmolLM2-135M-Instruct"
     assert loaded["stored"] is True
     assert engine.told("progress")[0]["stage"] == "download"

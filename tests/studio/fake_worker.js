@@ -68,7 +68,7 @@ const send = (data) => {
 const say = (message) => send(JSON.stringify(message));
 
 async function load({ task, model }, id, file) {
-  if (task) return loadTask(task, model, id, file);
+  if (task !== MODEL.task) return loadTask(task, model, id, file);
   const size = file ? file.size : MODEL.size;
   if (file?.name.startsWith("broken")) throw { code: "bad_file", message: "broken.gguf: the tensor table is cut off at byte 4096." };
   if (state.fault) { const fault = state.fault; state.fault = null; throw fault; }
@@ -143,7 +143,7 @@ async function embed({ params }, id, ...inputs) {
   if (aborted.has(id)) throw { code: "aborted", message: "" };
   if (state.fault) { const fault = state.fault; state.fault = null; throw fault; }
   state.embedded += texts.length;
-  return { dimensions: 3, array: new Float32Array(texts.flatMap(vector)) };
+  return { dimensions: 3, attachments: [new Float32Array(texts.flatMap(vector))] };
 }
 
 function index({ task, params }, _id, rows) {
@@ -161,8 +161,19 @@ function search({ task, params }) {
 
 const piece = (content) => ({ object: "chat.completion.chunk", choices: [{ index: 0, delta: { content }, finish_reason: null }] });
 
+// The GPU is lost: the next request loads the model again first.
+function lose() {
+  state.lost = true;
+  say({ event: "lost", message: "destroyed" });
+  throw { code: "device_lost", message: "The GPU was reset." };
+}
+
 async function chat(request, id) {
   state.requests.push(request);
+  if (state.lost) {
+    state.lost = false;
+    for (const loaded of [0, 1]) say({ id, event: "progress", stage: "load", loaded, total: 1 });
+  }
   const prompt = request.messages.at(-1).content;
   const fault = /^fault (\w+)/.exec(prompt);
   const length = request.messages.reduce((sum, message) => sum + message.content.length, 0);
@@ -177,7 +188,7 @@ async function chat(request, id) {
     await wait(pace);
     say({ id, event: "chunk", chunk: piece(part) });
     count += 1;
-    if (lost && count === 5) { state.lostOnce = true; say({ event: "lost", message: "destroyed" }); throw { code: "device_lost", message: "The GPU was reset." }; }
+    if (lost && count === 5) { state.lostOnce = true; lose(); }
     if (/crash/.test(prompt) && count === 5) { setTimeout(() => { throw new Error("out of memory"); }); await wait(1e9); }
   }
   while (/endlessly/.test(prompt) && !aborted.has(id)) await wait(20);
@@ -215,7 +226,7 @@ async function lab(_params, id) {
 const methods = {
   load: async (params, id, file) => {
     const made = await load(params, id, file);
-    if (!params.task) state.loaded = made.model;
+    if (params.task === MODEL.task) state.loaded = made.model;
     return made;
   },
   unload: ({ task }) => { delete state.tasks[task]; delete state.indexes[task]; return {}; },
@@ -228,19 +239,19 @@ const methods = {
     return { text: `ran ${source}` };
   },
   info: () => INFO,
-  storage: () => ({ models: [{ ...MODEL, stored: state.stored },
+  storage: () => ({ models: self.location.search.includes("unlisted") ? [] : [{ ...MODEL, stored: state.stored },
     ...Object.values(TASKS).map((model) => ({ ...model, stored: state.kept[model.name] ?? 0 }))], usage: state.stored + 4_000_000, quota: 12e9, persisted: true }),
   delete: ({ model }) => { if (model === MODEL.name) state.stored = 0; else state.kept[model] = 0; return {}; },
 };
 self.onmessage = async ({ data }) => {
   exchange = await protocol;
   held(() => exchange.asked(data));
-  const [text, ...inputs] = Array.isArray(data) ? data : [data];
+  const [text, ...given] = [data].flat();
   const { id, method, params } = JSON.parse(text);
   let answer;
   try {
-    const { array, ...result } = await methods[method](params, id, ...inputs);
-    answer = array ? [JSON.stringify({ id, result }), array] : JSON.stringify({ id, result });
+    const { attachments, ...result } = await methods[method](params, id, ...given);
+    answer = attachments ? [JSON.stringify({ id, result }), ...attachments] : JSON.stringify({ id, result });
   } catch ({ code = "internal", message, stack }) {
     const error = { code, message, report: code === "internal" || code === "start_failed" ? `In the fake engine\n${stack}` : undefined };
     answer = JSON.stringify({ id, error });

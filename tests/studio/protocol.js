@@ -17,23 +17,27 @@ export class Protocol {
     this.open = new Map(); // id -> method of each request without an answer
   }
 
-  // What the page sends: JSON text, or [text, input, ...].
+  // What the page sends: JSON text, or [text, attachment, ...].
   asked(data) {
-    const [text, ...inputs] = [data].flat(), { id, method, params, ...more } = JSON.parse(text), about = this.schema.methods[method];
+    const [text, ...attachments] = [data].flat(), { id, method, params, ...more } = JSON.parse(text), about = this.schema.methods[method];
     require(Number.isInteger(id) && !this.open.has(id), `the id ${id} of ${method}`);
     require(about, `there is no method ${method}`);
     require(Object.keys(more).length === 0, `${method} has ${Object.keys(more)}`);
     this.fits(about.params, params, `${method}.params`);
-    for (const input of inputs) {
-      require(about.inputs?.includes(input.constructor.name), `${method} has an input ${input.constructor.name}`);
-    }
+    this.carries(method, "params", attachments);
     this.open.set(id, method);
   }
 
-  // What the worker sends: JSON text, or [text, array].
+  carries(method, part, attachments) {
+    for (const { constructor: { name } } of attachments) {
+      require(this.schema.methods[method].attachments?.[part]?.includes(name), `${method}.${part} comes with ${name}`);
+    }
+  }
+
+  // What the worker sends: JSON text, or [text, attachment, ...].
   told(data) {
-    const [text, array, ...rest] = Array.isArray(data) ? data : [data], message = JSON.parse(text), { id, event } = message;
-    require(rest.length === 0, `${text} comes with ${rest.length + 1} arrays`);
+    const [text, ...attachments] = [data].flat(), message = JSON.parse(text), { id, event } = message;
+    require(attachments.length === 0 || (id && (message.result || message.chunk)), `${text} comes with attachments`);
     if (id === null) return this.fits({ $ref: "error" }, message.error, "error");
     if (id === undefined) {
       require(Object.hasOwn(this.schema.events, event), `there is no event ${event}`);
@@ -48,14 +52,14 @@ export class Protocol {
     }
     if (event === "chunk") {
       require(about.chunk, `${method} has no chunks`);
+      this.carries(method, "chunk", attachments);
       return this.fits(about.chunk, message.chunk, `${method}.chunk`);
     }
     require(event === undefined, `there is no event ${event} of a request`);
     this.open.delete(id);
     if (message.error) return this.fits({ $ref: "error" }, message.error, `${method}.error`);
     this.fits(about.result, message.result, `${method}.result`);
-    const kind = array?.constructor.name;
-    require(about.array ? about.array.includes(kind) : array === undefined, `${method} comes with ${kind}`);
+    this.carries(method, "result", attachments);
   }
 
   fits(schema, value, where) {

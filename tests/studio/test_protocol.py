@@ -5,7 +5,7 @@ import subprocess
 from typing import Any
 
 import pytest
-from studio.shell.wording import ERRORS
+from studio.shell.errors import ERRORS
 from tensortab.errors import CODES
 
 from building.steps import ROOT
@@ -21,12 +21,12 @@ def test_the_codes_are_the_librarys() -> None:
 
 def test_every_code_says_what_to_do() -> None:
     """All of the library's but that of what the user stopped, and the page's own."""
-    assert set(ERRORS) == set(CODES) - {"aborted"} | {"no_model", "two_tabs", "crashed", "not_kept"}
+    assert set(ERRORS) == set(CODES) - {"aborted"} | {"two_tabs", "crashed", "not_kept"}
     for title, advice, buttons in ERRORS.values():
         assert 0 < len(title) < 60 and advice and buttons
 
 
-LOAD = {"id": 1, "method": "load", "params": {"model": "m"}}
+LOAD = {"id": 1, "method": "load", "params": {"task": "text-generation", "model": "m"}}
 LOADED = {"id": 1, "result": {"model": "m", "stored": True}}
 CHAT = {"id": 1, "method": "chat", "params": {"messages": [{"role": "user", "content": "Hi"}]}}
 FAULT = {"code": "internal", "message": "x", "report": "y"}
@@ -41,7 +41,7 @@ FAULT = {"code": "internal", "message": "x", "report": "y"}
         (LOAD, [{"id": 1, "error": {"code": "bad_file", "message": "x"}}], None),
         (LOAD, [{"id": None, "error": {**FAULT, "code": "start_failed"}}], None),
         ({**LOAD, "method": "fly"}, [], "no method fly"),
-        ({**LOAD, "params": {"name": "m"}}, [], "load.params has no model"),
+        ({**LOAD, "params": {"task": "text-generation"}}, [], "load.params has no model"),
         ({**LOAD, "params": {"model": "m", "task": "fly"}}, [], 'load.params.task is "fly"'),
         ({**LOAD, "id": "one"}, [], "the id one"),
         (LOAD, [{"id": 2, "result": {}}], "answers no request"),

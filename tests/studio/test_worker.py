@@ -13,6 +13,9 @@ from unittest.mock import MagicMock
 
 import pytest
 
+CHAT, SPEECH = "text-generation", "automatic-speech-recognition"
+TEXTS, PICTURES = "feature-extraction", "image-classification"
+
 
 class Pipe:
     """A model whose answer has no end until it is aborted; freed in the middle of one, it says so."""
@@ -155,7 +158,7 @@ def heard(worker: Any, steps: Any) -> list[dict]:
     said: list[dict] = []
 
     async def play() -> None:
-        engine = worker.Engine(lambda text, *arrays: said.append({**json.loads(text), "arrays": arrays}))
+        engine = worker.Engine(lambda text, *attachments: said.append({**json.loads(text), "attachments": attachments}))
 
         async def ask(id: int, method: str, pause: float = 0.1, inputs: tuple = (), **params: object) -> None:
             text = json.dumps({"id": id, "method": method, "params": params})
@@ -171,9 +174,9 @@ def heard(worker: Any, steps: Any) -> list[dict]:
 
 def test_a_load_ends_the_answer_before_it_frees_the_model(worker: Any) -> None:
     async def steps(ask: Any) -> None:
-        await ask(1, "load", model="one")
+        await ask(1, "load", task=CHAT, model="one")
         await ask(2, "chat", messages=[])
-        await ask(3, "load", model="two")
+        await ask(3, "load", task=CHAT, model="two")
 
     said = played(worker, steps)
     assert said[2]["result"]["finish_reason"] == "abort"
@@ -193,19 +196,19 @@ def test_a_load_that_fails_leaves_the_model_before(worker: Any, monkeypatch: pyt
         return await (pipeline if options else find)(*given, **options)
 
     async def steps(ask: Any) -> None:
-        await ask(1, "load", model="one")
+        await ask(1, "load", task=CHAT, model="one")
         if stage == "load":
             monkeypatch.setattr(worker.tt, "pipeline", failing)
         else:
             monkeypatch.setattr(worker, "find", failing)
         await ask(2, "chat", 0.01, messages=[])
-        await ask(3, "load", 0.02 if stage == "aborted" else 0.1, model="two")
+        await ask(3, "load", 0.02 if stage == "aborted" else 0.1, task=CHAT, model="two")
         if stage == "aborted":
             await ask(4, "abort", target=3)
         await ask(5, "abort", 0.2, target=2)
         await ask(6, "chat", messages=[])
         await ask(7, "abort", target=6)
-        await ask(8, "load", 0.2, model="three")
+        await ask(8, "load", 0.2, task=CHAT, model="three")
 
     messages = heard(worker, steps)
     said = {message["id"]: message for message in messages}
@@ -221,7 +224,7 @@ def test_a_load_that_fails_leaves_the_model_before(worker: Any, monkeypatch: pyt
 def test_of_quick_loads_the_newest_wins(worker: Any) -> None:
     async def steps(ask: Any) -> None:
         for id, model in enumerate(["one", "two", "three", "four"], 1):
-            await ask(id, "load", 0.001, model=model)
+            await ask(id, "load", 0.001, task=CHAT, model=model)
 
     said = played(worker, steps)
     assert [said[id]["error"]["code"] for id in (1, 2, 3)] == ["aborted"] * 3
@@ -232,7 +235,7 @@ def test_of_quick_loads_the_newest_wins(worker: Any) -> None:
 def test_the_lab_measures_with_and_without_a_model(worker: Any) -> None:
     async def steps(ask: Any) -> None:
         await ask(1, "lab")
-        await ask(2, "load", model="one")
+        await ask(2, "load", task=CHAT, model="one")
         await ask(3, "lab")
 
     said = played(worker, steps)
@@ -242,7 +245,7 @@ def test_the_lab_measures_with_and_without_a_model(worker: Any) -> None:
 
 def test_the_lab_is_refused_while_an_answer_is_written_and_a_chat_waits_for_it(worker: Any) -> None:
     async def steps(ask: Any) -> None:
-        await ask(1, "load", model="one")
+        await ask(1, "load", task=CHAT, model="one")
         await ask(2, "chat", messages=[])
         await ask(3, "lab")
         await ask(4, "abort", target=2)
@@ -262,19 +265,18 @@ def test_the_lab_is_cancelled_by_an_abort_and_by_a_load(worker: Any) -> None:
         await ask(1, "lab", 0.01)
         await ask(2, "abort", target=1)
         await ask(3, "lab", 0.01)
-        await ask(4, "load", model="one")
+        await ask(4, "load", task=CHAT, model="one")
 
     said = played(worker, steps)
     assert [said[id]["error"]["code"] for id in (1, 3)] == ["aborted"] * 2
     assert said[4]["result"]["model"] == "one"
 
 
-SPEECH, TEXTS, PICTURES = "automatic-speech-recognition", "feature-extraction", "image-classification"
 
 
 def test_each_task_has_a_model_of_its_own(worker: Any) -> None:
     async def steps(ask: Any) -> None:
-        await ask(1, "load", model="chat")
+        await ask(1, "load", task=CHAT, model="chat")
         await ask(2, "load", task=SPEECH, model="whisper")
         await ask(3, "load", task=PICTURES, model="net")
         await ask(4, "task", task=SPEECH, params={"return_timestamps": True}, inputs=("sound",))
@@ -308,7 +310,7 @@ def test_the_languages_of_a_model_that_hears_several_are_told(worker: Any) -> No
 
 def test_a_load_of_one_task_leaves_the_others_at_work(worker: Any) -> None:
     async def steps(ask: Any) -> None:
-        await ask(1, "load", model="chat")
+        await ask(1, "load", task=CHAT, model="chat")
         await ask(2, "chat", 0.02, messages=[])
         await ask(3, "load", task=SPEECH, model="whisper")
         await ask(4, "abort", target=2)
@@ -341,13 +343,13 @@ def test_a_task_is_aborted_with_what_it_has_or_with_an_error(worker: Any) -> Non
 def test_a_summary_is_by_the_chats_model_unless_one_of_its_own_is_loaded(worker: Any) -> None:
     async def steps(ask: Any) -> None:
         await ask(1, "task", task="summarization", params={"inputs": "text"})
-        await ask(2, "load", model="chat")
+        await ask(2, "load", task=CHAT, model="chat")
         await ask(3, "task", task="summarization", params={"inputs": "text"})
         await ask(4, "load", task="summarization", model="bart")
         await ask(5, "task", task="summarization", params={"inputs": "text"})
         await ask(6, "unload", task="summarization")
         await ask(7, "task", 0.015, task="summarization", params={"inputs": "text"})
-        await ask(8, "load", model="another")
+        await ask(8, "load", task=CHAT, model="another")
 
     said = played(worker, steps)
     assert said[1]["error"]["code"] == "bad_request"
@@ -372,7 +374,7 @@ def test_texts_are_embedded_and_searched(worker: Any) -> None:
 
     said = played(worker, steps)
     assert said[2]["result"] == {"dimensions": 2}
-    assert list(said[2]["arrays"][0]) == [3.0, 1.0, 5.0, 1.0]
+    assert list(said[2]["attachments"][0]) == [3.0, 1.0, 5.0, 1.0]
     assert said[3]["result"] == said[6]["result"] == {"found": None}
     assert said[5]["result"] == {"found": [[1, 37.0], [2, 21.0]]}
     assert Pipe.alive == 100, "the model and its index were freed"
@@ -394,7 +396,7 @@ def test_a_fault_of_ours_is_told_as_one(worker: Any, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(Pipe, "create", create)
 
     async def steps(ask: Any) -> None:
-        await ask(1, "load", model="one")
+        await ask(1, "load", task=CHAT, model="one")
         await ask(2, "chat", messages=[{"role": "user", "content": "a secret"}])
 
     error = played(worker, steps)[2]["error"]
@@ -416,7 +418,7 @@ def test_errors_of_a_request_have_no_report(worker: Any, monkeypatch: pytest.Mon
         monkeypatch.setattr(Pipe, "create", create)
 
         async def steps(ask: Any) -> None:
-            await ask(1, "load", model="one")
+            await ask(1, "load", task=CHAT, model="one")
             await ask(2, "chat", messages=[])
 
         said[n] = played(worker, steps)[2]["error"]

@@ -1,8 +1,11 @@
 """The document from Python: builds and finds elements, listens, and calls JavaScript that may throw."""
 
+import asyncio
+
 import js
 from js import document
 from jsffi import create_proxy
+from studio.shell.wording import t
 
 SVG = "http://www.w3.org/2000/svg"
 _apply = js.Reflect.get(js.Reflect, "apply")
@@ -128,3 +131,31 @@ def download(name: str, text: str, mime: str) -> None:
     link = el("a", href=js.URL.createObjectURL(blob), download=name)
     link.click()
     js.URL.revokeObjectURL(link.href)
+
+
+def open_sheet(name: str) -> None:
+    sheet = by_id(name)
+    if not sheet.open:
+        sheet.showModal()
+
+
+async def _copy(source, text: str) -> None:
+    try:
+        await attempt(js.navigator.clipboard, "writeText", text)
+        copied(source)
+    except Exception as error:
+        toast(t("The browser did not allow copying (%s): select the text and copy it.") % message_of(error))
+
+
+def copied_soon(source, text: str) -> None:
+    """Copies a text, and marks the button for a moment."""
+    asyncio.create_task(_copy(source, text))
+
+
+def copied(source) -> None:
+    before = list(source.childNodes)
+    fill(source, icon("check"), t("Copied") if not source.classList.contains("icon") else None)
+
+    def back(*_):
+        fill(source, *before)
+    js.setTimeout(create_proxy(back), 1400)

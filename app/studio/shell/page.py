@@ -1,4 +1,4 @@
-"""What the pages beside the chat have in common: heading, models' cards, progress and errors."""
+"""What all pages have in common: the heading, the models' cards, what is running, and what went wrong."""
 
 import asyncio
 import time
@@ -6,11 +6,13 @@ import time
 from js import document
 from studio.shell.card import Card
 from studio.shell.elements import announce, by_id, el, fill, icon_button, message_of, on, toast
-from studio.shell.models import STOPPED, Failure, Job, Task
+from studio.shell.errors import explain
+from studio.shell.models import STOPPED, Failure, Job, Model
 from studio.shell.transport import Engine
-from studio.shell.wording import explain
+from studio.shell.wording import t
 
 MODEL_FILES = (".gguf", ".safetensors")
+NO_MODEL = "“%s” is not a model: choose a .gguf file, or all files of a model's folder."
 
 
 class Problem(Exception):
@@ -21,28 +23,91 @@ class Problem(Exception):
         self.title = title
 
 
-class Tab:
-    """A page. `tasks` are the models that it uses. It does one thing at a time: `busy`, with the engine's `job`."""
+class Page:
+    """A page, `pages/<name>/page.py`. `models` are the models that it uses. It does one thing at a time: `busy`, with
+    the engine's `job`."""
 
-    def __init__(self, engine: Engine, name: str, title: str, head: str, sub: str, drop: str, tasks: list):
-        self.engine, self.title, self.tasks = engine, title, tasks
+    def __init__(self, engine: Engine, name: str, title: str, models: list):
+        self.engine, self.name, self.title, self.models = engine, name, title, models
         self.shown = self.busy = self.stopped = False
         self.job: Job | None = None
         self.took, self._doing = 0.0, ""  # took: seconds of the last job
-        self._heading = el("h1", title, id=name + "-title", tabindex="-1")
-        self._models = el("div", cls="in-use")
-        self.work = Card(el("section", cls="notice", aria_label="Progress", hidden=True))
+        self.main = by_id(name)  # the chat's is in the document, so that it is painted first
+        self.drop = self.main.querySelector(".drop") if self.main is not None else None
+        engine.listen(self.update)
+
+    def make(self, head: str, sub: str, drop: str) -> None:
+        """Makes the page's elements. head, sub: the words above its body. drop: what is shown while a file is dragged
+        over it."""
+        self.work = Card(el("section", cls="notice", aria_label=t("Progress"), hidden=True))
+        self.in_use = el("div", cls="in-use")
         self.body = el("div", el("p", head, cls="hello-head"), el("p", sub, cls="hello-sub"), cls="tab-body")
-        top = el("header", icon_button("menu", "Open the pages and conversations", "drawer-open", aria_controls="side",
-                                       aria_expanded="false"), self._heading, self._models, cls="top")
-        top.firstElementChild.classList.add("only-phone", "drawer-button")
         self.drop = el("div", el("p", drop), cls="drop", hidden=True)
-        by_id("lab").before(el("main", top, el("div", self.body, cls="scroll"), self.drop, cls="main tab", id=name,
-                               aria_labelledby=name + "-title"))
+        menu = icon_button("menu", t("Open the pages and conversations"), "drawer-open", aria_controls="side",
+                           aria_expanded="false")
+        for name in ("only-phone", "drawer-button"):
+            menu.classList.add(name)
+        heading = el("h1", self.title, id=self.name + "-title", tabindex="-1")
+        self.main = el("main", el("header", menu, heading, self.in_use, cls="top"), el("div", self.body, cls="scroll"),
+                       self.drop, cls="main tab", id=self.name, aria_labelledby=self.name + "-title", hidden=True)
+        by_id("chat").after(self.main)
+
+    # Showing
+
+    def show(self, visible: bool) -> None:
+        self.shown = visible
+        self.main.hidden = not visible
+        if visible:
+            self.update()
+            self.focus()
+
+    def focus(self) -> None:
+        document.title = "%s · TensorTab" % self.title
+        self.main.querySelector("h1").focus()
+
+    def update(self) -> None:
+        """Redraws the page after any change of the engine or of the running job."""
+        if not self.shown:
+            return
+        fill(self.in_use)
+        for model in self.models:
+            model.draw(self.wanted(model))
+            if model.state == "ready":
+                self.in_use.append(el("span", model.name, cls="tag", title=model.name))
+                self.in_use.append(icon_button("close", t("Unload %s") % model.name, "unload", data_task=model.task))
+            if self._doing and self.job in model.waiting:
+                self.running(self._doing, t("Waits for the model") if model.coming else
+                             t("Waits for the model: see above"))
+
+    def wanted(self, model: Model) -> bool:
+        """Whether the model is offered."""
+        return True
+
+    # What the user gives it
 
     def take(self, files: list) -> None:
-        """Starts working on files that were chosen, dropped or pasted."""
-        raise NotImplementedError
+        """Starts working on files that were chosen, dropped or pasted. A page that takes nothing but models says so."""
+        toast(t(NO_MODEL) % files[0].name)
+
+    def receive(self, transfer) -> None:
+        """Receives what was dropped or pasted: a model's files, or something to work on."""
+        files = [transfer.files.item(n) for n in range(transfer.files.length)]
+        if any(file.name.lower().endswith(MODEL_FILES) for file in files):
+            asyncio.create_task(self.open_model(files))
+        elif files:
+            self.take(files)
+
+    async def open_model(self, files: list) -> None:
+        """Loads the user's own files. Where a page has two models, the last one is a CLIP, whose config has a
+        vision_config."""
+        model = self.models[0] if self.models else self.engine.models["text-generation"]
+        for file in files:
+            try:
+                if file.name == "config.json" and "vision_config" in await file.text():
+                    model = self.models[-1]
+            except Exception:
+                pass  # the file can't be read: loading will say so
+        model.load(None, files)
 
     def picker(self, accept: str, take, **attributes):
         """A hidden file input, which calls `take(files)` when the user has chosen some."""
@@ -57,58 +122,12 @@ class Tab:
         self.body.append(field)
         return field
 
-    def show(self, visible: bool) -> None:
-        self.shown = visible
-        if visible:
-            document.title = self.title + " · TensorTab"
-            self.update()
-            self._heading.focus()
-
-    def update(self) -> None:
-        """Redraws the page after any change of the engine or of the running job."""
-        if not self.shown:
-            return
-        fill(self._models)
-        for task in self.tasks:
-            task.draw(self.wanted(task))
-            if task.state == "ready":
-                name = el("span", task.model, cls="tag", title=task.model)
-                self._models.append(name)
-                self._models.append(icon_button("close", "Unload " + task.model, "unload", data_task=task.name))
-            if self._doing and self.job in task.waiting:
-                self.running(self._doing, "Waits for the model" if task.state == "loading" else
-                             "Waits for the model: see above")
-
-    def wanted(self, task: Task) -> bool:
-        """Whether the task's model is offered."""
-        return True
-
-    def dropped(self, transfer) -> None:
-        """Receives what was dropped or pasted: a model's files, or something to work on."""
-        files = [transfer.files.item(n) for n in range(transfer.files.length)]
-        if any(file.name.lower().endswith(MODEL_FILES) for file in files):
-            asyncio.create_task(self.open_model(files))
-        elif files:
-            self.take(files)
-
-    async def open_model(self, files: list) -> None:
-        """Loads the user's own files. Where a page has two models, the last one is a CLIP, whose config has a
-        vision_config."""
-        task = self.tasks[0]
-        for file in files:
-            try:
-                if file.name == "config.json" and "vision_config" in await file.text():
-                    task = self.tasks[-1]
-            except Exception:
-                pass  # the file can't be read: loading will say so
-        task.load(None, files)
-
     # What is running
 
     def free(self) -> bool:
         """Whether the page is idle; if it is not, tells the user."""
         if self.busy:
-            toast("This page does one thing at a time: wait until it is done, or cancel it.")
+            toast(t("This page does one thing at a time: wait until it is done, or cancel it."))
         return not self.busy
 
     def begin(self, work, wrong: str) -> None:
@@ -123,7 +142,7 @@ class Tab:
         except Failure as failure:
             self.work.hide()
             if failure.error["code"] in ("aborted", "ended"):
-                announce("Stopped.")
+                announce(t("Stopped."))
             else:
                 code = failure.error["code"]
                 advice = "" if code in ("bad_request", "bad_file") else explain(code)[1]
@@ -140,13 +159,14 @@ class Tab:
 
     def running(self, title: str, detail: str = "", part: float | None = None) -> None:
         self._doing = title
-        self.work.progress(title, detail, part, title, "cancel-job")
+        self.work.progress(title, detail, part, title, "cancel")
         self.keep_focus(self.work.box.querySelector("button"))
 
-    async def ask(self, task: Task, method: str, params: dict, inputs=(), moved=(), told=lambda body: None) -> dict:
+    async def ask(self, model: Model, method: str, params: dict, attachments=(), moved=(),
+                  told=lambda body: None) -> dict:
         """Runs a job and returns its result. Raises Failure, also if the user has cancelled it meanwhile."""
         self.check()
-        self.job = Job(task, told, (method, params, inputs, moved))
+        self.job = Job(model, told, (method, params, attachments, moved))
         self.update()
         try:
             body = await self.job.result()
@@ -175,4 +195,3 @@ class Tab:
     def copied_text(self) -> str:
         """The text that the button "Copy" copies."""
         return ""
-

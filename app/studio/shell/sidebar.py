@@ -1,29 +1,27 @@
-"""The pages, the list of conversations, and their drawer on a phone."""
+"""The list of what was made on a page, the engine's status line, and the drawer that holds both on a phone."""
 
 import time
 
 import js
 from js import document
+from studio.shell import routing
+from studio.shell.card import adapter_name, software
 from studio.shell.elements import by_id, el, icon_button
+from studio.shell.models import in_use
+from studio.shell.transport import Engine
+from studio.shell.wording import t
 
-side, scrim, pages = by_id("side"), by_id("scrim"), by_id("pages")
+STATES = {"starting": "Starting", "idle": "No model loaded", "loading": "Loading", "ready": "Ready",
+          "failed": "Not available", "elsewhere": "In another tab"}
 
-
-def page() -> str:
-    """The name of the page that is shown, "chat" or another one (start.js stores it)."""
-    return document.documentElement.getAttribute("data-view")
-
-
-def mark_page() -> None:
-    for link in pages.querySelectorAll("a"):
-        link.setAttribute("aria-current", "page" if link.getAttribute("href") == "#" + page() else "false")
+side, scrim = by_id("side"), by_id("scrim")
 
 
 def day(updated: float) -> str:
     days = (time.time() - updated) / 86400
     if days < 1:
-        return "Today"
-    return "This week" if days < 7 else "Earlier"
+        return t("Today")
+    return t("This week") if days < 7 else t("Earlier")
 
 
 def show_list(rows: list[dict], current: str) -> None:
@@ -35,15 +33,33 @@ def show_list(rows: list[dict], current: str) -> None:
         if day(row["updated"]) != group:
             group = day(row["updated"])
             place.append(el("li", group, cls="group"))
-        here = row["id"] == current and page() == "chat"
+        here = row["id"] == current and routing.current() == "chat"
         place.append(el(
             "li",
-            el("button", row["title"], type="button", cls="open", act="open", data_key=row["id"],
+            el("button", row["title"], type="button", cls="open", act="open", data_key=row["id"], dir="auto",
                aria_current="page" if here else None),
-            icon_button("more", "Menu of " + row["title"], "chat-menu", data_key=row["id"], aria_haspopup="menu"),
+            icon_button("more", t("Menu of %s") % row["title"], "chat-menu", data_key=row["id"], aria_haspopup="menu"),
             cls="here" if here else None, data_key=row["id"]))
     if not rows:
-        place.append(el("li", "Your chats will be listed here.", cls="none"))
+        place.append(el("li", t("Your chats will be listed here."), cls="none"))
+
+
+def status(engine: Engine) -> None:
+    """Says what the engine is doing, and on which GPU."""
+    state = engine.state if engine.state != "up" else engine.models["text-generation"].state
+    document.documentElement.setAttribute("data-engine", state)
+    text = t(STATES[state])
+    for model in in_use(engine):
+        state, text = model.state, model.name or t("Loading")
+        if state == "loading" and model.progress.total:
+            text = t("Loading, %d %%") % (100 * model.progress.loaded / model.progress.total)
+        elif model.working:
+            state, text = "working", t("Working with %s") % model.name
+    by_id("engine-line").setAttribute("data-state", state)
+    by_id("engine-state").textContent = text
+    name = adapter_name(engine.info)
+    by_id("engine-gpu").textContent = t("Slow, without a GPU: %s") % name if software(engine.info) else name
+    by_id("engine-gpu").title = name
 
 
 def drawer(visible: bool) -> None:

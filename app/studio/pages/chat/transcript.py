@@ -4,7 +4,7 @@ import js
 from jsffi import create_proxy
 from studio.pages.chat.conversation import Conversation
 from studio.pages.chat.markdown import Rendered
-from studio.shell.elements import by_id, el, fill, icon, icon_button, show
+from studio.shell.elements import by_id, el, fill, icon_button, show
 from studio.shell.wording import figures
 
 scroller, turns = by_id("scroll"), by_id("turns")
@@ -159,13 +159,3 @@ def editor(text: str):
     area.value = text
     return el("form", area, el("div", el("button", "Cancel", type="button", cls="quiet", data_act="edit-cancel"),
                                el("button", "Send", type="submit", cls="primary"), cls="row"), cls="editor")
-
-
-def copied(source) -> None:
-    """Marks a copy button for a moment."""
-    before = list(source.childNodes)
-    fill(source, icon("check"), "Copied" if not source.classList.contains("icon") else None)
-
-    def back(*_):
-        fill(source, *before)
-    js.setTimeout(create_proxy(back), 1400)

@@ -6,24 +6,33 @@ import time
 import js
 from js import navigator
 from studio.shell.elements import action, announce, attempt, button, el, message_of, show
-from studio.shell.models import Failure, Task
-from studio.shell.page import Problem, Tab
-from studio.shell.wording import share
+from studio.shell.models import Failure, Model
+from studio.shell.page import Page, Problem
+from studio.shell.wording import share, t
+
+PAGE = {
+    "place": 4,
+    "title": "Classify",
+    "about": "See what is in a picture",
+    "tasks": ["image-classification", "zero-shot-image-classification"],
+    "icon": '<rect x="4" y="5" width="16" height="14" rx="2"/>'
+            '<path d="M4 16l4.500-4.500 4 4 2.500-2.500 5 5"/><path d="M15 9h.01" stroke-width="2.600"/>',
+}
 
 TOP = 5
 PAUSE = 0.05  # seconds between two pictures of the camera, so that the page stays responsive
 LABELS = "a person, an animal, a plant, food, a building, a landscape, a vehicle, a document"
 
 
-class Model(Task):
+class Either(Model):
     """One of two models, of which one is loaded at a time: the other one is freed when this one is ready."""
 
-    other: "Model"
+    other: "Either"
 
-    def load(self, name: str | None, files=()) -> None:
+    def load(self, name: str | None, files=(), take_over: bool = False) -> None:
         if self.other.state == "loading":
             self.other.cancel_load()
-        super().load(name, files)
+        super().load(name, files, take_over)
 
     def _answered(self, kind: str, body: dict) -> None:
         super()._answered(kind, body)
@@ -31,17 +40,17 @@ class Model(Task):
             self.other.unload()  # its waiting jobs start again with this one
 
 
-class Classify(Tab):
-    def __init__(self, engine):
-        self.namer = Model(engine, "image-classification", "model for pictures",
+class Classify(Page):
+    def __init__(self, engine, name):
+        self.namer = Either(engine, "image-classification", "model for pictures",
                            "Open the .safetensors and .json files of a model such as EfficientNet or ViT.")
-        self.clip = Model(engine, "zero-shot-image-classification", "CLIP model",
+        self.clip = Either(engine, "zero-shot-image-classification", "CLIP model",
                           "Open the .safetensors and .json files of a CLIP model.")
         self.namer.other, self.clip.other = self.clip, self.namer
-        super().__init__(
-            engine, "classify", "Classify", "What is in the picture?",
-            "Choose a photo, or point the camera at something. The pictures stay on this device.",
-            "Drop a picture here", [self.namer, self.clip])
+        super().__init__(engine, name, t("Classify"), [self.namer, self.clip])
+        self.make(t("What is in the picture?"),
+                  t("Choose a photo, or point the camera at something. The pictures stay on this device."),
+                  t("Drop a picture here"))
         self.watching, self.file = False, None  # file: the picture that is shown
         pick = self.picker("image/*", self.take)
         self.start = el("div", button("Use the camera", "camera", cls="primary", sign="camera"),
@@ -55,7 +64,7 @@ class Classify(Tab):
         self.picture = el("img", hidden=True)
         self.video = el("video", playsinline=True, hidden=True, aria_label="Camera")
         self.video.muted = True  # only the HTML parser reads the attribute; a video with sound may not start itself
-        self.stop = button("Stop the camera", "cancel-job", cls="primary", sign="stop", hidden=True)
+        self.stop = button("Stop the camera", "cancel", cls="primary", sign="stop", hidden=True)
         self.list, self.facts = el("ol", cls="bars"), el("p", cls="about")
         self.result = el("section", el("div", self.picture, self.video, self.stop, cls="seen"),
                          el("div", self.list, self.facts), cls="looked", hidden=True)
@@ -69,23 +78,23 @@ class Classify(Tab):
             self.begin(self.look(files[0]), "%s was not classified" % files[0].name)
 
     @property
-    def task(self) -> Model:
+    def model(self) -> Either:
         """The model that is used or offered."""
         return self.clip if self.clip.state in ("loading", "ready") else self.namer
 
-    def wanted(self, task: Task) -> bool:
-        return task is self.task
+    def wanted(self, model: Model) -> bool:
+        return model is self.model
 
     def update(self) -> None:
         super().update()
         show(self.start, not self.busy)
-        show(self.choice, self.task is self.clip)
+        show(self.choice, self.model is self.clip)
         show(self.again, self.file is not None)
         self.labels.readOnly = self.busy
 
-    def wish(self) -> dict:
+    def options(self) -> dict:
         """The options of the pipeline's call."""
-        if self.task is self.namer:
+        if self.model is self.namer:
             return {"top_k": TOP}
         labels = []
         for part in self.labels.value.replace("\n", ",").split(","):
@@ -123,16 +132,16 @@ class Classify(Tab):
     async def answer(self, file) -> list:
         """Labels by the page's model, or by the other one if that takes its place meanwhile."""
         while True:
-            task = self.task
+            model = self.model
             try:
-                return (await self.ask(task, "task", self.wish(), (file,)))["output"]
+                return (await self.ask(model, "task", self.options(), (file,)))["output"]
             except Failure:
-                if self.task is task or self.task.state not in ("loading", "ready"):
+                if self.model is model or self.model.state not in ("loading", "ready"):
                     raise
 
     async def watch(self) -> None:
         """Classifies the camera's pictures until it is stopped."""
-        self.wish()  # raises for too few labels, before the camera is requested
+        self.options()  # raises for too few labels, before the camera is requested
         self.watching = True
         self.running("Starting the camera")
         self.update()
@@ -155,7 +164,7 @@ class Classify(Tab):
             count, began = 0, 0.0
             while not self.stopped:
                 image = await attempt(js.self, "createImageBitmap", self.video)
-                labels = (await self.ask(self.task, "task", self.wish(), (image,), (image,)))["output"]
+                labels = (await self.ask(self.model, "task", self.options(), (image,), (image,)))["output"]
                 self.draw(labels)
                 count += 1
                 if count == 1:  # the first picture may have waited for the model

@@ -6,12 +6,21 @@ import time
 import js
 from js import document
 from studio.pages.lab.roofline import drawing, in_words, name
-from studio.shell import card
-from studio.shell.card import Card
-from studio.shell.elements import SVG, announce, button, by_id, el, fill, show
-from studio.shell.models import NO_ENGINE
+from studio.shell.card import Card, adapter_name, software
+from studio.shell.elements import SVG, action, announce, button, copied_soon, el, fill, on, show
+from studio.shell.errors import explain
+from studio.shell.models import in_use
+from studio.shell.page import Page
 from studio.shell.transport import Engine
-from studio.shell.wording import amount, digits, duration, explain, share, size
+from studio.shell.wording import amount, digits, duration, share, size, t
+
+PAGE = {
+    "place": 6,
+    "title": "Lab",
+    "about": "Measure what the GPU can do",
+    "tasks": [],
+    "icon": '<path d="M4 20V4M4 20h16M8 15l4-6 3 3 4-7"/>',
+}
 
 STAGES = {"read": "Reading memory", "multiply": "Multiplying matrices", "dispatch": "Starting kernels",
           "tokens": "Writing tokens", "kernels": "Timing each kernel"}
@@ -25,12 +34,12 @@ LIMITS = [  # WebGPU's name, ours, whether in bytes
 COLUMNS = ["Part", "Times", "µs each", "Floor, µs", "Floor / time", "MB", "MFLOP", "GB/s", "Kernel"]
 
 
-class Lab:
+class Lab(Page):
     """`result` is what the engine measured last, `problem` the error if it could not."""
 
-    def __init__(self, engine: Engine):
-        self.engine = engine
-        self.shown = False
+    def __init__(self, engine: Engine, name: str):
+        super().__init__(engine, name, t("Lab"), [])
+        self.make("", "", "")
         self.result: dict | None = None
         self.problem: dict | None = None
         self._began, self._width = 0.0, 0
@@ -40,7 +49,7 @@ class Lab:
         self.copy = button("Copy as JSON", "copy-lab")
         self.load = el("a", "Load a model", href="#chat", cls="quiet")
         self.stage, self.bar = el("h3"), el("progress", max="1", aria_label="Measuring")
-        self.progress = el("div", el("div", self.stage, self.bar, cls="what"), button("Cancel", "cancel-job"),
+        self.progress = el("div", el("div", self.stage, self.bar, cls="what"), button("Cancel", "cancel"),
                            cls="notice")
         self.card = Card(el("div", cls="notice", hidden=True))
         self.gpu, self.sub = el("h2", cls="hello-head"), el("p", cls="hello-sub")
@@ -48,15 +57,20 @@ class Lab:
         self.figure = None
         row = el("div", self.go, self.copy, self.load, cls="row")
         head = el("section", self.gpu, self.sub, row, self.note, self.progress, self.card.box, cls="lab-head")
-        fill(by_id("lab-body"), head, self.measured, self.device)
+        self.main.classList.add("lab")
+        self.body.className = "lab-body"
+        fill(self.body, head, self.measured, self.device)
+        action("measure")(lambda _source: self.measure())
+        action("copy-lab")(lambda source: copied_soon(source, self.json()))
+        on(js.window, "resize", lambda _event: self.fit())
 
-    def show(self, visible: bool) -> None:
-        self.shown = visible
-        if visible:
-            document.title = "Lab · TensorTab"
-            self.update()
-            self.fit()
-            by_id("lab-title").focus()
+    def focus(self) -> None:
+        super().focus()
+        self.fit()
+
+    @property
+    def chat(self):
+        return self.engine.models.get("text-generation")
 
     # Measuring
 
@@ -93,11 +107,16 @@ class Lab:
 
     def obstacle(self) -> str:
         """Why nothing can be measured now; "" if something can."""
-        state = self.engine.state
-        if state == "failed" and (not self.engine.info or self.engine.error["code"] in NO_ENGINE):
+        if self.engine.state == "failed":
             return "%s. %s" % explain(self.engine.error["code"])[:2]
-        return {"starting": "The engine is starting …", "loading": "A model is being loaded: measure when it is ready.",
-                "answering": "An answer is being written: measure when it is done."}.get(state, "")
+        if self.engine.state == "starting":
+            return t("The engine is starting …")
+        for model in in_use(self.engine):
+            if model.state == "loading":
+                return t("A model is being loaded: measure when it is ready.")
+            if model.working:
+                return t("%s is working: measure when it is done.") % model.name
+        return ""
 
     # Drawing
 
@@ -107,15 +126,15 @@ class Lab:
             return
         busy, obstacle = bool(self.engine.measuring), self.obstacle()
         info = self.engine.info
-        self.gpu.textContent = card.adapter_name(info) or "This GPU"
-        slow = "It computes on the processor: measuring takes about a minute. " if card.software(info) else ""
+        self.gpu.textContent = adapter_name(info) or "This GPU"
+        slow = "It computes on the processor: measuring takes about a minute. " if software(info) else ""
         self.sub.textContent = ("What it can do, measured with TensorTab’s own kernels, and how close the model comes "
                                 "to that. %sThe numbers stay in this tab." % slow)
         show(self.go, not busy)
         self.go.disabled = bool(obstacle)
         self.go.textContent = "Measure again" if self.result else "Measure"
         show(self.copy, self.result is not None and not busy)
-        show(self.load, self.engine.state == "idle" and not busy)
+        show(self.load, self.chat is not None and self.chat.state == "idle" and self.engine.state == "up" and not busy)
         show(self.progress, busy)
         self.note.textContent = "" if busy else obstacle or self.hint()
         show(self.note, bool(self.note.textContent))
@@ -133,9 +152,9 @@ class Lab:
     def hint(self) -> str:
         if self.problem is not None and self.problem["code"] in ("aborted", "ended"):
             return "The measurement was stopped: nothing new was measured."
-        if self.engine.model is None:
+        if self.chat is None or self.chat.name is None:
             return "No model is loaded: only the GPU is measured, and no tokens."
-        return "" if self.result else "Measures the GPU, and one token of %s." % self.engine.model
+        return "" if self.result else "Measures the GPU, and one token of %s." % self.chat.name
 
     def draw_device(self, info: dict) -> None:
         if not info:

@@ -7,8 +7,17 @@ import js
 from studio.pages.search import shelf
 from studio.shell.elements import action, announce, attempt, button, el, fill, icon_button, message_of, on, show, toast
 from studio.shell.files import LONGEST, PHOTOS, TEXTS, counted, is_photo, is_text, pieces
-from studio.shell.models import Task
-from studio.shell.page import MODEL_FILES, Problem, Tab
+from studio.shell.models import Model
+from studio.shell.page import MODEL_FILES, Page, Problem
+from studio.shell.wording import t
+
+PAGE = {
+    "place": 3,
+    "title": "Search",
+    "about": "Find texts and photos by their meaning",
+    "tasks": ["feature-extraction", "image-feature-extraction"],
+    "icon": '<circle cx="11" cy="11" r="6"/><path d="M15.500 15.500L20 20"/>',
+}
 
 BATCH = 16  # records that are embedded, and then stored, at a time
 SHORT_SIDE = 448  # pixels of a photo's stored preview: twice what CLIP sees
@@ -28,18 +37,18 @@ class Kind:
     """What one model can search, {id: Item}. `version` changes with the items, so that the engine can tell whether its
     index is up to date."""
 
-    def __init__(self, name: str, task: Task):
-        self.name, self.task, self.version = name, task, 0
+    def __init__(self, name: str, model: Model):
+        self.name, self.model, self.version = name, model, 0
         self.items: OrderedDict = OrderedDict()
         self._pending: list = []
         self._pending_of: tuple | None = None
 
     def indexed(self) -> list:
-        return [item for item in self.items.values() if item.model == self.task.model]
+        return [item for item in self.items.values() if item.model == self.model.name]
 
     def pending(self) -> list:
         """The items without a vector of the loaded model or, if none is loaded, of any model."""
-        model = self.task.model
+        model = self.model.name
         if self._pending_of != (self.version, model):  # called at each progress of a download
             self._pending_of = self.version, model
             self._pending = [item for item in self.items.values() if (item.model != model if model else not item.model)]
@@ -52,16 +61,16 @@ class Kind:
         return found
 
 
-class Search(Tab):
-    def __init__(self, engine):
-        texts = Task(engine, "feature-extraction", "model for texts",
+class Search(Page):
+    def __init__(self, engine, name):
+        texts = Model(engine, "feature-extraction", "model for texts",
                      "Open the .safetensors and .json files of a sentence model, such as MiniLM.")
-        photos = Task(engine, "image-feature-extraction", "CLIP model",
+        photos = Model(engine, "image-feature-extraction", "CLIP model",
                       "Photos are found by a CLIP: open its .safetensors and .json files.")
-        super().__init__(
-            engine, "search", "Search", "Find it by its meaning.",
-            "Choose a folder of texts or photos, and describe what you are looking for. The index is made and kept in "
-            "this browser: nothing is uploaded.", "Drop a folder of texts or photos here", [texts, photos])
+        super().__init__(engine, name, t("Search"), [texts, photos])
+        self.make(t("Find it by its meaning."),
+                  t("Choose a folder of texts or photos, and describe what you are looking for. The index is made and "
+                    "kept in this browser: nothing is uploaded."), t("Drop a folder of texts or photos here"))
         self.kinds = [Kind("text", texts), Kind("photo", photos)]
         self.problem, self.pictures, self.drawn = "", [], None
         self.paused = False  # indexing was stopped or failed: it continues when the user says so
@@ -78,7 +87,7 @@ class Search(Tab):
                         button("Choose files", "pick-files", sign="file"), cls="row")
         self.shelf = el("div", el("h2", "What is searched"), el("ul", cls="shelf"), hidden=True)
         self.note = el("p", cls="about small")
-        self.body.append(self.form, *[task.card.box for task in self.tasks], self.work.box, self.found,
+        self.body.append(self.form, *[model.card.box for model in self.models], self.work.box, self.found,
                          el("section", self.shelf, self.start, self.note))
         on(self.form, "submit", self.submitted)
         asyncio.create_task(self.restore())
@@ -99,22 +108,22 @@ class Search(Tab):
         for kind in self.kinds:
             kind.version += 1
             if kind.items:
-                kind.task.wish()
+                kind.model.wish()
         self.restored.set()
         self.update()
 
     def kind(self, name: str) -> Kind:
         return self.kinds[0] if name == "text" else self.kinds[1]
 
-    def wanted(self, task: Task) -> bool:
-        return any(kind.task is task and bool(kind.items) for kind in self.kinds)
+    def wanted(self, model: Model) -> bool:
+        return any(kind.model is model and bool(kind.items) for kind in self.kinds)
 
     def update(self) -> None:
         super().update()
         if not self.shown:
             return
         something = any(bool(kind.items) for kind in self.kinds)
-        pending = not self.busy and any(kind.task.state == "ready" and bool(kind.pending()) for kind in self.kinds)
+        pending = not self.busy and any(kind.model.state == "ready" and bool(kind.pending()) for kind in self.kinds)
         if pending and not self.paused:
             self.begin(self.index(), "The index is not complete")
             return
@@ -127,7 +136,7 @@ class Search(Tab):
             self.draw_shelf()
 
     def draw_shelf(self) -> None:
-        state = [(kind.version, kind.task.model) for kind in self.kinds]
+        state = [(kind.version, kind.model.name) for kind in self.kinds]
         if state == self.drawn:
             return
         self.drawn = state
@@ -172,7 +181,7 @@ class Search(Tab):
 
     # Adding
 
-    def dropped(self, transfer) -> None:
+    def receive(self, transfer) -> None:
         entries = [item.webkitGetAsEntry() for item in getattr(js.Array, "from")(transfer.items)]
         entries = [entry for entry in entries if entry is not None]
         if not entries:
@@ -238,7 +247,7 @@ class Search(Tab):
             toast("%s could not be read: %s" % (counted(len(skipped), "file"), ", ".join(skipped[:5])), seconds=12)
         for kind in self.kinds:
             if kind.items:
-                kind.task.wish()
+                kind.model.need()
 
     async def read(self, kind: str, folder: str, name: str, file) -> list:
         if kind == "photo":
@@ -253,20 +262,20 @@ class Search(Tab):
     async def index(self) -> None:
         self.paused = True
         for kind in self.kinds:
-            pending = kind.pending() if kind.task.state == "ready" else []
+            pending = kind.pending() if kind.model.state == "ready" else []
             of = " of " + counted(len(pending), "photo" if kind.name == "photo" else "passage")
             for start in range(0, len(pending), BATCH):
                 self.running("Indexing", "%d" % start + of, start / len(pending))
                 if start == 0:
                     self.update()
-                batch, model = pending[start:start + BATCH], kind.task.model
+                batch, model = pending[start:start + BATCH], kind.model.name
                 if kind.name == "photo":
-                    body = await self.ask(kind.task, "embed", {}, [item.record.picture for item in batch])
+                    body = await self.ask(kind.model, "embed", {}, [item.record.picture for item in batch])
                 else:
-                    body = await self.ask(kind.task, "embed", {"inputs": [item.record.text for item in batch]})
+                    body = await self.ask(kind.model, "embed", {"inputs": [item.record.text for item in batch]})
                 size = body["dimensions"]
                 for place, item in enumerate(batch):
-                    item.record.vector = body["array"].slice(place * size, (place + 1) * size)
+                    item.record.vector = body["attachments"][0].slice(place * size, (place + 1) * size)
                     item.record.model = item.model = model
                 await self.replace(kind, [], [item.record for item in batch])
         self.paused = False
@@ -286,7 +295,7 @@ class Search(Tab):
             js.URL.revokeObjectURL(picture)
         self.pictures = []
         for kind in self.kinds:
-            if kind.items and kind.task.state == "ready":
+            if kind.items and kind.model.state == "ready":
                 found = await self.nearest(kind, text)
                 sections.append((self.photos if kind.name == "photo" else self.passages)(found))
         if not sections:
@@ -301,16 +310,16 @@ class Search(Tab):
         indexed = kind.indexed()
         if not indexed:
             return []
-        version = "%s %d" % (kind.task.model, kind.version)
+        version = "%s %d" % (kind.model.name, kind.version)
         wish = {"inputs": text, "k": min(MOST, len(indexed)), "version": version}
-        body = await self.ask(kind.task, "search", wish)
+        body = await self.ask(kind.model, "search", wish)
         if body["found"] is None:
             size = indexed[0].record.vector.length
             rows = js.Float32Array.new(size * len(indexed))
             for place, item in enumerate(indexed):
                 rows.set(item.record.vector, place * size)
-            await self.ask(kind.task, "index", {"dimensions": size, "version": version}, (rows,), (rows.buffer,))
-            body = await self.ask(kind.task, "search", wish)
+            await self.ask(kind.model, "index", {"dimensions": size, "version": version}, (rows,), (rows.buffer,))
+            body = await self.ask(kind.model, "search", wish)
         return [(indexed[row].record, score) for row, score in body["found"]]
 
     def passages(self, found: list):

@@ -1,17 +1,29 @@
 """The Summarise page shortens a document, by the chat's model or by one that is made for summaries."""
 
-from studio.shell import card
 from studio.shell.elements import action, announce, button, by_id, el, on, show
 from studio.shell.files import LONGEST, counted, is_text
-from studio.shell.models import Task
-from studio.shell.page import Problem, Tab
+from studio.shell.models import Model
+from studio.shell.page import Page, Problem
+from studio.shell.wording import t
+
+PAGE = {
+    "place": 5,
+    "title": "Summarise",
+    "about": "Shorten a document",
+    "tasks": ["summarization"],
+    "icon": '<path d="M4 6h16M4 10.500h16M4 15h9M4 19.500h5"/>',
+}
 
 
-class Summary(Task):
+class Summary(Model):
     """A task that the chat's model does, unless a model for summaries is loaded."""
 
+    @property
+    def chat(self) -> Model:
+        return self.engine.models["text-generation"]
+
     def lent(self) -> bool:
-        return self.state == "idle" and self.engine.state in ("ready", "answering")
+        return self.state == "idle" and self.chat.state == "ready"
 
     def take(self, job) -> None:
         if self.lent():
@@ -19,14 +31,24 @@ class Summary(Task):
         else:
             super().take(job)
 
+    @property
+    def coming(self) -> bool:
+        return "loading" in (self.state, self.chat.state)
 
-class Summarise(Tab):
-    def __init__(self, engine):
-        self.task = Summary(engine, "summarization", "", "")
-        super().__init__(
-            engine, "summarise", "Summarise", "The long and short of it.",
-            "Paste a text, or choose a document. It is read part by part, however long it is, and never leaves this "
-            "device.", "Drop a text here", [self.task])
+    def need(self) -> None:
+        if self.offered:
+            super().need()
+        else:
+            self.chat.need()
+
+
+class Summarise(Page):
+    def __init__(self, engine, name):
+        self.model = Summary(engine, "summarization", "", "")
+        super().__init__(engine, name, t("Summarise"), [self.model])
+        self.make(t("The long and short of it."),
+                  t("Paste a text, or choose a document. It is read part by part, however long it is, and never leaves "
+                    "this device."), t("Drop a text here"))
         pick = self.picker(".txt,.md,.markdown,text/*", self.take)
         self.given = el("textarea", rows="9", id="document", placeholder="Paste the text here", spellcheck="false")
         self.size = el("span", cls="about")
@@ -38,9 +60,9 @@ class Summarise(Tab):
         self.tools = el("div", button("Copy", "copy-result", sign="copy"), cls="row")
         self.result = el("section", el("h2", "Summary"), self.output, self.facts, self.tools, hidden=True)
         own = el("p", "The chat’s model writes it, or one that is made for summaries (BART, T5): ",
-                 button("open its files", "pick-file", cls="link"), cls="about small", data_task=self.task.name)
+                 button("open its files", "pick-file", cls="link"), cls="about small", data_task=self.model.task)
         self.body.append(el("label", "Text", cls="unseen", **{"for": "document"}), self.given, self.start, self.place,
-                         self.task.card.box, self.work.box, self.result, own)
+                         self.model.card.box, self.work.box, self.result, own)
         on(self.given, "input", lambda _event: self.counts())
         action("pick-document")(lambda _source: pick.click())
         action("summarise")(lambda _source: self.begin(self.summarise(), "Nothing was summarised"))
@@ -49,23 +71,27 @@ class Summarise(Tab):
         return self.output.textContent
 
     def show(self, visible: bool) -> None:
-        super().show(visible)
+        """The chat's card is here while this page is shown, because this is the chat's model."""
+        card = self.model.chat.card.box
         if visible:
-            self.place.append(card.card.box)
+            self.place.append(card)
         else:
-            by_id("composer").before(card.card.box)
+            by_id("composer").before(card)
+        super().show(visible)
 
-    def wanted(self, task: Task) -> bool:
+    def wanted(self, model: Model) -> bool:
         return False
 
     def update(self) -> None:
-        if self.task.lent():
-            self.task.send()
+        if self.model.lent():
+            self.model.send()
+        if self.shown:
+            self.model.chat.draw()
         super().update()
         show(self.start, not self.busy)
         self.given.readOnly = self.busy
         show(self.tools, not self.busy and bool(self.output.textContent))
-        show(self.place, self.task.state == "idle")
+        show(self.place, self.model.state == "idle")
         self.counts()
 
     def counts(self) -> None:
@@ -100,7 +126,7 @@ class Summarise(Tab):
             self.running("Summarising", *part)
             self.output.textContent = body["text"]
             show(self.result, bool(body["text"]))
-        body = await self.ask(self.task, "task", {"inputs": text}, told=told)
+        body = await self.ask(self.model, "task", {"inputs": text}, told=told)
         self.output.textContent = body["text"]
         show(self.result)
         words = counted(len(body["text"].split()), "word"), counted(len(text.split()), "word")

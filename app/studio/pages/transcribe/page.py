@@ -7,9 +7,18 @@ import js
 from studio.pages.transcribe.subtitles import clock, later, plain, settled, srt, vtt
 from studio.shell import audio, elements
 from studio.shell.elements import action, announce, button, el, fill, message_of, show
-from studio.shell.models import Task
-from studio.shell.page import Problem, Tab
-from studio.shell.wording import duration
+from studio.shell.models import Model
+from studio.shell.page import Page, Problem
+from studio.shell.wording import duration, t
+
+PAGE = {
+    "place": 2,
+    "title": "Transcribe",
+    "about": "Write down speech, live or from a file",
+    "tasks": ["automatic-speech-recognition"],
+    "icon": '<rect x="9" y="3.500" width="6" height="11" rx="3"/>'
+            '<path d="M5.500 11.500a6.500 6.500 0 0 0 13 0M12 18v3"/>',
+}
 
 EVERY = 2.0  # seconds of new speech until the current window is transcribed again
 WINDOW = 24.0  # seconds that are transcribed again; older parts stay
@@ -18,14 +27,15 @@ NAMES = js.Intl.DisplayNames.new("en", js.JSON.parse('{"type": "language"}'))
 FILES = {"txt": (plain, "text/plain"), "srt": (srt, "application/x-subrip"), "vtt": (vtt, "text/vtt")}
 
 
-class Transcribe(Tab):
-    def __init__(self, engine):
-        self.task = Task(engine, "automatic-speech-recognition", "Whisper model",
+class Transcribe(Page):
+    def __init__(self, engine, name):
+        self.model = Model(engine, "automatic-speech-recognition", "Whisper model",
                          "Open the .safetensors and .json files of a Whisper model.")
-        super().__init__(
-            engine, "transcribe", "Transcribe", "What was said, in writing.",
-            "Speak, or choose a recording or a video. It is transcribed on this device, which no sound leaves.",
-            "Drop a recording or a video here", [self.task])
+        super().__init__(engine, name, t("Transcribe"), [self.model])
+        self.make(t("What was said, in writing."),
+                  t("Speak, or choose a recording or a video. It is transcribed on this device, which no sound "
+                    "leaves."),
+                  t("Drop a recording or a video here"))
         self.microphone, self.chunks, self.drawn, self.file_name = None, [], [], "recording"
         self.languages, self.heard = [], ""  # of a multilingual model; the language heard last
         pick = self.picker("audio/*,video/*", self.take)
@@ -45,7 +55,7 @@ class Transcribe(Tab):
         self.tools = el("div", button("Copy", "copy-result", sign="copy"), button("Text", "save", data_kind="txt"),
                         button("SRT", "save", data_kind="srt"), button("VTT", "save", data_kind="vtt"), cls="row")
         self.result = el("section", self.facts, self.player, self.tools, self.list, hidden=True)
-        self.body.append(self.start, self.wishes, self.task.card.box, self.recording, self.work.box, self.result)
+        self.body.append(self.start, self.wishes, self.model.card.box, self.recording, self.work.box, self.result)
         action("pick-audio")(lambda _source: pick.click())
         action("record")(lambda _source: self.begin(self.listen(), "It could not be transcribed"))
         action("record-stop")(lambda _source: self.stop())
@@ -61,7 +71,7 @@ class Transcribe(Tab):
 
     def update(self) -> None:
         super().update()
-        self.offer(self.task.about.get("languages") or [])
+        self.offer(self.model.about.get("languages") or [])
         show(self.start, not self.busy)
         show(self.wishes, not self.busy and bool(self.languages))
         show(self.tools, not self.busy and bool(self.chunks))
@@ -75,7 +85,7 @@ class Transcribe(Tab):
             rows = sorted([(named(code), code) for code in languages])
             fill(self.spoken, *[el("option", name, value=code) for name, code in [("Detect it", "")] + rows])
 
-    def wish(self) -> dict:
+    def options(self) -> dict:
         """The options of the pipeline's call."""
         wish: dict = {"return_timestamps": True}
         if self.languages and self.spoken.value:
@@ -109,8 +119,8 @@ class Transcribe(Tab):
                                      "written down in %s" % duration(self.took)])
 
     async def write(self, samples, told=lambda body: None) -> dict:
-        wish = self.wish()
-        body = await self.ask(self.task, "task", wish, (samples,), (samples.buffer,), told)
+        wish = self.options()
+        body = await self.ask(self.model, "task", wish, (samples,), (samples.buffer,), told)
         self.heard = named(body["language"])
         if self.languages and "language" not in wish:
             self.heard += " (detected)"

@@ -1,0 +1,138 @@
+"""The answers that were asked for: one is written at a time, the others wait in a queue."""
+
+import asyncio
+import random
+import time
+
+from studio.pages.chat.conversation import Conversation
+from studio.shell.elements import announce
+from studio.shell.wording import t
+
+SAVED_SECONDS = 3  # a crash of the browser tab loses that much of an answer
+
+
+class Answer:
+    """A requested answer: the message that it answers, where it is written, and its progress."""
+
+    def __init__(self, conversation: Conversation, question: str, key: str):
+        self.conversation, self.question, self.key = conversation, question, key
+        self.text, self.request, self.saved, self.retried = "", None, time.time(), False
+
+    @property
+    def node(self) -> dict:
+        return self.conversation.node(self.key)
+
+
+class Answers:
+    """`queue` holds the answers that wait, `active` is the one that is being written, `failed` the last one that
+    failed."""
+
+    def __init__(self, page):
+        self.page, self.model = page, page.model
+        self.queue, self.active, self.failed = [], None, None
+
+    def all(self) -> list:
+        """All answers that are not finished, of all chats."""
+        return self.queue + ([self.active] if self.active else [])
+
+    def ask(self, conversation: Conversation, question: str) -> Answer:
+        """Adds an answer to the queue. The model that it needs is loaded, and downloaded if it must be."""
+        key = conversation.add("assistant", "", time.time(), question)
+        conversation.node(key)["stopped"] = "not answered"
+        answer = Answer(conversation, question, key)
+        self.queue.append(answer)
+        self.failed = None
+        self.model.need()
+        return answer
+
+    def waits(self, answer: Answer) -> str:
+        """Why an answer has no word yet."""
+        engine, state = self.model.engine, self.model.state
+        if answer is self.active:
+            return t("Reading your message …")
+        if self.active is not None:
+            return t("Waits for the answer in another chat")
+        if engine.measuring:
+            return t("Waits for the Lab, which is measuring")
+        if engine.state == "failed":
+            return t("Waits for the engine: see below")
+        if state in ("idle", "failed", "elsewhere"):
+            return t("Waits for the model: see below")
+        return t("Waits for the model to be ready …")
+
+    def pump(self) -> None:
+        """Sends the engine the next answer's request."""
+        if self.active is not None or not self.queue or self.model.state != "ready" or self.model.engine.measuring:
+            return
+        answer = self.active = self.queue.pop(0)
+        settings = answer.conversation.sampling()
+        if settings["seed"] is None:
+            settings["seed"] = random.getrandbits(32)
+        answer.node["seed"], answer.node["model"] = settings["seed"], self.model.name
+        request = {"model": self.model.name, "messages": answer.conversation.messages(answer.question), "stream": True}
+        self.page.draw_waiting(answer)
+
+        def heard(kind: str, body: dict) -> None:
+            self.heard(answer, kind, body)
+        answer.request = self.model.request("chat", request | settings, heard)
+        self.model.engine.changed()
+
+    def heard(self, answer: Answer, kind: str, body: dict) -> None:
+        if kind == "chunk":
+            for choice in body["choices"]:
+                answer.text += choice["delta"].get("content") or ""
+            answer.node["content"] = answer.text
+            self.page.draw_growing(answer)
+            if time.time() - answer.saved > SAVED_SECONDS:
+                answer.saved = time.time()
+                asyncio.create_task(self.page.chats.keep(answer.conversation))
+            return
+        self.active = None
+        gone = answer.conversation.id in self.page.chats.gone
+        node = answer.node
+        node.pop("stopped", None)
+        if kind == "result":
+            node["stats"] = body
+            if body["finish_reason"] == "abort":
+                node["stopped"] = "stopped"
+            if not gone:
+                announce(t("Answer: %s") % answer.text[:1500])
+        elif body["code"] == "device_lost" and not answer.retried and not gone:
+            self.again_later(answer)
+            return
+        elif body["code"] in ("aborted", "ended"):
+            node["stopped"] = "stopped" if body["code"] == "aborted" else "interrupted"
+        else:
+            node["stopped"] = "not answered" if not answer.text else "interrupted"
+            if not gone:
+                self.failed = answer
+                self.page.fails(body)
+        answer.conversation.data["updated"] = time.time()
+        self.page.draw_finished(answer)
+        self.page.chats.save_soon(answer.conversation)
+        self.model.engine.changed()
+
+    def again_later(self, answer: Answer) -> None:
+        """The GPU was lost meanwhile: the answer is written again, once; the engine loads the model for it."""
+        answer.text, answer.retried, answer.node["content"] = "", True, ""
+        answer.node["stopped"] = "not answered"
+        self.queue.insert(0, answer)
+        self.page.draw_growing(answer)
+        self.pump()
+
+    def withdraw(self, conversation: Conversation) -> bool:
+        """Ends a chat's answers: aborts the one that is being written, and removes those in the queue (then True)."""
+        if self.active is not None and self.active.conversation is conversation:
+            self.model.engine.abort(self.active.request)
+        waiting = [answer for answer in self.queue if answer.conversation is conversation]
+        for answer in waiting:
+            self.queue.remove(answer)
+            conversation.remove(answer.key)
+        return bool(waiting)
+
+    def forget(self, conversation: Conversation) -> None:
+        """A chat is deleted: nothing of its answers is left."""
+        self.withdraw(conversation)
+        if self.failed is not None and self.failed.conversation is conversation:
+            self.failed = None
+            self.page.problem = None

@@ -1,0 +1,88 @@
+"""The address says which page is shown, and what of it: #search, or #chat/c123. The sidebar's links are the list of the
+pages; the build makes them of each page's description (`PAGE` in pages/<name>/page.py)."""
+
+import asyncio
+import os
+
+import js
+from js import document
+from studio.shell.elements import by_id, message_of, toast
+from studio.shell.wording import t
+
+pages: dict = {}  # the pages that were opened so far, by name
+_one = asyncio.Lock()  # a page is made once, however often it is asked for meanwhile
+
+
+def links() -> list:
+    return list(by_id("pages").querySelectorAll("a"))
+
+
+def name_of(link) -> str:
+    return link.getAttribute("href")[1:]
+
+
+def current() -> str:
+    """The name of the page that is shown (start.js reads it from the address)."""
+    return document.documentElement.getAttribute("data-view")
+
+
+def part() -> str:
+    """What follows the page's name in the address: "c123" of #chat/c123."""
+    return js.location.hash.partition("/")[2]
+
+
+def shown():
+    """The page that is shown; None while its files are fetched."""
+    return pages.get(current())
+
+
+def go(name: str, part: str = "") -> None:
+    js.location.hash = name + ("/" + part if part else "")
+
+
+def page_of(task: str) -> str:
+    """The name of the page that has a task's model."""
+    for link in links():
+        if task in link.getAttribute("data-tasks").split():
+            return name_of(link)
+    return "chat"
+
+
+async def page(engine, name: str):
+    """A page, whose files are fetched when it is first needed: most visits are for the chat."""
+    async with _one:
+        if name not in pages:
+            for link in links():
+                if name_of(link) == name:
+                    await fetch("studio/pages/" + name, link.getAttribute("data-files").split())
+            made = __import__("studio.pages.%s.page" % name, None, None, ("",))
+            pages[name] = getattr(made, name[0].upper() + name[1:])(engine, name)
+    return pages[name]
+
+
+async def fetch(folder: str, files: list) -> None:
+    if folder.rpartition("/")[2] not in os.listdir("studio/pages"):
+        os.mkdir(folder)
+    for file in files:
+        response = await js.fetch("%s/%s" % (folder, file))
+        if not response.ok:
+            raise OSError("%s: status %d" % (file, response.status))
+        with open("%s/%s" % (folder, file), "w") as out:
+            out.write(await response.text())
+
+
+async def route(engine) -> None:
+    """Shows the page that the address names."""
+    name = current()
+    for link in links():
+        link.setAttribute("aria-current", "page" if name_of(link) == name else "false")
+    for other in list(pages.values()):
+        if other.shown and other.name != name:
+            other.show(False)
+    try:
+        found = await page(engine, name)
+    except OSError as error:
+        toast(t("This page could not be fetched: %s") % message_of(error))
+        return
+    if name == current():
+        found.show(True)

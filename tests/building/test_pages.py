@@ -1,0 +1,59 @@
+"""The pages' descriptions make the document, its script, its styles, the list of files and the manifest."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from building import pages
+from building.steps import BuildError
+
+WORLD = """import js
+
+PAGE = {
+    "place": 9,
+    "title": "World & more",
+    "about": "Walk through a world",
+    "tasks": ["mask-generation"],
+    "icon": '<path d="M1 1"/>',
+}
+"""
+
+
+def test_a_page_is_one_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    before = pages.composed()
+    for page in pages.pages():
+        (tmp_path / "pages").mkdir(exist_ok=True)
+        (tmp_path / "pages" / page.name).symlink_to(page.folder)
+    (tmp_path / "pages/world").mkdir()
+    (tmp_path / "pages/world/page.py").write_text(WORLD)
+    (tmp_path / "pages/world/page.css").write_text(".world { color: red; }\n")
+    monkeypatch.setattr(pages, "STUDIO", tmp_path)
+    after = {name: data.decode() for name, data in pages.composed().items()}
+    link = '<a href="#world" data-act="drawer-close" data-tasks="mask-generation" data-files="page.py">'
+    assert link in after["index.html"] and "World &amp; more</a>" in after["index.html"]
+    assert '<symbol id="i-world" viewBox="0 0 24 24"><path d="M1 1"/></symbol>' in after["index.html"]
+    assert after["app.css"] == before["app.css"].decode() + "\n.world { color: red; }\n"
+    names = [page.name for page in pages.pages()]
+    assert names == ["chat", "transcribe", "search", "classify", "summarise", "lab", "world"]
+    assert f"const pages = /** @type {{any}} */ ({json.dumps(names)});" in after["start.js"]
+    assert json.loads(after["manifest.webmanifest"])["shortcuts"][-1] == {
+        "name": "World & more", "description": "Walk through a world", "url": "./#world",
+    }  # fmt: skip
+
+
+def test_a_page_without_a_description_is_told(tmp_path: Path) -> None:
+    (tmp_path / "page.py").write_text("import js\n")
+    with pytest.raises(BuildError, match="has no PAGE"):
+        pages.description(tmp_path / "page.py")
+
+
+def test_only_the_first_pages_files_are_fetched_at_the_start() -> None:
+    """Those of the others are named in their links, and fetched when the page is first shown."""
+    files = json.loads(pages.composed()["pyscript.json"])["files"]
+    fetched = {name.split("/")[3] for name in files if name.startswith("./studio/pages/")}
+    assert fetched == {"chat"}
+    html = pages.composed()["index.html"].decode()
+    for page in pages.pages()[1:]:
+        assert f'data-files="{" ".join(page.files)}"' in html
+    assert 'href="#chat" data-act="drawer-close" data-tasks="text-generation" data-files=""' in html
