@@ -4,7 +4,9 @@ place: where in the sidebar; title, about: in the sidebar, and in the shortcuts 
 Face names of those whose models the page has; icon: the content of an SVG of 24 x 24."""
 
 import ast
+import graphlib
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -28,11 +30,6 @@ class Page:
     def folder(self) -> Path:
         return STUDIO / "pages" / self.name
 
-    @property
-    def files(self) -> list[str]:
-        """The names of the page's Python files."""
-        return sorted(file.name for file in self.folder.glob("*.py"))
-
 
 def description(file: Path) -> dict[str, Any]:
     """The value of PAGE in a page.py, which is not run for it."""
@@ -49,34 +46,40 @@ def pages() -> list[Page]:
 
 
 def composed() -> dict[str, bytes]:
-    """What the site has of all pages together: the document, its script, its styles, the files that PyScript fetches
-    before it runs studio/main.py (those of the first page too; those of the others when they are first shown), and the
-    manifest of the installed app."""
+    """What the site has of all pages together: the document, its script, its styles, the manifest of the installed app,
+    and the interface's Python: a bundle for the shell and one for each page, which static/interface.js fetches."""
     found = pages()
-    first, others = found[0], found[1:]
     html = (STATIC / "index.html").read_text()
     for place, lines in (("icons of the pages", map(symbol, found)), ("links to the pages", map(link, found))):
         html = html.replace(f"<!-- {place} -->", "\n".join(lines).strip())
-    html = html.replace(f' data-files="{" ".join(first.files)}"', ' data-files=""')
     script = (STATIC / "start.js").read_text().replace('"__PAGES__"', json.dumps([page.name for page in found]))
     sheets = [STATIC / "app.css", *(file for page in found if (file := page.folder / "page.css").is_file())]
-    config = json.loads((STATIC / "pyscript.json").read_text())
-    names = [name for name in interface() if not any(name.startswith(f"studio/pages/{page.name}/") for page in others)]
-    config["files"] = {f"./{name}": name for name in names if name != "studio/main.py"}
     manifest = json.loads((STATIC / "manifest.webmanifest").read_text())
     manifest["shortcuts"] = [shortcut(page) for page in found]
     return {
         "index.html": html.encode(),
         "start.js": script.encode(),
         "app.css": "\n".join(sheet.read_text() for sheet in sheets).encode(),
-        "pyscript.json": json.dumps(config, indent=1).encode(),
+        "studio/shell.json": bundle([STUDIO / "main.py", *(STUDIO / "shell").glob("*.py")]),
+        **{f"studio/{page.name}.json": bundle(page.folder.glob("*.py")) for page in found},
         "manifest.webmanifest": json.dumps(manifest, indent=1).encode(),
     }
 
 
-def interface() -> list[str]:
-    """The interface's Python files, as the site has them."""
-    return [f"studio/{file.relative_to(STUDIO).as_posix()}" for file in sorted(STUDIO.rglob("*.py"))]
+def bundle(files: Iterable[Path]) -> bytes:
+    """Python files in one, {path: source}, since a request for each would delay the start. A module comes after those
+    that it imports: they are imported one by one, and the browser has its turn between them."""
+    sources = {f"studio/{file.relative_to(STUDIO).as_posix()}": file.read_text() for file in sorted(files)}
+    names = {path.removesuffix(".py").replace("/", "."): path for path in sources}
+
+    def imports(source: str) -> list[str]:
+        """The files of the bundle that a module imports."""
+        found = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.ImportFrom)]
+        modules = [name for node in found for name in (node.module, *(f"{node.module}.{a.name}" for a in node.names))]
+        return [names[module] for module in modules if module in names]
+
+    order = graphlib.TopologicalSorter({path: imports(source) for path, source in sources.items()}).static_order()
+    return json.dumps({path: sources[path] for path in order}, indent=1, ensure_ascii=False).encode()
 
 
 def symbol(page: Page) -> str:
@@ -85,9 +88,8 @@ def symbol(page: Page) -> str:
 
 def link(page: Page) -> str:
     return (
-        f'    <a href="#{page.name}" data-act="drawer-close" data-tasks="{" ".join(page.tasks)}" '
-        f'data-files="{" ".join(page.files)}"><svg aria-hidden="true"><use href="#i-{page.name}"/></svg>'
-        f"{escape(page.title)}</a>"
+        f'    <a href="#{page.name}" data-act="drawer-close" data-tasks="{" ".join(page.tasks)}">'
+        f'<svg aria-hidden="true"><use href="#i-{page.name}"/></svg>{escape(page.title)}</a>'
     )
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import fnmatch
+import gzip
 import hashlib
 import re
 import socket
@@ -20,12 +21,23 @@ def policy(page: Path) -> str:
     return found[1] if found else ""
 
 
+COMPRESSED = (".html", ".css", ".js", ".mjs", ".py", ".json", ".webmanifest", ".wasm", ".svg", ".txt")
+_gzipped: dict[str, bytes] = {}  # by ETag: Pyodide alone takes half a second, and each test has a server of its own
+
+
+def gzipped(data: bytes, tag: str) -> bytes:
+    if tag not in _gzipped:
+        _gzipped[tag] = gzip.compress(data, 6, mtime=0)
+    return _gzipped[tag]
+
+
 class Server(ThreadingHTTPServer):
-    """Serves a folder on 127.0.0.1 as a static host does: with Range, ETag, CORS, MIME types and the page's CSP.
+    """Serves a folder on 127.0.0.1 as a static host does: with Range, ETag, CORS, gzip, MIME types and the page's CSP.
 
     `requests` records "METHOD /path" and the Range header, `sent` counts the bytes of bodies. `faults` maps a path
-    pattern to what goes wrong there: a status, a function from the right bytes to the ones sent, or ("cut", n): the
-    connection breaks after n bytes.
+    pattern to what goes wrong there: a status, a function from the right bytes to the ones sent, ("cut", n): the
+    connection breaks after n bytes, or ("stall", n): nothing more comes after n bytes. `types` maps a path pattern to
+    another Content-Type.
     """
 
     daemon_threads = True
@@ -35,6 +47,7 @@ class Server(ThreadingHTTPServer):
         self.requests: list[tuple[str, str]] = []
         self.sent = 0
         self.faults: dict[str, int | tuple[str, int] | Callable[[bytes], bytes]] = {}
+        self.types: dict[str, str] = {}
         self.policy = policy(folder / "index.html")
         self._open: set[socket.socket] = set()
         super().__init__(("127.0.0.1", port), Handler)
@@ -107,14 +120,20 @@ class Handler(SimpleHTTPRequestHandler):
             return self.finish_headers(b"", tag)
         else:
             self.send_response(200)
-        self.send_header("Content-Type", self.guess_type(file.name))
-        self.finish_headers(data[start:end], tag, fault[1] if isinstance(fault, tuple) else None)
+            if not fault and file.suffix in COMPRESSED and "gzip" in self.headers.get("Accept-Encoding", ""):
+                self.send_header("Content-Encoding", "gzip")
+                data = gzipped(data, tag)
+                end = len(data)
+        kinds = (kind for pattern, kind in self.server.types.items() if fnmatch.fnmatch(path, pattern))
+        self.send_header("Content-Type", next(kinds, self.guess_type(file.name)))
+        self.finish_headers(data[start:end], tag, fault if isinstance(fault, tuple) else None)
 
     do_HEAD = do_GET
 
-    def finish_headers(self, body: bytes, tag: str = "", cut: int | None = None) -> None:
+    def finish_headers(self, body: bytes, tag: str = "", fault: tuple[str, int] | None = None) -> None:
         if tag:
             self.send_header("ETag", tag)
+        self.send_header("Vary", "Accept-Encoding")
         self.send_header("Cache-Control", "no-cache")  # cached, but revalidated: a rebuilt file is seen at once
         self.send_header("Accept-Ranges", "bytes")
         self.send_header("X-Content-Type-Options", "nosniff")
@@ -123,10 +142,12 @@ class Handler(SimpleHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         if self.command == "GET":
-            part = body if cut is None else body[:cut]
+            part = body if fault is None else body[: fault[1]]
             self.server.sent += len(part)
             self.wfile.write(part)
-        if cut is not None:
+        if fault is not None:
+            if fault[0] == "stall":
+                self.connection.recv(1)  # until the browser gives up, or the server is closed
             self.close_connection = True
 
     def end_headers(self) -> None:

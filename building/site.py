@@ -6,19 +6,19 @@ import shutil
 from pathlib import Path
 
 from .models import pack_catalogue
-from .pages import composed, interface
+from .pages import composed
 from .server import policy
 from .steps import CACHE, DIST, ROOT, BuildError, alone, anew, digest, once, put, run
 from .tools import NPM, PYTHON, STATIC, node, npm_packages, page_wheels
 
+SCREENSHOTS = "screenshots/"  # what an app store shows of the app; the page never does, so it is not stored for it
 NOT_SERVED = ("package.json", "package-lock.json", "snapshot.mjs", "sw.js")
 
 # dist/ path <- path (a pattern may end it) in node_modules
 PACKAGES = {
     "pyodide/": [f"pyodide/{f}" for f in ("pyodide.mjs", "pyodide.asm.mjs", "pyodide.asm.wasm", "python_stdlib.zip")],
-    "pyscript/": [  # its core and MicroPython: the app uses no editor, terminal or TOML
-        *(f"@pyscript/core/dist/{f}" for f in ("core.js", "core-*.js", "error-*.js", "mpy-*.js")),
-        *(f"@micropython/micropython-webassembly-pyscript/{f}" for f in ("micropython.mjs", "micropython.wasm")),
+    "micropython/": [
+        f"@micropython/micropython-webassembly-pyscript/{f}" for f in ("micropython.mjs", "micropython.wasm")
     ],
     "vendor/tokenizers.mjs": ["@huggingface/tokenizers/dist/tokenizers.min.mjs"],
     "vendor/jinja.js": ["@huggingface/jinja/dist/index.js"],
@@ -107,8 +107,9 @@ def site_files() -> dict[str, Path | bytes]:
         name = file.relative_to(STATIC).as_posix()
         if file.is_file() and name not in NOT_SERVED and "node_modules" not in file.parts:
             files[name] = file
-    files.update({name: ROOT / "app" / name for name in interface()})
     files.update(composed())
+    for screenshot in json.loads((STATIC / "manifest.webmanifest").read_text())["screenshots"]:
+        files[screenshot["src"]] = ROOT / "docs" / screenshot["src"]
     for target in PACKAGES:
         files.update({target + file.name if target.endswith("/") else target: file for file in npm_files(target)})
     files["licenses.txt"] = licenses()
@@ -136,7 +137,8 @@ def build() -> None:
                 file.rmdir()
             elif file.is_file() and name not in hashes and name != "sw.js" and not name.startswith("models/"):
                 file.unlink()
-        version, worker = service_worker(hashes)
+        stored = {name: sha256 for name, sha256 in hashes.items() if not name.startswith(SCREENSHOTS)}
+        version, worker = service_worker(stored)
         put(DIST / "sw.js", worker)
         pack_catalogue()
     app = sum((DIST / name).stat().st_size for name in hashes)

@@ -11,7 +11,7 @@ const LIMITS = [
   "maxComputeInvocationsPerWorkgroup", "maxComputeWorkgroupSizeX",
 ];
 const SOFTWARE = /swiftshader|llvmpipe|lavapipe|microsoft basic/i;
-const ADAPTER_MS = 5000;
+const ADAPTER_MS = 10_000, ANSWER_MS = 3000; // how long an adapter is requested; after how long a request may hang
 const PARAMS = 256; // bytes of one step's uniform; its params start at a multiple of this
 const POOL = 4, POOL_BYTES = 65536; // staging buffers made in advance, for as many replays in flight
 const KEEP_BYTES = 1 << 20; // larger staging buffers are not kept
@@ -45,19 +45,21 @@ function matrices({ info }) {
       M === 16 && N === 16 && K === 16 && componentType === "f16" && resultComponentType === "f32");
 }
 
-// Tries repeatedly: Chrome answers null while its GPU process starts, and a request may hang after a device was lost.
+// Tries repeatedly, with growing pauses: Chrome answers null while its GPU process starts (under load that takes seconds),
+// and a request may hang after a device was lost. An answer that comes late counts, too.
 async function requestAdapter() {
   if (!globalThis.navigator?.gpu) {
     throw new Failure("no_webgpu", "There is no WebGPU here. Open the page over https or on localhost, in a current " +
       "Chrome, Edge, Firefox or Safari.");
   }
+  let found = null;
+  const request = async () => { found ??= await navigator.gpu.requestAdapter({ powerPreference: "high-performance" }); };
   const end = performance.now() + ADAPTER_MS;
-  do {
-    const asked = navigator.gpu.requestAdapter({ powerPreference: "high-performance" });
-    const adapter = await Promise.race([asked, sleep(end - performance.now())]);
-    if (adapter) return adapter;
-    await sleep(100);
-  } while (performance.now() < end);
+  for (let pause = 100; performance.now() < end; pause *= 1.5) {
+    await Promise.race([request(), sleep(ANSWER_MS)]);
+    if (!found) await sleep(Math.min(pause, end - performance.now()));
+    if (found) return found;
+  }
   throw new Failure("no_adapter", "WebGPU found no GPU. Close other tabs that use it, look at chrome://gpu or " +
     "about:support, then reload the page.");
 }

@@ -1,8 +1,49 @@
-// Runs before the first paint. The interface's Python (studio/main.py) takes over as soon as it is up.
-if (!CSS.supports("color", "light-dark(red, red)") || !Promise.withResolvers) {
-  addEventListener("DOMContentLoaded", () => document.body.prepend("This browser is too old for TensorTab: update it, or use " +
-    "a current Chrome, Edge, Firefox or Safari."));
-}
+// Runs before the first paint, and in browsers that are too old for everything else: so in the JavaScript of 2016.
+// interface.js then starts the interface's Python, which takes over.
+
+// Says why the page does not start. What was said first stays, unless it was only that the start takes long.
+const SLOW = "TensorTab is still loading after 15 seconds. If nothing happens, check the connection and reload the page.";
+const absent = (file) => `${file} could not be loaded. Check the connection and reload the page. If it happens again, this ` +
+  "site is incomplete.";
+let said = "";
+const show = () => {
+  const box = document.getElementById("trouble");
+  if (!box) return;
+  box.textContent = said;
+  box.hidden = !said;
+};
+const say = (text) => {
+  if (said && said !== SLOW) return;
+  said = text;
+  show();
+};
+document.addEventListener("DOMContentLoaded", () => {
+  show();
+  if (!getComputedStyle(document.documentElement).getPropertyValue("--paper")) say(absent("app.css"));
+});
+const slow = setTimeout(say, 15000, SLOW);
+
+const problem = () => {
+  if (location.protocol === "file:") {
+    return "TensorTab cannot run from a file, because browsers let no page read the files beside it. Run “python build.py " +
+      "serve” in its folder, or put this folder on a web host and open it from there.";
+  }
+  const known = window.CSS && CSS.supports("color", "light-dark(red, red)") && "popover" in HTMLElement.prototype;
+  if (!known || !Promise.withResolvers) {
+    return "This browser is too old for TensorTab: update it, or use a current Chrome, Edge, Firefox or Safari.";
+  }
+  if (typeof WebAssembly !== "object" || !WebAssembly.instantiateStreaming) {
+    return "WebAssembly is switched off in this browser, and TensorTab's Python needs it. Allow it for this site (it may be " +
+      "part of a security mode, such as Apple's Lockdown Mode), or use another browser.";
+  }
+  return "";
+};
+if (problem()) say(problem());
+
+addEventListener("error", ({ target }) => {
+  if (target instanceof HTMLScriptElement) say(absent(target.getAttribute("src")));
+}, true);
+
 /** @type {any} */
 const nothing = { getItem: () => null, setItem: () => {}, removeItem: () => {}, blocked: true };
 let storage = nothing, session = nothing;
@@ -36,13 +77,23 @@ const early = (event) => {
 addEventListener("submit", early);
 addEventListener("keydown", early);
 
-// Calls that are made before Python is up wait for it, too.
-globalThis.tensortab = { ready: Promise.withResolvers(), storage, session };
-globalThis.tensortab.run = (source) =>
-  tensortab.ready.promise.then((run) => new Promise((resolve, reject) => run(source, resolve, reject)));
-
-// PyScript makes functions from text for its own workers, which are not used here. This hook keeps it from that, so
-// that the Content-Security-Policy needs no 'unsafe-eval'.
-import("./pyscript/core.js").then(({ hooks }) => hooks.worker.onBeforeRunAsync.clear()).catch((error) => {
-  document.getElementById("hint").textContent = `The interface could not start (${error.message}). Reload the page.`;
+globalThis.tensortab = { storage, session, pages, install: null };
+// The browser may offer to install the app before Python is up.
+addEventListener("beforeinstallprompt", (event) => {
+  event.preventDefault();
+  tensortab.install = event;
 });
+if (Promise.withResolvers) {
+  // Calls that are made before Python is up wait for it, too.
+  const ready = Promise.withResolvers();
+  tensortab.run = (source) => ready.promise.then((run) => new Promise((resolve, reject) => run(source, resolve, reject)));
+  tensortab.ready = ready;
+}
+
+// interface.js calls one of these when Python is up, or is not.
+tensortab.failed = (error) => say(`TensorTab could not start. ${error.message || error} Reload the page to try again.`);
+tensortab.started = () => {
+  clearTimeout(slow);
+  if (said === SLOW) said = "";
+  show();
+};

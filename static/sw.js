@@ -11,6 +11,7 @@ const ROOT = new URL("./", self.location.href);
 const PREFIX = `tensortab-app-${ROOT.pathname}:`; // another copy of the app on this origin has its own caches
 const APP = PREFIX + VERSION;
 const MANIFESTS = `tensortab-manifests-${ROOT.pathname}`;
+const SHARED = `tensortab-shared-${ROOT.pathname}`;
 const SHA = "x-tensortab-sha256";
 
 async function verified(path) {
@@ -22,9 +23,8 @@ async function verified(path) {
     const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
     const hex = Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join("");
     if (hex !== FILES[path]) continue;
-    // A response of our own: one that was redirected could not answer a navigation.
-    const headers = new Headers(response.headers);
-    headers.set(SHA, hex);
+    // A response of our own: one that was redirected could not answer a navigation. Its bytes are not compressed.
+    const headers = new Headers({ [SHA]: hex, "Content-Type": response.headers.get("Content-Type") ?? "" });
     if (path === "worker.js") headers.set("Content-Security-Policy", POLICY);
     return new Response(bytes, { headers });
   }
@@ -88,14 +88,31 @@ async function modelInfo(url) {
   }
 }
 
+// What other programs share with the app (share_target in the manifest) waits in a cache until the page takes it from
+// there (app/studio/shell/given.py). The page opens in any case, and says if nothing could be stored.
+async function shared(request) {
+  const store = async () => {
+    const form = await request.formData(), place = await caches.open(SHARED);
+    const words = ["title", "text", "url"].map((name) => form.get(name)).filter(Boolean).join("\n\n");
+    if (words) await place.put(new URL("shared-text", ROOT), new Response(words));
+    for (const [n, file] of form.getAll("files").entries()) {
+      const headers = { "Content-Type": file.type, "X-Name": encodeURIComponent(file.name) };
+      if (file.size) await place.put(new URL(`shared-file-${n}`, ROOT), new Response(file, { headers }));
+    }
+  };
+  await store().catch((error) => console.error("What was shared could not be stored.", error));
+  return Response.redirect(`${ROOT}?shared`, 303);
+}
+
 worker.addEventListener("install", (event) => event.waitUntil(install()));
 worker.addEventListener("activate", (event) => event.waitUntil(activate()));
 worker.addEventListener("message", (event) => {
   if (event.data === "activate") worker.skipWaiting();
 });
 worker.addEventListener("fetch", (event) => {
-  const url = new URL(event.request.url);
-  if (event.request.method !== "GET" || url.origin !== ROOT.origin || !url.pathname.startsWith(ROOT.pathname)) return;
+  const { method, mode, url: address } = event.request, url = new URL(address);
+  if (method === "POST" && mode === "navigate" && url.href === `${ROOT}?share`) event.respondWith(shared(event.request));
+  if (method !== "GET" || url.origin !== ROOT.origin || !url.pathname.startsWith(ROOT.pathname)) return;
   const path = decodeURIComponent(url.pathname.slice(ROOT.pathname.length)) || "index.html";
   if (Object.hasOwn(FILES, path)) event.respondWith(appFile(path, event.request));
   else if (/^models\/(?:[^/]+\/manifest|index)\.json$/.test(path)) event.respondWith(modelInfo(url.origin + url.pathname));

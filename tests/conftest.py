@@ -42,8 +42,17 @@ class Site:
         """Break the connection after so many bytes of the body."""
         self._server.faults[pattern] = ("cut", after)
 
+    def stall(self, pattern: str, after: int = 0) -> None:
+        """Send nothing more after so many bytes of the body."""
+        self._server.faults[pattern] = ("stall", after)
+
+    def retype(self, pattern: str, kind: str) -> None:
+        """Send another Content-Type."""
+        self._server.types[pattern] = kind
+
     def mend(self) -> None:
         self._server.faults.clear()
+        self._server.types.clear()
 
     @property
     def requests(self) -> list[tuple[str, str]]:
@@ -52,7 +61,7 @@ class Site:
 
     @property
     def sent(self) -> int:
-        """Bytes of all bodies so far, uncompressed."""
+        """Bytes of all bodies so far, as they were sent."""
         return self._server.sent
 
     def start(self) -> None:

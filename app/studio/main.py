@@ -193,6 +193,14 @@ async def start() -> None:
         chat.submit()
     js.performance.mark("interface")
     document.documentElement.setAttribute("data-ready", "")
+    js.tensortab.started()
 
 
-asyncio.create_task(start())
+async def main() -> None:
+    try:
+        await start()
+    except Exception as error:  # a fault of the page: nothing else would say that it did not start
+        js.tensortab.failed(js.Error.new(engine.fault(error)["message"]))
+
+
+asyncio.create_task(main())

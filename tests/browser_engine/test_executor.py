@@ -484,11 +484,43 @@ def test_adapter_is_asked_again(page: Callable[..., Any]) -> None:
     assert asked == 4
 
 
-@pytest.mark.parametrize("answer", ["async () => null", "() => new Promise(() => {})"], ids=["null", "hangs"])
-def test_no_adapter(page: Callable[..., Any], answer: str) -> None:
-    with pytest.raises(PageError) as caught:
-        page(
-            f"navigator.gpu.requestAdapter = {answer};"
-            'await (await import(location.origin + "/executor.js")).createExecutor();'
-        )
-    assert caught.value.code == "no_adapter"
+# A clock that runs twenty times as fast; 'seconds' is what it has counted.
+FAST = """
+const wait = setTimeout, now = performance.now.bind(performance), before = now();
+globalThis.setTimeout = (call, ms) => wait(call, ms / 20);
+performance.now = () => 20 * now();
+const seconds = () => (20 * (now() - before)) / 1000;
+"""
+
+
+@pytest.mark.parametrize(
+    ("answer", "most"), [("async () => (asked++, null)", 12), ("() => (asked++, new Promise(() => {}))", 4)]
+)
+def test_no_adapter_is_told_after_ten_seconds(page: Callable[..., Any], answer: str, most: int) -> None:
+    """It is requested again and again, with growing pauses; a request that hangs is not waited for."""
+    code, took, asked = page(f"""{FAST}
+      let asked = 0;
+      navigator.gpu.requestAdapter = {answer};
+      const failed = await (await import(location.origin + "/executor.js")).createExecutor().catch((error) => error);
+      return [failed.code, seconds(), asked];
+    """)
+    assert code == "no_adapter"
+    assert 9 < took < 20
+    assert 3 <= asked <= most
+
+
+def test_an_adapter_that_comes_late_is_used(page: Callable[..., Any]) -> None:
+    """The first request is answered after eight seconds, later ones never."""
+    took, asked = page(f"""{FAST}
+      const real = navigator.gpu.requestAdapter.bind(navigator.gpu);
+      let asked = 0;
+      navigator.gpu.requestAdapter = async (...options) => {{
+        if (asked++) return new Promise(() => {{}});
+        await new Promise((done) => setTimeout(done, 8000));
+        return real(...options);
+      }};
+      const e = await (await import(location.origin + "/executor.js")).createExecutor();
+      e.destroy();
+      return [seconds(), asked];
+    """)
+    assert 7 < took < 40 and asked >= 2

@@ -1,6 +1,7 @@
 """The pages' descriptions make the document, its script, its styles, the list of files and the manifest."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -30,7 +31,7 @@ def test_a_page_is_one_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
     (tmp_path / "pages/world/page.css").write_text(".world { color: red; }\n")
     monkeypatch.setattr(pages, "STUDIO", tmp_path)
     after = {name: data.decode() for name, data in pages.composed().items()}
-    link = '<a href="#world" data-act="drawer-close" data-tasks="mask-generation" data-files="page.py">'
+    link = '<a href="#world" data-act="drawer-close" data-tasks="mask-generation">'
     assert link in after["index.html"] and "World &amp; more</a>" in after["index.html"]
     assert '<symbol id="i-world" viewBox="0 0 24 24"><path d="M1 1"/></symbol>' in after["index.html"]
     assert after["app.css"] == before["app.css"].decode() + "\n.world { color: red; }\n"
@@ -48,12 +49,18 @@ def test_a_page_without_a_description_is_told(tmp_path: Path) -> None:
         pages.description(tmp_path / "page.py")
 
 
-def test_only_the_first_pages_files_are_fetched_at_the_start() -> None:
-    """Those of the others are named in their links, and fetched when the page is first shown."""
-    files = json.loads(pages.composed()["pyscript.json"])["files"]
-    fetched = {name.split("/")[3] for name in files if name.startswith("./studio/pages/")}
-    assert fetched == {"chat"}
-    html = pages.composed()["index.html"].decode()
-    for page in pages.pages()[1:]:
-        assert f'data-files="{" ".join(page.files)}"' in html
-    assert 'href="#chat" data-act="drawer-close" data-tasks="text-generation" data-files=""' in html
+def test_a_bundle_has_each_module_after_those_that_it_imports() -> None:
+    site = pages.composed()
+    for name in ("shell", *(page.name for page in pages.pages())):
+        files = json.loads(site[f"studio/{name}.json"])
+        folder = pages.STUDIO / "shell" if name == "shell" else pages.STUDIO / "pages" / name
+        assert {path for path in files if path != "studio/main.py"} == {
+            f"studio/{file.relative_to(pages.STUDIO).as_posix()}" for file in folder.glob("*.py")
+        }
+        before: set[str] = set()
+        for path, source in files.items():
+            assert source == (pages.STUDIO.parent / path).read_text()
+            for module in re.findall(r"^from (studio\.\S+) import", source, re.M):
+                needed = module.replace(".", "/") + ".py"
+                assert needed not in files or needed in before, path
+            before.add(path)

@@ -136,3 +136,38 @@ def test_a_broken_update_changes_nothing(chromium: Browser, small: Site, fault: 
     wait_for(chromium, "navigator.serviceWorker.getRegistration().then((r) => Boolean(r.waiting))")
     chromium.open(small.url)
     wait_for(chromium, "document.title == 'two, longer'")
+
+
+def test_what_is_shared_with_the_app_waits_for_the_page(browser: Browser, small: Site) -> None:
+    """As the system's share sheet posts it: a form that navigates, which the service worker answers itself."""
+    browser.open(small.url)
+    browser.evaluate(REGISTER)
+    browser.open(small.url)
+    small.requests.clear()
+    browser.evaluate("""(() => {
+        const form = document.createElement("form"), files = new DataTransfer();
+        form.method = "post"; form.enctype = "multipart/form-data"; form.action = "./?share";
+        for (const [name, text] of [["title", "A title"], ["text", "Ünïcode"], ["url", ""]]) {
+          const field = Object.assign(document.createElement("input"), { name, value: text });
+          form.append(field);
+        }
+        files.items.add(new File(["sound"], "été №1.wav", { type: "audio/wav" }));
+        files.items.add(new File([Uint8Array.of(1, 2, 3)], "b.gguf"));
+        const picked = Object.assign(document.createElement("input"), { name: "files", type: "file", multiple: true });
+        picked.files = files.files;
+        form.append(picked);
+        document.body.append(form);
+        setTimeout(() => form.submit());
+    })()""")
+    wait_for(browser, "location.search === '?shared' && document.readyState === 'complete'")
+    assert not [request for request, _ in small.requests if request.startswith("POST")], "nothing leaves this device"
+    kept = browser.evaluate("""caches.open("tensortab-shared-/").then(async (place) => Promise.all(
+        (await place.matchAll()).map(async (r) => [decodeURIComponent(r.headers.get("X-Name") ?? ""),
+          r.headers.get("Content-Type"), (await r.arrayBuffer()).byteLength])))""")
+    assert sorted(kept, key=str) == [
+        ["", "text/plain;charset=UTF-8", len("A title\n\nÜnïcode".encode())],
+        ["b.gguf", "application/octet-stream", 3],
+        ["été №1.wav", "audio/wav", 5],
+    ]
+    browser.open(small.url + "?share")  # a reload of that address
+    assert browser.evaluate("document.title") == "one"

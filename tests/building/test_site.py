@@ -1,10 +1,12 @@
 """dist/, the wheel, the locks and the server, without a browser."""
 
+import gzip
 import hashlib
 import http.client
 import json
 import re
 import socket
+import struct
 import subprocess
 import sys
 import zipfile
@@ -66,9 +68,24 @@ def test_locks_are_of_these_requirements() -> None:
 def test_the_service_worker_lists_every_file_of_the_app(dist: Path) -> None:
     listed = json.loads(re.search(r"const FILES = (\{.*?\n\});", (dist / "sw.js").read_text(), re.S)[1])
     files = {p.relative_to(dist).as_posix(): p for p in dist.rglob("*") if p.is_file()}
-    app = {name for name in files if not name.startswith("models/") and name != "sw.js"}
+    app = {name for name in files if not name.startswith(("models/", "screenshots/")) and name != "sw.js"}
     assert set(listed) == app
     assert all(hashlib.sha256(files[name].read_bytes()).hexdigest() == value for name, value in listed.items())
+
+
+def test_the_manifest_is_true(dist: Path) -> None:
+    """Its pictures are there, have the sizes that it says and are small; what can be opened can be shared."""
+    manifest = json.loads((dist / "manifest.webmanifest").read_text())
+    for picture in manifest["icons"] + manifest["screenshots"]:
+        data = (dist / picture["src"]).read_bytes()
+        if picture["type"] == "image/png":
+            assert "x".join(map(str, struct.unpack(">II", data[16:24]))) == picture["sizes"]
+        assert len(data) < 150_000
+    assert {picture["form_factor"] for picture in manifest["screenshots"]} == {"wide", "narrow"}
+    opened = {ending for handler in manifest["file_handlers"] for kind in handler["accept"].values() for ending in kind}
+    assert {".gguf", ".pdf", ".docx", ".txt", ".md", ".mp3", ".wav", ".jpg", ".png"} <= opened
+    shared = manifest["share_target"]["params"]["files"][0]["accept"]
+    assert {".gguf", ".pdf", ".docx", ".txt", ".md", "audio/*", "image/*"} <= set(shared)
 
 
 def test_a_second_build_does_nothing(dist: Path) -> None:
@@ -226,6 +243,10 @@ def test_the_server_is_like_a_static_host(tmp_path: Path) -> None:
         assert fetch(site, "/missing")[0] == 404
         assert all(fetch(site, path)[1]["access-control-allow-origin"] == "*" for path in ("/a.wasm", "/missing"))
         assert fetch(site, "/..%2fsecret")[0] == 403
+        status, headers, body = fetch(site, "/a.wasm", {"Accept-Encoding": "br, gzip"})
+        assert (headers["content-encoding"], gzip.decompress(body)) == ("gzip", b"0123456789")
+        site.retype("*.wasm", "text/html")
+        assert fetch(site, "/a.wasm")[1]["content-type"] == "text/html"
         site.fail("*.wasm", 503)
         assert fetch(site, "/a.wasm")[0] == 503
         site.alter("*.wasm", bytes.upper)

@@ -59,7 +59,7 @@ def foreign(tmp_path_factory: pytest.TempPathFactory, dist: Path, serve: Callabl
     npm_packages(ROOT / "tests/embed", CACHE / "embed")
     folder = tmp_path_factory.mktemp("foreign")
     (folder / "isolated").mkdir()
-    for name, files in (PYODIDES | {"pyscript": NPM / "node_modules/@pyscript/core/dist"}).items():
+    for name, files in (PYODIDES | {"pyscript": CACHE / "embed/node_modules/@pyscript/core/dist"}).items():
         shutil.copytree(files, folder / name, copy_function=_link)
     return serve(folder, ForeignHandler)
 

@@ -10,7 +10,6 @@ from studio.shell.wording import t
 
 _said = ""  # whether the app is stored
 _registration = None  # of the service worker
-_install = None  # the browser's offer to install the app, if it made one
 
 
 def said() -> str:
@@ -18,24 +17,17 @@ def said() -> str:
 
 
 def installable() -> bool:
-    return _install is not None
+    """Whether the browser has offered to install the app (start.js keeps the offer)."""
+    return js.tensortab.install is not None
 
 
 def connect() -> None:
     action("install")(lambda _source: asyncio.create_task(_install_app()))
     action("update")(_update)
-    on(js.window, "beforeinstallprompt", _installable)
-
-
-def _installable(event) -> None:
-    global _install
-    event.preventDefault()
-    _install = event
 
 
 async def _install_app() -> None:
-    global _install
-    event, _install = _install, None
+    event, js.tensortab.install = js.tensortab.install, None
     await attempt(event, "prompt")
 
 

@@ -2,11 +2,10 @@
 pages; the build makes them of each page's description (`PAGE` in pages/<name>/page.py)."""
 
 import asyncio
-import os
 
 import js
 from js import document
-from studio.shell.elements import by_id, message_of, toast
+from studio.shell.elements import attempt, by_id, message_of, toast
 from studio.shell.wording import t
 
 pages: dict = {}  # the pages that were opened so far, by name
@@ -52,23 +51,10 @@ async def page(engine, name: str):
     """A page, whose files are fetched when it is first needed: most visits are for the chat."""
     async with _one:
         if name not in pages:
-            for link in links():
-                if name_of(link) == name:
-                    await fetch("studio/pages/" + name, link.getAttribute("data-files").split())
+            await attempt(js.tensortab, "part", name)
             made = __import__("studio.pages.%s.page" % name, None, None, ("",))
             pages[name] = getattr(made, name[0].upper() + name[1:])(engine, name)
     return pages[name]
-
-
-async def fetch(folder: str, files: list) -> None:
-    if folder.rpartition("/")[2] not in os.listdir("studio/pages"):
-        os.mkdir(folder)
-    for file in files:
-        response = await js.fetch("%s/%s" % (folder, file))
-        if not response.ok:
-            raise OSError("%s: status %d" % (file, response.status))
-        with open("%s/%s" % (folder, file), "w") as out:
-            out.write(await response.text())
 
 
 async def route(engine) -> None:
@@ -81,7 +67,7 @@ async def route(engine) -> None:
             other.show(False)
     try:
         found = await page(engine, name)
-    except OSError as error:
+    except Exception as error:  # its files cannot be fetched, or it is at fault
         toast(t("This page could not be fetched: %s") % message_of(error))
         return
     if name == current():

@@ -1,8 +1,8 @@
 """Markdown to elements, safely: marked's lexer finds the structure, these functions build it from elements and
 text only. HTML in an answer is shown as the text it is; images are not loaded; links are http(s) or plain text."""
 
+import marked
 from js import document
-from pyscript.js_modules import marked
 from studio.shell.elements import button, el
 
 DEEPEST = 6  # levels of lists, quotes and emphasis: MicroPython's stack is small

@@ -1,0 +1,60 @@
+// Starts the interface's Python, app/studio, in MicroPython: the shell, which makes the pages.
+
+import { broken, json, script } from "./files.js";
+
+// Resolves when the text of the page has been painted, before Python keeps the browser busy. In a hidden tab nothing is.
+const painted = () => new Promise((resolve) => {
+  requestAnimationFrame(() => setTimeout(resolve));
+  setTimeout(resolve, document.hidden ? 0 : 500);
+});
+
+// The browser's turn: on a slow phone all of Python in one go would block it for a second.
+const pause = () => globalThis.scheduler?.yield?.() ?? new Promise((resolve) => setTimeout(resolve));
+
+async function load() {
+  const modules = [script("micropython/micropython.mjs"), script("vendor/marked.esm.js")];
+  const [{ loadMicroPython }, marked] = await Promise.all(modules);
+  await painted();
+  const url = new URL("micropython/micropython.wasm", import.meta.url).href;
+  const python = await Promise.race([broken, loadMicroPython({ url, stdout: console.log, stderr: console.error })]);
+  python.registerJsModule("marked", marked);
+  return python;
+}
+
+const interpreter = load();
+
+// What is asked for again was done already, unless it failed.
+const once = (make, done = new Map()) => (name) => {
+  if (!done.has(name)) done.set(name, make(name).catch((error) => { done.delete(name); throw error; }));
+  return done.get(name);
+};
+
+// Fetches a part of the interface's Python, the shell or a page, and returns the paths of its modules.
+const fetched = once(async (name) => {
+  const files = await json(`studio/${name}.json`), { FS } = await interpreter, encoder = new TextEncoder();
+  for (const [path, source] of Object.entries(files)) {
+    FS.mkdirTree(path.slice(0, path.lastIndexOf("/")));
+    FS.writeFile(path, encoder.encode(source));
+  }
+  return Object.keys(files);
+});
+
+// Imports a part, one module after the other. shell/routing.py calls it for a page.
+const imported = once(async (name) => {
+  const python = await interpreter;
+  for (const path of await fetched(name)) {
+    python.runPython(`import ${path.replace(/\.py$/, "").replaceAll("/", ".")}`);
+    await pause();
+  }
+});
+tensortab.part = imported;
+
+async function start() {
+  const { pages } = tensortab, shown = document.documentElement.dataset.view;
+  await Promise.all(["shell", pages[0], shown].map(fetched));
+  await imported("shell"); // main.py goes on from here
+  // The other pages' files are fetched before a new version of the site can come between (shell/offline.py).
+  for (const page of pages) fetched(page).catch((error) => console.info(error.message));
+}
+
+start().catch(tensortab.failed);
