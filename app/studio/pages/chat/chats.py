@@ -6,7 +6,7 @@ import random
 import time
 
 import js
-from studio.pages.chat.conversation import Conversation, check
+from studio.pages.chat.conversation import Conversation, exported
 from studio.shell import elements, sidebar, storage
 from studio.shell.elements import by_id, message_of, toast
 from studio.shell.wording import plural, t
@@ -168,13 +168,9 @@ class Chats:
     async def import_file(self, file) -> None:
         """Adds an export's conversations under new ids: one that is here already stays, and is added a second time."""
         try:
-            data = json.loads(await file.text())
-            found = data["conversations"] if isinstance(data, dict) and "conversations" in data else [data]
-            if not isinstance(found, list):
-                raise ValueError(t("This is not a file exported by TensorTab."))
-            found = [check(item) for item in found]
+            found = exported(await file.text())
         except Exception as error:  # whatever the file holds, the user is told
-            toast(t("Nothing was imported: %s") % (message_of(error) or t("the file is not JSON.")))
+            toast(t("Nothing was imported: %s") % message_of(error))
             return
         for item in found:
             item["id"] = new_key()

@@ -1,6 +1,8 @@
 """A conversation is a tree of messages, of which one path is shown. Editing or regenerating adds a branch, so nothing
 is overwritten. The data is plain JSON. Pure Python: CPython runs its tests."""
 
+from studio.shell.parse import parse
+
 DEFAULTS = {  # sampling settings of a new conversation; None = chosen anew for each answer
     "temperature": 0.6, "top_p": 0.95, "min_p": 0.05, "top_k": 40, "repetition_penalty": 1.1,
     "max_tokens": 512, "seed": None,
@@ -155,6 +157,18 @@ def shorten(text: str, limit: int = 48) -> str:
             return title + "…"
         title = title + " " + word if title else word
     return title if len(title) <= limit else title[:limit] + "…"
+
+
+def exported(text: str) -> list[dict]:
+    """The data of the conversations in an exported file, one or many. Raises ValueError."""
+    try:
+        data = parse(text)
+    except ValueError:
+        raise ValueError("The file is not JSON: choose one that TensorTab has exported.") from None
+    found = data["conversations"] if isinstance(data, dict) and "conversations" in data else [data]
+    if not isinstance(found, list):
+        raise ValueError("This is not a file exported by TensorTab.")
+    return [check(item) for item in found]
 
 
 def check(data) -> dict:

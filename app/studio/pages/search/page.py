@@ -174,8 +174,7 @@ class Search(Page):
             kind.items[record.id] = Item(record)
         kind.version += 1
         try:
-            await shelf.remove([item.id for item in old])
-            await shelf.write(new)
+            await shelf.replace([item.id for item in old], new)
         except Exception as error:
             self.problem = "The browser could not keep the whole index (%s): free some space." % message_of(error)
 

@@ -4,30 +4,10 @@ picture, model, vector}; `vector` is a Float32Array that `model` made, `picture`
 import json
 
 import js
-from studio.shell.elements import create_proxy, storage
-from studio.shell.storage import done
+from studio.shell.database import Database
 
-STORE = "items"
-_database = None
-
-
-def _upgrade(event) -> None:
-    event.target.result.createObjectStore(STORE, js.JSON.parse('{"keyPath": "id"}'))
-
-
-async def everything() -> list:
-    """All records, in the order of their ids. Raises OSError or JsException if the browser stores nothing."""
-    global _database
-    if _database is None:
-        if hasattr(storage, "blocked"):
-            raise OSError("Storage is blocked for this site.")
-        request = js.indexedDB.open("tensortab-search", 1)
-        request.addEventListener("upgradeneeded", create_proxy(_upgrade))
-        await done(request, "success", "error", "blocked")
-        _database = request.result
-    request = _database.transaction(STORE, "readonly").objectStore(STORE).getAll()
-    await done(request, "success", "error")
-    return list(request.result)
+_items = Database("tensortab-search", "items")
+everything = _items.all
 
 
 def key(folder: str, name: str, place: int) -> str:
@@ -44,20 +24,8 @@ def record(kind: str, folder: str, name: str, place: int, text: str, picture=Non
     return made
 
 
-async def write(records: list) -> None:
-    """Stores all of the records or none. Without a database they exist in this browser tab only."""
-    if _database is not None:
-        transaction = _database.transaction(STORE, "readwrite")
-        place = transaction.objectStore(STORE)
-        for item in records:
-            place.put(item)
-        await done(transaction, "complete", "abort", "error")
-
-
-async def remove(keys: list) -> None:
-    if _database is not None:
-        transaction = _database.transaction(STORE, "readwrite")
-        place = transaction.objectStore(STORE)
-        for found in keys:
-            place.delete(found)
-        await done(transaction, "complete", "abort", "error")
+async def replace(old: list, new: list) -> None:
+    """Stores the records `new` in the place of those with the ids `old`. Where the browser keeps nothing, the records
+    exist in this browser tab only."""
+    if _items.available:
+        await _items.change(remove=old, put=new)
