@@ -16,8 +16,6 @@ from tensortab.device.cpu import CPUDevice
 from tensortab.dtype import DTYPES, DType
 from tensortab.formats import Checkpoint, TensorInfo
 from tensortab.jit import Program
-from tensortab.sources import model_name
-from tensortab.sources.manifest import ID
 from tensortab.sources.model import offered
 from tensortab.tasks import tasks_of
 from tensortab.tensor import Tensor
