@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 class Fit(NamedTuple):
     """fits: "yes", "maybe" or "no". reason: why.
 
+    no_gpu               no GPU answered
     ran, failed          the model itself was loaded here, or the GPU had no memory for it
     larger_ran           a model that needs more memory was loaded here
     smaller_failed       the GPU had no memory for a model that needs less
@@ -19,9 +20,14 @@ class Fit(NamedTuple):
     reason: str
 
 
-def fit(name: str, memory: int, info: dict[str, Any], runs: dict[str, dict[str, Any]], device_memory: float = 0) -> Fit:
-    """memory: bytes on the GPU that the model needs. info: the device's. runs: by the models' names, the "memory" that
-    each one needed on this GPU, and whether it "ran". device_memory: bytes, 0 if the browser does not say."""
+def fit(
+    name: str, memory: int, info: dict[str, Any] | None, runs: dict[str, dict[str, Any]], device_memory: float = 0
+) -> Fit:
+    """memory: bytes on the GPU that the model needs. info: the device's, None if there is none. runs: by the models'
+    names, the "memory" that each one needed on this GPU, and whether it "ran". device_memory: bytes, 0 if the browser
+    does not say."""
+    if info is None:
+        return Fit("no", "no_gpu")
     if name in runs:
         return Fit("yes", "ran") if runs[name]["ran"] else Fit("no", "failed")
     if any(run["memory"] >= memory for run in runs.values() if run["ran"]):

@@ -21,7 +21,7 @@ async def offers() -> list[dict[str, Any]]:
     return found
 
 
-async def known(info: dict[str, Any], device_memory: float = 0) -> list[dict[str, Any]]:
+async def known(info: dict[str, Any] | None, device_memory: float = 0) -> list[dict[str, Any]]:
     """What offers() or library.models() says of each model, and
 
     offered, stored, used  whether it is offered, the bytes of it that are here, and when it was last opened
@@ -31,7 +31,7 @@ async def known(info: dict[str, Any], device_memory: float = 0) -> list[dict[str
     speed                  tokens/s of its last answers on this GPU, 0 if there were none
     """
     here = {model["name"]: model for model in await library.models()}
-    room, notes, gpu = await storage.usage(), await runs.runs(), adapter(info)
+    room, notes, gpu = await storage.usage(), await runs.runs(), adapter(info) if info else ""
     ran = {name: note for name, note in notes.items() if note.get("gpu") == gpu}
     described: list[dict[str, Any]] = []
     for about in await offers():

@@ -13,7 +13,7 @@ import time
 import traceback
 from array import array
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from importlib import import_module
 from typing import Any, cast
 from urllib.parse import parse_qsl
@@ -347,7 +347,10 @@ class Engine:
     async def _storage(self, id: int, params: dict[str, Any], attachments: list[Any]) -> dict[str, Any]:
         """Lists the models that are offered or stored (inventory.py), with usage, quota, persisted."""
         memory = getattr(js.navigator, "deviceMemory", 0) * 2**30  # GiB; only some browsers say it
-        known = await inventory.known((await self.device()).info, memory)
+        info = None
+        with suppress(tt.Error):  # models can be deleted where no GPU answers
+            info = (await self.device()).info
+        known = await inventory.known(info, memory)
         return {"models": known, **await storage.usage()}
 
     async def _delete(self, id: int, params: dict[str, Any], attachments: list[Any]) -> dict[str, Any]:

@@ -159,3 +159,18 @@ def test_an_imported_model_is_listed_with_its_tasks(engine: Engine, tab_hub: Fak
     """)
     before = listed(engine)["test/tiny"]
     assert (before["tasks"], before["used"]) == (["text-generation"], 0)
+
+
+def test_models_are_listed_where_no_gpu_answers(engine: Engine, tab_hub: FakeHub) -> None:  # noqa: F811
+    """So that they can be deleted."""
+    engine.python("source = await opened()")
+    engine.python("""
+        import asyncio
+        from tensortab import device
+        (await device.choose()).destroy()
+        await asyncio.sleep(0.2)  # until the engine knows
+        async def none(): raise tt.Error("no_adapter", "No GPU answered.")
+        device.choose = none
+    """)
+    model = listed(engine)[FILE]
+    assert (model["fits"], model["reason"], model["stored"]) == ("no", "no_gpu", len(Q8))

@@ -29,9 +29,10 @@ def run(memory: float, ran: bool) -> dict[str, Any]:
         (9, SOFTWARE, {}, 8 * GB, ("no", "device_memory")),
         (9, SOFTWARE, {"this": run(9, True)}, 8 * GB, ("yes", "ran")),
         (3, SOFTWARE, {}, 0, ("maybe", "buffer_limit")),
+        (1, None, {"this": run(1, True)}, 8 * GB, ("no", "no_gpu")),
     ],
 )
 def test_whether_a_model_fits(
-    memory: float, info: dict[str, Any], runs: dict[str, Any], device_memory: float, expected: tuple[str, str]
+    memory: float, info: dict[str, Any] | None, runs: dict[str, Any], device_memory: float, expected: tuple[str, str]
 ) -> None:
     assert fit("this", int(memory * GB), info, runs, device_memory) == expected
