@@ -200,7 +200,7 @@ class Engine:
         try:
             pipe = self._pipes[name] = await tt.pipeline(cast(Any, name), model, device=device, on_progress=progress)
         except tt.Error as error:
-            if error.code in ("out_of_memory", "device_lost"):
+            if error.code == "out_of_memory":
                 await _remember(device.info, wanted, model, ran=False)
             raise
         await _remember(device.info, wanted, model, ran=True)
