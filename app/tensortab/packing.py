@@ -12,7 +12,10 @@ from .sources import WEIGHTS, model_name
 from .sources.file import open_folder
 
 SHARD = 16 << 20  # bytes
-ABOUT = ("name", "task", "size", "memory", "license", "source")  # what a manifest says of a model
+ABOUT = (  # what a manifest says of a model, as catalogue.json does
+    "name", "title", "task", "languages", "context", "size", "parameters", "quantisation", "memory", "license",
+    "source", "about",
+)  # fmt: skip
 
 
 def packable(source: Path) -> dict[str, Path]:

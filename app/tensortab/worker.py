@@ -13,7 +13,7 @@ import time
 import traceback
 from array import array
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from importlib import import_module
 from typing import Any, cast
 from urllib.parse import parse_qsl
@@ -24,17 +24,19 @@ from pyodide.code import eval_code_async
 from pyodide.ffi import create_proxy, to_js
 
 import tensortab as tt
-from tensortab import browser, formats, lab, models, tasks
+from tensortab import browser, formats, inventory, lab, models, tasks
 from tensortab import device as devices
 from tensortab.debug import KNOBS
 from tensortab.search import Index
-from tensortab.sources.browser import catalogue, handles, library, storage
+from tensortab.sources.browser import handles, library, runs, storage
+from tensortab.sources.hub import hub_id
 from tensortab.sources.model import find
 
 for _package in (formats, models, tasks):  # now, so that they are in the snapshot
     for _module in pkgutil.iter_modules(_package.__path__, _package.__name__ + "."):
         import_module(_module.name)
 
+MEASURED = 16  # tokens of an answer from which its speed is remembered
 PROGRESS_SECONDS = 0.1  # between two reports of a stage's progress
 REPORTED = ("vendor", "architecture", "device", "description", "fallback", "features")  # of the GPU, in an error report
 
@@ -52,6 +54,7 @@ class Engine:
             "index": self._index, "search": self._search, "abort": self._abort, "run": self._run,
             "lab": self._lab, "info": self._info, "storage": self._storage, "delete": self._delete,
             "export": self._export, "import": self._import, "keep": self._keep, "handles": self._handles,
+            "identify": self._identify,
         }  # fmt: skip
         self._tasks: dict[int, asyncio.Task] = {}
         self._models: dict[str, Any] = {}  # by task, what its last load asked for: a name, Files or None
@@ -146,6 +149,7 @@ class Engine:
         stays usable; then that one's request, or a measurement, is ended. If the load fails, the model before is still
         on the GPU, or the next request loads it again."""
         name, wanted = params["task"], attachments or params["model"]
+        storage.IN_MEMORY.set(not params.get("keep", True))
         if name in self._loading:
             self._loading[name].cancel()
         self._loading[name] = self._tasks[id]
@@ -155,7 +159,7 @@ class Engine:
         if self._measuring is not None:
             self._tasks[self._measuring].cancel()
         async with self._turns:
-            about = await self._make(name, model, progress)
+            about = await self._make(name, wanted, model, progress)
             self._models[name] = wanted
             return about
 
@@ -187,13 +191,19 @@ class Engine:
             return None
         return await find(wanted, lambda loaded, total: progress("download", loaded, total))
 
-    async def _make(self, name: str, model: Any, progress: "Progress") -> dict[str, Any]:
+    async def _make(self, name: str, wanted: Any, model: Any, progress: "Progress") -> dict[str, Any]:
         """Brings a model to the GPU in the place of the task's model before, which is freed first: there may be no room
-        for both."""
+        for both. Whether there was room is remembered."""
         device = await self.device()
         if name in self._pipes:
             self._pipes.pop(name).free()
-        pipe = self._pipes[name] = await tt.pipeline(cast(Any, name), model, device=device, on_progress=progress)
+        try:
+            pipe = self._pipes[name] = await tt.pipeline(cast(Any, name), model, device=device, on_progress=progress)
+        except tt.Error as error:
+            if error.code == "out_of_memory":
+                await _remember(device.info, wanted, model, ran=False)
+            raise
+        await _remember(device.info, wanted, model, ran=True)
         about = {"model": pipe.name, "stored": getattr(model, "stored", True)}
         if name == CHAT:
             self._globals["pipe"] = pipe
@@ -214,7 +224,8 @@ class Engine:
                     if name not in self._models:
                         raise tt.Error("bad_request", "No model is loaded: load one first.")
                     progress = self._progress(id)
-                    await self._make(name, await self._find(self._models[name], progress), progress)
+                    wanted = self._models[name]
+                    await self._make(name, wanted, await self._find(wanted, progress), progress)
                 self._working = id, name, self._pipes[name]
                 yield self._pipes[name]
             finally:
@@ -238,7 +249,9 @@ class Engine:
             async for chunk in await pipe.chat.completions.create(**{**params, "stream": True}):
                 self.send(id=id, event="chunk", chunk=chunk)
                 last = chunk
-        usage = last["usage"]
+        usage, speed = last["usage"], last["timings"]["tokens_per_second"]
+        if usage["completion_tokens"] >= MEASURED and (name := _name(self._models.get(CHAT))):
+            await runs.note(name, speed=round(speed, 1))
         return {
             "usage": {
                 "prompt_tokens": usage["prompt_tokens"],
@@ -332,11 +345,13 @@ class Engine:
     # Storage
 
     async def _storage(self, id: int, params: dict[str, Any], attachments: list[Any]) -> dict[str, Any]:
-        """Lists the site's models and those kept here (name, size, stored, license, source), with usage, quota,
-        persisted."""
-        kept = {model["name"]: model for model in await library.models()}
-        known = [model | kept.pop(model["name"], {}) for model in await catalogue.known()]
-        return {"models": [*known, *kept.values()], **await storage.usage()}
+        """Lists the models that are offered or stored (inventory.py), with usage, quota, persisted."""
+        memory = getattr(js.navigator, "deviceMemory", 0) * 2**30  # GiB; only some browsers say it
+        info = None
+        with suppress(tt.Error):  # models can be deleted where no GPU answers
+            info = (await self.device()).info
+        known = await inventory.known(info, memory)
+        return {"models": known, **await storage.usage()}
 
     async def _delete(self, id: int, params: dict[str, Any], attachments: list[Any]) -> dict[str, Any]:
         await library.delete(params["model"])
@@ -350,11 +365,28 @@ class Engine:
         return {"model": await library.import_(attachments[0], lambda loaded, total: progress("import", loaded, total))}
 
     async def _keep(self, id: int, params: dict[str, Any], attachments: list[Any]) -> dict[str, Any]:
+        found = await inventory.identify(await find(attachments, lambda done, total: None))
         await library.keep(attachments, params["model"])
+        await runs.note(params["model"], tasks=found)
         return {}
+
+    async def _identify(self, id: int, params: dict[str, Any], attachments: list[Any]) -> dict[str, Any]:
+        """The tasks of the model in the user's files."""
+        return {"tasks": await inventory.identify(await find(attachments, lambda done, total: None))}
 
     async def _handles(self, id: int, params: dict[str, Any], attachments: list[Any]) -> dict[str, Any]:
         return {"attachments": await handles.of(params["model"])}
+
+
+def _name(wanted: Any) -> str:
+    """The name by which a model is stored, "" for files; `wanted` is what a load asked for."""
+    return hub_id(wanted) or wanted if isinstance(wanted, str) else ""
+
+
+async def _remember(info: dict[str, Any], wanted: Any, model: Any, ran: bool) -> None:
+    """Notes whether a model fitted the GPU."""
+    if name := _name(wanted):
+        await runs.note(name, gpu=inventory.adapter(info), memory=inventory.memory(name, model), ran=ran)
 
 
 async def sentences(pipe: Any, texts: list[str]) -> list[list[float]]:

@@ -83,8 +83,10 @@ def engine(tab: Browser, small_site: SmallSite, dist: Path) -> Iterator[Any]:
 
     share(dist, small_site.folder)
     tab.open(small_site.url)
-    clear = "root.removeEntry('tensortab', { recursive: true })"
-    tab.evaluate(f"navigator.storage.getDirectory().then((root) => {clear}).catch(() => 0)")
+    tab.evaluate("""(async () => {
+      const root = await navigator.storage.getDirectory();
+      for await (const name of root.keys()) await root.removeEntry(name, { recursive: true });
+    })().catch(() => 0)""")
     engine = Engine(tab)
     engine.site = small_site
     yield engine

@@ -111,6 +111,7 @@ def test_a_model_of_the_hub_goes_to_another_browser(engine: Engine, tab_hub: Fak
 def test_messages(engine: Engine, model: bytes) -> None:
     """The page's way: a Blob out, a File in."""
     engine.python("source = await opened('tiny')")
+    engine.site.put("a.gguf", Q8)
     result = engine.tab.evaluate(
         """(async () => {
           const answers = [], waiting = [];
@@ -129,9 +130,11 @@ def test_messages(engine: Engine, model: bytes) -> None:
           await call(902, "delete", { model: "tiny" });
           const [imported] = await call(903, "import", {}, copy);
           const stages = answers.filter(([message]) => message.id === 903 && message.event === "progress");
-          const [kept] = await call(904, "keep", { model: "mine" }, new File(["abc"], "a.gguf"));
+          const file = new File([await (await fetch("/a.gguf")).arrayBuffer()], "a.gguf");
+          const [kept] = await call(904, "keep", { model: "mine" }, file);
           const [stored] = await call(905, "storage", {});
-          return [imported.result, stages.at(-1)[0], kept.result, stored.result.models];
+          const models = stored.result.models.filter((model) => model.stored);
+          return [imported.result, stages.at(-1)[0], kept.result, models];
         })()""",
         60,
     )
@@ -139,7 +142,7 @@ def test_messages(engine: Engine, model: bytes) -> None:
     assert (result[1]["stage"], result[1]["loaded"], result[1]["total"]) == ("import", len(model), len(model))
     assert result[2] == {}
     assert sorted((entry["name"], entry["kind"], entry["stored"]) for entry in result[3]) == [
-        ("mine", "file", 3), ("tiny", "site", len(model)),
+        ("mine", "file", len(Q8)), ("tiny", "site", len(model)),
     ]  # fmt: skip
 
 

@@ -7,7 +7,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[2] / "app" / "tensortab"
 LAYERS = [
-    {"errors", "debug", "dtype", "inputs", "sampling", "site", "stream", "turn", "browser", "results"},
+    {"errors", "debug", "dtype", "fit", "inputs", "sampling", "site", "stream", "turn", "browser", "results"},
     {"blocks", "buffer", "kernels", "memory", "ops", "sources", "waiting"},
     {"device"},
     {"tensor", "formats", "tokenizer", "storage"},
@@ -23,6 +23,7 @@ LAYERS = [
     {"lab", "encode", "search"},
     {"vision"},
     {"tasks"},
+    {"inventory"},
     {"__init__"},
     {"worker"},
     # only for CPython: the tab loads none of them

@@ -239,8 +239,11 @@ const methods = {
     return { text: `ran ${source}` };
   },
   info: () => INFO,
-  storage: () => ({ models: self.location.search.includes("unlisted") ? [] : [{ ...MODEL, stored: state.stored },
-    ...Object.values(TASKS).map((model) => ({ ...model, stored: state.kept[model.name] ?? 0 }))], usage: state.stored + 4_000_000, quota: 12e9, persisted: true }),
+  storage: () => ({
+    models: self.location.search.includes("unlisted") ? [] : [MODEL, ...Object.values(TASKS)].map((model) => ({ ...model, kind: "site", tasks: [model.task], offered: true,
+      stored: (model === MODEL ? state.stored : state.kept[model.name]) ?? 0, used: 0, fits: "yes", reason: "buffer_limit",
+      room: true, speed: 0 })),
+    usage: state.stored + 4_000_000, quota: 12e9, persisted: true }),
   delete: ({ model }) => { if (model === MODEL.name) state.stored = 0; else state.kept[model] = 0; return {}; },
 };
 self.onmessage = async ({ data }) => {

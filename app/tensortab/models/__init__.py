@@ -21,8 +21,13 @@ encode(ids, length) -> list of Tensors that go into the buffers that `hidden` re
 hidden(beams: kv.BeamCache) -> Tensor [B, C] for the last token of each beam
 logits(hidden) -> Tensor [B, V]
 
-If there are GGUF files of it, its file also has `GGUF`, a formats.gguf.Names. encode.py says what an encoder has, and
-vision.py what a vision model has.
+Its file also has
+
+TASKS  {task: the end of the names of config.json's architectures that have the task's head, or "" for any}, those of a
+       head first; no TASKS: it is for text-generation only
+GGUF   formats.gguf.Names, if there are GGUF files of it
+
+encode.py says what an encoder has, and vision.py what a vision model has.
 """
 
 import struct

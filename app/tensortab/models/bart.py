@@ -14,6 +14,7 @@ from ..nn import MLP, LayerNorm, Linear, PositionEmbedding
 from ..tensor import Tensor
 from ..weights import Weights
 
+TASKS = {"summarization": ""}
 EPS = 1e-5
 FIRST = 2  # the row of position 0 in the position tables
 
@@ -77,7 +78,8 @@ class Model:
         self.decoder_norm = LayerNorm(weights, "model.decoder.layernorm_embedding", EPS)
         self.decoder = [DecoderLayer(config, weights, f"model.decoder.layers.{n}", n) for n in range(layers)]
         self.lm_head = Linear(weights, "model.shared")
-        self.final_logits_bias = weights.vector("final_logits_bias")
+        bias = "final_logits_bias" in weights  # a buffer of zeros, which some files leave out
+        self.final_logits_bias = weights.vector("final_logits_bias") if bias else None
 
     def read(self, ids: Tensor, length: Tensor) -> Tensor:
         """The encoder: ids u32 (1, S), of which the first `length` count -> (1, S, C)"""
@@ -102,4 +104,5 @@ class Model:
 
     def logits(self, x: Tensor) -> Tensor:
         """(B, C) -> (B, V)"""
-        return self.lm_head(x) + self.final_logits_bias
+        y = self.lm_head(x)
+        return y if self.final_logits_bias is None else y + self.final_logits_bias

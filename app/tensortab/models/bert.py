@@ -11,6 +11,7 @@ from ..nn import ACTIVATIONS, LayerNorm, Linear
 from ..tensor import Tensor
 from ..weights import Weights
 
+TASKS = {"text-classification": "ForSequenceClassification", "fill-mask": "ForMaskedLM", "feature-extraction": ""}
 NEEDED = "hidden_size", "num_hidden_layers", "num_attention_heads", "layer_norm_eps"
 
 

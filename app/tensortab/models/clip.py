@@ -10,6 +10,8 @@ from ..nn import MLP, LayerNorm, Linear, Patches
 from ..tensor import Tensor
 from ..weights import Weights
 
+TASKS = {"zero-shot-image-classification": "", "image-feature-extraction": ""}
+
 # what configurations leave out, as for ViT-B/32
 TOWER = {"num_hidden_layers": 12, "hidden_act": "quick_gelu", "layer_norm_eps": 1e-5}
 DEFAULTS = {

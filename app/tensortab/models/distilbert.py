@@ -6,6 +6,7 @@ from ..formats import check_config
 from ..nn import ACTIVATIONS, LayerNorm, Linear
 from ..tensor import Tensor
 from ..weights import Weights
+from .bert import TASKS as TASKS
 
 EPS = 1e-12
 

@@ -11,6 +11,8 @@ from ..nn import ACTIVATIONS, Conv, Linear
 from ..tensor import Tensor
 from ..weights import Weights
 
+TASKS = {"image-classification": "ForImageClassification", "image-feature-extraction": ""}
+
 
 class SqueezeExcite:
     def __init__(self, config: dict[str, Any], weights: Weights, name: str) -> None:

@@ -11,6 +11,8 @@ from ..tensor import Tensor
 from ..weights import Weights
 from . import efficientnet
 
+TASKS = efficientnet.TASKS
+
 
 class Block:
     """Expansion, depthwise convolution, projection, and the residual, except in a stage's first block."""

@@ -16,6 +16,7 @@ from ..nn import ACTIVATIONS, Linear, RMSNorm
 from ..tensor import Tensor
 from ..weights import Weights
 
+TASKS = {"summarization": ""}
 POSITIONS = 512  # the tokens of a text in its training
 
 

@@ -10,6 +10,8 @@ from ..nn import ACTIVATIONS, LayerNorm, Linear, Patches
 from ..tensor import Tensor
 from ..weights import Weights
 
+TASKS = {"image-classification": "ForImageClassification", "image-feature-extraction": ""}
+
 
 class Layer:
     def __init__(self, config: dict[str, Any], weights: Weights, name: str) -> None:

@@ -15,6 +15,7 @@ from ..nn import ACTIVATIONS, MLP, Conv, Embedding, LayerNorm, Linear, PositionE
 from ..tensor import Tensor
 from ..weights import Weights
 
+TASKS = {"automatic-speech-recognition": ""}
 EPS = 1e-5
 
 

@@ -75,10 +75,12 @@ async def open_hub(model: str, on_progress: Callable[[int, int], None]) -> Any:
 
 
 def hub_id(url: str) -> str:
-    """Returns the "org/name@revision:file" of an address of the hub, or "" for any other address."""
+    """Returns the "org/name:file" of an address of the hub, with the "@revision" of another branch than main, or "" for
+    any other address."""
     path = url.removeprefix(endpoint() + "/") if url.startswith(endpoint() + "/") else ""
     match = re.fullmatch(r"([^/]+/[^/]+)/(?:resolve|blob)/([^/]+)/([^?#]+)(?:[?#].*)?", path)
-    model = f"{match[1]}@{unquote(match[2])}:{unquote(match[3])}" if match else ""
+    revision = f"@{unquote(match[2])}" if match and match[2] != "main" else ""
+    model = f"{match[1]}{revision}:{unquote(match[3])}" if match else ""
     return model if ID.fullmatch(model) else ""
 
 

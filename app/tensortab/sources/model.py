@@ -20,13 +20,22 @@ else:
     from .url import UrlSource
 
 # Models by name; the first of a task is its default. Each has its task, its PyPI package and the file or folder in it
-# (and the converter of its format), its origin, licence, bytes to download and bytes on the GPU.
+# (and the converter of its format), its origin, and what OFFERED says of a model.
 CATALOGUE = Path(__file__).parents[1] / "catalogue.json"
+# Good small models of the hub that the library runs: name (as for open_hub), title, tasks, license, languages (BCP 47;
+# "mul": dozens), context (the most tokens that it can read), size (bytes of the download; a round number is that of the
+# weights, by the architecture, and of similar tokenizers), parameters, quantisation, memory (bytes on the GPU, with a
+# context of at most 4,096 tokens), and about: what it is good at. The tests compute the numbers.
+OFFERED = CATALOGUE.with_name("hub.json")
 WAYS = "a path, a URL or a Hugging Face id (org/name)"
 
 
 def catalogue() -> dict[str, dict[str, Any]]:
     return json.loads(CATALOGUE.read_text(encoding="utf-8"))
+
+
+def offered() -> list[dict[str, Any]]:
+    return json.loads(OFFERED.read_text(encoding="utf-8"))
 
 
 def default(task: str) -> str:

@@ -13,7 +13,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack, overload
 
+from .. import models
 from ..errors import Error
+from ..formats import Checkpoint
 from ..loading import Progress, open_files
 
 if TYPE_CHECKING:  # a task's file is imported when it is asked for
@@ -113,3 +115,15 @@ async def pipeline(
         pipe.free()
         raise
     return pipe
+
+
+def tasks_of(checkpoint: Checkpoint) -> list[str]:
+    """The tasks that a model is for, the one of its head first. Raises Error("bad_file") if it is of no supported
+    type."""
+    kind = str(checkpoint.config.get("model_type"))
+    module = models.find(kind)
+    if module is None:
+        raise Error("bad_file", f"Models of type {kind!r} are not supported yet: use another model.")
+    tasks: dict[str, str] = getattr(module, "TASKS", {"text-generation": ""})
+    made = [name for name in checkpoint.config.get("architectures") or [""] if isinstance(name, str)]
+    return [task for task, head in tasks.items() if any(name.endswith(head) for name in made)]

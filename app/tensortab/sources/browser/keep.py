@@ -29,14 +29,15 @@ async def keep(manifest: dict[str, Any], shard: Callable[[int], Shard], on_progr
         return await _complete(folder, manifest, shard, on_progress)
 
 
-async def kept(name: str) -> ShardSource | None:
-    """Returns the model of that name if it is complete in storage; no host is asked."""
+async def kept(name: str, used: bool = True) -> ShardSource | None:
+    """Returns the model of that name if it is complete in storage; no host is asked. used: whether this counts as a
+    use."""
     folder = await find_folder(name)
     manifest = None if folder is None else await folder.read(MANIFEST)
     if folder is None or manifest is None:
         return None
     source = await ShardSource.open(folder, check(manifest, f"{name} in this browser's storage"))
-    if source is not None:
+    if source is not None and used:
         await folder.write(USED, time.time())
     return source
 

@@ -31,7 +31,8 @@ async def models() -> list[dict[str, Any]]:
         about = ABOUT | {key: manifest[key] for key in ABOUT if key in manifest} | {"name": name}
         sizes = await folder.sizes()
         stored = sum(size for file, size in sizes.items() if file not in (MANIFEST, UNFINISHED, USED))
-        found.append({**about, "stored": stored, "used": await folder.read(USED) or 0})
+        if manifest or stored:  # else it was made for a download that had no room
+            found.append({**about, "stored": stored, "used": await folder.read(USED) or 0})
     return found
 
 

@@ -6,6 +6,7 @@ createWritable. If the browser provides no storage at all (private windows, sand
 
 import json
 from contextlib import suppress
+from contextvars import ContextVar
 from typing import Any
 from urllib.parse import quote, unquote
 
@@ -16,6 +17,8 @@ from ...errors import Error
 from . import plain
 
 ROOT = "tensortab"
+# Whether models that are opened now are kept in Memory, though there is storage: it has no room for them.
+IN_MEMORY: ContextVar[bool] = ContextVar("IN_MEMORY", default=False)
 MANIFEST, UNFINISHED, USED = "manifest.json", "unfinished.json", "used.json"  # beside a model's shards
 
 
@@ -199,7 +202,7 @@ async def _root() -> Any:
 
 async def open_folder(name: str) -> Folder | Memory:
     """Opens the folder of a model, and makes it if it is missing."""
-    root = await _root()
+    root = None if IN_MEMORY.get() else await _root()
     if root is None:
         return Memory(name)
     return Folder(await root.getDirectoryHandle(quote(name, safe=""), plain({"create": True})))
