@@ -2,10 +2,10 @@
 
 import js
 from jsffi import create_proxy
-from studio.pages.chat.conversation import Conversation
+from studio.pages.chat.conversation import Conversation, parts_of
 from studio.pages.chat.markdown import Rendered
 from studio.shell.elements import by_id, el, fill, icon_button, show
-from studio.shell.wording import figures
+from studio.shell.wording import duration, figures, t
 
 scroller, turns = by_id("scroll"), by_id("turns")
 
@@ -13,7 +13,7 @@ scroller, turns = by_id("scroll"), by_id("turns")
 def speaker(model: str) -> str:
     """A model's short name for the margin: SmolLM2 for SmolLM2-135M-Instruct."""
     name = model.split("/")[-1].split("-")[0].split(".")[0]
-    return name if 0 < len(name) <= 10 else "Answer"
+    return name if 0 < len(name) <= 10 else t("Answer")
 
 
 class Turn:
@@ -21,23 +21,31 @@ class Turn:
 
     def __init__(self, conversation: Conversation, key: str):
         self.key = key
-        node = conversation.node(key)
-        self.mine = node["role"] == "user"
-        self.body = el("div", cls="text")
+        self.node = conversation.node(key)
+        self.mine = self.node["role"] == "user"
+        self.body = el("div", cls="text", dir="auto" if self.mine else None)
         self.foot = el("footer")
         self.label = el("h2", cls="who")
         self.element = el("article", self.label, self.body, self.foot, cls="turn mine" if self.mine else "turn",
-                          data_key=key, aria_label="You wrote" if self.mine else "The model answered")
+                          data_key=key, aria_label=t("You wrote") if self.mine else t("The model answered"))
         self.rendered = None if self.mine else Rendered(self.body)
-        self.text(node["content"])
+        self.thought: Thought | None = None
+        self.text(self.node["content"])
         self.finish(conversation)
 
     def text(self, content: str) -> None:
         if self.mine:
             self.body.textContent = content
             self.element.classList.toggle("long", len(content) > 240)
-        else:
-            self.rendered.update(content)
+            return
+        thought, answer, thinking = parts_of(content)
+        if thought or thinking:
+            self.thought = self.thought or Thought(self.body)
+            self.thought.update(thought, thinking, self.node.get("thought_for"))
+        elif self.thought is not None:
+            self.thought.element.remove()
+            self.thought = None
+        self.rendered.update(answer)
 
     def streaming(self, label: str) -> None:
         """Shows that the answer is being written: a label until its first word, and no buttons."""
@@ -45,31 +53,52 @@ class Turn:
         fill(self.foot, el("span", label, cls="pending") if label else None)
 
     def finish(self, conversation: Conversation) -> None:
-        node = conversation.node(self.key)
-        self.label.textContent = "You" if self.mine else speaker(node.get("model") or "")
+        node = self.node
+        self.label.textContent = t("You") if self.mine else speaker(node.get("model") or "")
         self.element.classList.remove("streaming")
         tools = el("div", cls="tools")
         siblings = conversation.siblings(self.key)
         if len(siblings) > 1:
             place = siblings.index(self.key)
             tools.append(
-                icon_button("prev", "Earlier version", "branch", data_to=siblings[place - 1] if place else None,
+                icon_button("prev", t("Earlier version"), "branch", data_to=siblings[place - 1] if place else None,
                             disabled=place == 0),
                 el("span", "%d / %d" % (place + 1, len(siblings)), cls="count"),
-                icon_button("next", "Later version", "branch", disabled=place == len(siblings) - 1,
+                icon_button("next", t("Later version"), "branch", disabled=place == len(siblings) - 1,
                             data_to=siblings[place + 1] if place < len(siblings) - 1 else None))
         if node["content"]:
-            tools.append(icon_button("copy", "Copy", "copy"))
+            tools.append(icon_button("copy", t("Copy"), "copy"))
         if self.mine:
-            tools.append(icon_button("edit", "Edit", "edit"))
+            tools.append(icon_button("edit", t("Edit"), "edit"))
         else:
-            tools.append(icon_button("again", "Answer again", "again"))
+            tools.append(icon_button("again", t("Answer again"), "again"))
         state = node.get("stopped")
         line = figures(node.get("stats") or {})
         if state:
             line = state + ("  ·  " + line if line else "")
         title = "Seed %s" % node["seed"] if node.get("seed") is not None else None
         fill(self.foot, tools, el("span", line, cls="figures", title=title) if line else None)
+
+
+class Thought:
+    """What the model thought before its answer: folded, until the user opens it."""
+
+    def __init__(self, answer):
+        self.summary, body = el("summary"), el("div", cls="text")
+        self.element = el("details", self.summary, body, cls="thought")
+        self.rendered = Rendered(body)
+        answer.before(self.element)
+
+    def update(self, text: str, thinking: bool, seconds: float | None) -> None:
+        time = duration(seconds) if seconds else ""
+        if thinking:
+            line = t("Thinking for %s …") % time if time else t("Thinking …")
+        else:
+            line = t("Thought for %s") % time if time else t("Thought")
+        if self.summary.textContent != line:
+            self.summary.textContent = line
+        self.element.classList.toggle("thinking", thinking)
+        self.rendered.update(text)
 
 
 class Transcript:
@@ -93,7 +122,7 @@ class Transcript:
         start = conversation.data["from"]
         for key in conversation.path():
             if key == start and conversation.node(key)["parent"] is not None:
-                turns.append(el("p", "The model no longer sees the messages above.", cls="cut"))
+                turns.append(el("p", t("The model no longer sees the messages above."), cls="cut"))
             self.append(conversation, key)
         for key, text in self._edits.get(conversation.id, {}).items():
             if key in self.turns:
@@ -155,7 +184,7 @@ class Transcript:
 
 def editor(text: str):
     """The form in which a sent message is edited."""
-    area = el("textarea", rows="3", aria_label="Edit the message")
+    area = el("textarea", rows="3", aria_label=t("Edit the message"))
     area.value = text
-    return el("form", area, el("div", el("button", "Cancel", type="button", cls="quiet", data_act="edit-cancel"),
-                               el("button", "Send", type="submit", cls="primary"), cls="row"), cls="editor")
+    return el("form", area, el("div", el("button", t("Cancel"), type="button", cls="quiet", data_act="edit-cancel"),
+                               el("button", t("Send"), type="submit", cls="primary"), cls="row"), cls="editor")
