@@ -65,7 +65,7 @@ def only(node, elements: str, attributes: str) -> bool:
     """Whether there is nothing below `node` but these elements and attributes."""
     others = "count(.//*[not(contains(' %s ', concat(' ', local-name(), ' ')))]" \
         " | .//@*[not(contains(' %s ', concat(' ', name(), ' ')))])" % (elements, attributes)
-    return document.evaluate(others, node, None, 1, None).numberValue == 0
+    return node.ownerDocument.evaluate(others, node, None, 1, None).numberValue == 0
 
 
 # Formulas
@@ -124,6 +124,8 @@ def colour(parent) -> None:
 def _colour_later() -> None:
     global _free, _timer
     now = js.performance.now()
+    if highlight.get(_colour_later) is None:
+        return
     if now >= _free:
         for code in _later:
             if code.isConnected:

@@ -1,10 +1,12 @@
 """Draws the messages of the open conversation."""
 
+import json
+
 import js
 from jsffi import create_proxy
 from studio.pages.chat.conversation import Conversation, parts_of
 from studio.pages.chat.markdown import Rendered
-from studio.shell.elements import by_id, el, fill, icon_button, show
+from studio.shell.elements import attempt, by_id, el, fill, icon_button, on, show, storage
 from studio.shell.wording import duration, figures, t
 
 scroller, turns = by_id("scroll"), by_id("turns")
@@ -108,13 +110,16 @@ class Transcript:
         self.turns = {}
         self.reopen = lambda key, text: None  # main.py sets it: opens the editor of a message
         self._edits, self._shown = {}, ""  # {chat's id: {message's id: text}} of open editors; the shown chat
+        self._edit_timer, self._keep = None, create_proxy(self.keep_edits)
         self._pending = None  # (turn, text) to draw at the next frame
         self._frame = create_proxy(self._draw)
         self._stuck = True
         scroller.addEventListener("scroll", create_proxy(self._scrolled))
+        on(turns, "input", self._edited)
+        on(turns, "copy", copy_formulas)
 
     def show(self, conversation: Conversation) -> None:
-        self._keep_edits()
+        self.keep_edits()
         self._shown = conversation.id
         self.turns, self._pending = {}, None  # a pending frame belongs to the chat that was shown before
         turns.replaceChildren()
@@ -124,20 +129,40 @@ class Transcript:
             if key == start and conversation.node(key)["parent"] is not None:
                 turns.append(el("p", t("The model no longer sees the messages above."), cls="cut"))
             self.append(conversation, key)
-        for key, text in self._edits.get(conversation.id, {}).items():
+        for key, text in self._edits_of(conversation.id).items():
             if key in self.turns:
                 self.reopen(key, text)
         self.to_end()
 
-    def _keep_edits(self) -> None:
-        """Remembers the texts of open editors, which are there again when their chat is shown again."""
-        edits = self._edits.setdefault(self._shown, {})
+    def _edits_of(self, chat: str) -> dict:
+        """The texts of editors that were open when this chat, or the page, was left."""
+        if chat not in self._edits:
+            try:
+                self._edits[chat] = json.loads(storage.getItem("tensortab.edits." + chat) or "{}")
+            except ValueError:
+                self._edits[chat] = {}
+        return self._edits[chat]
+
+    def keep_edits(self) -> None:
+        """Keeps the texts of open editors, which are there again when their chat is shown again."""
+        edits = self._edits_of(self._shown)
+        before = dict(edits)
         for key, turn in self.turns.items():
             area = turn.element.querySelector(".editor textarea")
             if area is None:
                 edits.pop(key, None)
             else:
                 edits[key] = area.value
+        if edits != before:
+            name = "tensortab.edits." + self._shown
+            if edits:
+                attempt(storage, "setItem", name, json.dumps(edits))
+            else:
+                attempt(storage, "removeItem", name)
+
+    def _edited(self, _event) -> None:
+        js.clearTimeout(self._edit_timer)
+        self._edit_timer = js.setTimeout(self._keep, 250)
 
     def append(self, conversation: Conversation, key: str) -> Turn:
         show(by_id("hello"), False)
@@ -188,3 +213,30 @@ def editor(text: str):
     area.value = text
     return el("form", area, el("div", el("button", t("Cancel"), type="button", cls="quiet", data_act="edit-cancel"),
                                el("button", t("Send"), type="submit", cls="primary"), cls="row"), cls="editor")
+
+
+def copy_formulas(event) -> None:
+    """Copies marked text with the TeX of its formulas in their places."""
+    marked = js.getSelection()
+    if marked.rangeCount == 0 or event.target.closest("textarea") is not None:
+        return
+    part = marked.getRangeAt(0).cloneRange()
+    first, last = formula_around(part.startContainer), formula_around(part.endContainer)
+    if first is not None:
+        part.setStartBefore(first)
+    if last is not None:
+        part.setEndAfter(last)
+    box = el("div", part.cloneContents(), cls="unseen")
+    formulas = list(box.querySelectorAll(".formula"))
+    if formulas:
+        for formula in formulas:
+            formula.replaceWith(formula.getAttribute("data-tex"))
+        js.document.body.append(box)  # its lines are known where it is laid out
+        event.clipboardData.setData("text/plain", box.innerText)
+        event.clipboardData.setData("text/html", box.innerHTML)
+        box.remove()
+        event.preventDefault()
+
+
+def formula_around(node):
+    return (node if node.nodeType == 1 else node.parentElement).closest(".formula")
