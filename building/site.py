@@ -23,6 +23,9 @@ PACKAGES = {
     "vendor/tokenizers.mjs": ["@huggingface/tokenizers/dist/tokenizers.min.mjs"],
     "vendor/jinja.js": ["@huggingface/jinja/dist/index.js"],
     "vendor/marked.esm.js": ["marked/lib/marked.esm.js"],
+    "vendor/highlight.min.js": ["@highlightjs/cdn-assets/highlight.min.js"],
+    "vendor/": [f"temml/dist/{f}" for f in ("temml.min.js", "Temml-Local.css", "Temml.woff2")],
+    "vendor/noto-sans-math.woff2": ["@fontsource/noto-sans-math/files/noto-sans-math-latin-400-normal.woff2"],
 }
 
 

@@ -180,7 +180,7 @@ async function chat(request, id) {
   if (/too long/.test(prompt) && request.messages.filter((m) => m.role === "user").length > 1)
     throw { code: "context_exceeded", message: `${length} characters do not fit into 2048 tokens.` };
   if (fault && fault[1] !== "device_lost") throw { code: fault[1], message: "Said by the test." };
-  const text = prompt.startsWith("deep ") ? JSON.parse(prompt.slice(5)).repeat(3000) + "x" : /hostile/.test(prompt) ? HOSTILE : /emoji/.test(prompt) ? "Grüße 😀 漢字" : /short/.test(prompt) ? "A short answer." : ANSWER;
+  const text = state.answer ?? (prompt.startsWith("deep ") ? JSON.parse(prompt.slice(5)).repeat(3000) + "x" : /hostile/.test(prompt) ? HOSTILE : /emoji/.test(prompt) ? "Grüße 😀 漢字" : /short/.test(prompt) ? "A short answer." : ANSWER);
   const parts = prompt.startsWith("deep ") ? text.match(/[^]{1,29}/g) : text.match(/\s*\S+\s*/g), pace = /slowly/.test(prompt) ? 120 : prompt.startsWith("deep ") ? 1 : 4;
   let count = 0, lost = fault && !state.lostOnce;
   for (const part of parts) {

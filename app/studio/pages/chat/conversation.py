@@ -8,10 +8,14 @@ DEFAULTS = {  # sampling settings of a new conversation; None = chosen anew for 
     "max_tokens": 512, "seed": None,
 }
 
+# The tags around a model's thoughts: of Qwen and R1, of others, of Magistral
+THOUGHTS = (("<think>", "</think>"), ("<thinking>", "</thinking>"), ("[THINK]", "[/THINK]"))
+
 
 class Conversation:
     """`data`: {"version", "id", "title", "created", "updated", "system", "sampling", "head", "from",
-    "nodes": {id: {"parent", "role", "content", "time", ...}}}; times in seconds since 1970."""
+    "nodes": {id: {"parent", "role", "content", "time", ...}}}; times in seconds since 1970. The content of an answer
+    has everything that the model wrote, its thoughts too."""
 
     def __init__(self, data: dict):
         self.data = data
@@ -110,13 +114,15 @@ class Conversation:
 
     def messages(self, until: str) -> list[dict]:
         """The request's messages for an answer to the message `until`: the instructions, then the path to it, without
-        the messages that were left out."""
+        the messages that were left out. The model does not see what it thought before, as the templates of such models
+        want it."""
         chosen = []
         key = until
         while key is not None:
             node = self.node(key)
-            if node["content"]:
-                chosen.append({"role": node["role"], "content": node["content"]})
+            content = without_thought(node)
+            if content:
+                chosen.append({"role": node["role"], "content": content})
             key = None if key == self.data["from"] else node["parent"]
         if self.data["system"]:
             chosen.append({"role": "system", "content": self.data["system"]})
@@ -137,15 +143,48 @@ class Conversation:
         return False
 
     def markdown(self) -> str:
-        """The shown path as a Markdown document."""
+        """The shown path as a Markdown document, what a model thought as a quotation."""
         parts = ["# " + self.title]
         if self.data["system"]:
             parts.append("> " + self.data["system"].replace("\n", "\n> "))
         for key in self.path():
             node = self.node(key)
             who = "You" if node["role"] == "user" else node.get("model") or "Model"
-            parts.append("**%s**\n\n%s" % (who, node["content"]))
+            parts.append("**%s**" % who)
+            thought = parts_of(node["content"])[0] if node["role"] == "assistant" else ""
+            if thought:
+                parts.append("> " + thought.replace("\n", "\n> "))
+            parts.append(without_thought(node))
         return "\n\n".join(parts) + "\n"
+
+
+def parts_of(content: str) -> tuple[str, str, bool]:
+    """(what the model thought, its answer, whether it is still thinking) of the text of an answer. Some templates open
+    the thought in the prompt: then the text begins inside it, and is known to be one when the closing tag comes."""
+    text = content.lstrip()
+    for opening, closing in THOUGHTS:
+        if len(text) > 1 and opening.startswith(text):  # the tag is being written
+            return "", "", True
+        if text.startswith(opening):
+            thought, closed, answer = text[len(opening):].partition(closing)
+            return thought.strip(), answer.lstrip(), not closed
+        end = text.find(closing)
+        while end >= 0 and not is_end(text, end, closing):
+            end = text.find(closing, end + 1)
+        if end >= 0:
+            return text[:end].strip(), text[end + len(closing):].lstrip(), False
+    return "", content, False
+
+
+def is_end(text: str, place: int, closing: str) -> bool:
+    """Whether the closing tag at this place ends the thought in which the text began: it ends a line, not in code."""
+    rest = text[place + len(closing):]
+    return (not rest or rest[0] == "\n") and text[:place].count("```") % 2 == 0
+
+
+def without_thought(node: dict) -> str:
+    """The text of a message, without what the model thought before its answer."""
+    return parts_of(node["content"])[1] if node["role"] == "assistant" else node["content"]
 
 
 def shorten(text: str, limit: int = 48) -> str:
@@ -208,7 +247,7 @@ def check_node(key: str, node, nodes: dict) -> dict:
     if parent is not None and (number_of(parent) or 0) >= number_of(key):
         raise ValueError("The conversation's messages refer to later ones (%s): export it again." % key)
     found = {"parent": parent, "role": node["role"], "content": node["content"], "time": 0}
-    for name in ("time", "seed"):
+    for name in ("time", "seed", "thought_for"):  # the seconds for which the model thought
         if is_number(node.get(name)):
             found[name] = node[name]
     for name in ("stopped", "model"):

@@ -1,11 +1,13 @@
 """Draws the messages of the open conversation."""
 
+import json
+
 import js
 from jsffi import create_proxy
-from studio.pages.chat.conversation import Conversation
+from studio.pages.chat.conversation import Conversation, parts_of
 from studio.pages.chat.markdown import Rendered
-from studio.shell.elements import by_id, el, fill, icon_button, show
-from studio.shell.wording import figures
+from studio.shell.elements import attempt, by_id, el, fill, icon_button, on, show, storage
+from studio.shell.wording import duration, figures, t
 
 scroller, turns = by_id("scroll"), by_id("turns")
 
@@ -13,7 +15,7 @@ scroller, turns = by_id("scroll"), by_id("turns")
 def speaker(model: str) -> str:
     """A model's short name for the margin: SmolLM2 for SmolLM2-135M-Instruct."""
     name = model.split("/")[-1].split("-")[0].split(".")[0]
-    return name if 0 < len(name) <= 10 else "Answer"
+    return name if 0 < len(name) <= 10 else t("Answer")
 
 
 class Turn:
@@ -21,23 +23,31 @@ class Turn:
 
     def __init__(self, conversation: Conversation, key: str):
         self.key = key
-        node = conversation.node(key)
-        self.mine = node["role"] == "user"
-        self.body = el("div", cls="text")
+        self.node = conversation.node(key)
+        self.mine = self.node["role"] == "user"
+        self.body = el("div", cls="text", dir="auto" if self.mine else None)
         self.foot = el("footer")
         self.label = el("h2", cls="who")
         self.element = el("article", self.label, self.body, self.foot, cls="turn mine" if self.mine else "turn",
-                          data_key=key, aria_label="You wrote" if self.mine else "The model answered")
+                          data_key=key, aria_label=t("You wrote") if self.mine else t("The model answered"))
         self.rendered = None if self.mine else Rendered(self.body)
-        self.text(node["content"])
+        self.thought: Thought | None = None
+        self.text(self.node["content"])
         self.finish(conversation)
 
     def text(self, content: str) -> None:
         if self.mine:
             self.body.textContent = content
             self.element.classList.toggle("long", len(content) > 240)
-        else:
-            self.rendered.update(content)
+            return
+        thought, answer, thinking = parts_of(content)
+        if thought or thinking:
+            self.thought = self.thought or Thought(self.body)
+            self.thought.update(thought, thinking, self.node.get("thought_for"))
+        elif self.thought is not None:
+            self.thought.element.remove()
+            self.thought = None
+        self.rendered.update(answer)
 
     def streaming(self, label: str) -> None:
         """Shows that the answer is being written: a label until its first word, and no buttons."""
@@ -45,31 +55,52 @@ class Turn:
         fill(self.foot, el("span", label, cls="pending") if label else None)
 
     def finish(self, conversation: Conversation) -> None:
-        node = conversation.node(self.key)
-        self.label.textContent = "You" if self.mine else speaker(node.get("model") or "")
+        node = self.node
+        self.label.textContent = t("You") if self.mine else speaker(node.get("model") or "")
         self.element.classList.remove("streaming")
         tools = el("div", cls="tools")
         siblings = conversation.siblings(self.key)
         if len(siblings) > 1:
             place = siblings.index(self.key)
             tools.append(
-                icon_button("prev", "Earlier version", "branch", data_to=siblings[place - 1] if place else None,
+                icon_button("prev", t("Earlier version"), "branch", data_to=siblings[place - 1] if place else None,
                             disabled=place == 0),
                 el("span", "%d / %d" % (place + 1, len(siblings)), cls="count"),
-                icon_button("next", "Later version", "branch", disabled=place == len(siblings) - 1,
+                icon_button("next", t("Later version"), "branch", disabled=place == len(siblings) - 1,
                             data_to=siblings[place + 1] if place < len(siblings) - 1 else None))
         if node["content"]:
-            tools.append(icon_button("copy", "Copy", "copy"))
+            tools.append(icon_button("copy", t("Copy"), "copy"))
         if self.mine:
-            tools.append(icon_button("edit", "Edit", "edit"))
+            tools.append(icon_button("edit", t("Edit"), "edit"))
         else:
-            tools.append(icon_button("again", "Answer again", "again"))
+            tools.append(icon_button("again", t("Answer again"), "again"))
         state = node.get("stopped")
         line = figures(node.get("stats") or {})
         if state:
             line = state + ("  ·  " + line if line else "")
         title = "Seed %s" % node["seed"] if node.get("seed") is not None else None
         fill(self.foot, tools, el("span", line, cls="figures", title=title) if line else None)
+
+
+class Thought:
+    """What the model thought before its answer: folded, until the user opens it."""
+
+    def __init__(self, answer):
+        self.summary, body = el("summary"), el("div", cls="text")
+        self.element = el("details", self.summary, body, cls="thought")
+        self.rendered = Rendered(body)
+        answer.before(self.element)
+
+    def update(self, text: str, thinking: bool, seconds: float | None) -> None:
+        time = duration(seconds) if seconds else ""
+        if thinking:
+            line = t("Thinking for %s …") % time if time else t("Thinking …")
+        else:
+            line = t("Thought for %s") % time if time else t("Thought")
+        if self.summary.textContent != line:
+            self.summary.textContent = line
+        self.element.classList.toggle("thinking", thinking)
+        self.rendered.update(text)
 
 
 class Transcript:
@@ -79,13 +110,16 @@ class Transcript:
         self.turns = {}
         self.reopen = lambda key, text: None  # main.py sets it: opens the editor of a message
         self._edits, self._shown = {}, ""  # {chat's id: {message's id: text}} of open editors; the shown chat
+        self._edit_timer, self._keep = None, create_proxy(self.keep_edits)
         self._pending = None  # (turn, text) to draw at the next frame
         self._frame = create_proxy(self._draw)
         self._stuck = True
         scroller.addEventListener("scroll", create_proxy(self._scrolled))
+        on(turns, "input", self._edited)
+        on(turns, "copy", copy_formulas)
 
     def show(self, conversation: Conversation) -> None:
-        self._keep_edits()
+        self.keep_edits()
         self._shown = conversation.id
         self.turns, self._pending = {}, None  # a pending frame belongs to the chat that was shown before
         turns.replaceChildren()
@@ -93,22 +127,42 @@ class Transcript:
         start = conversation.data["from"]
         for key in conversation.path():
             if key == start and conversation.node(key)["parent"] is not None:
-                turns.append(el("p", "The model no longer sees the messages above.", cls="cut"))
+                turns.append(el("p", t("The model no longer sees the messages above."), cls="cut"))
             self.append(conversation, key)
-        for key, text in self._edits.get(conversation.id, {}).items():
+        for key, text in self._edits_of(conversation.id).items():
             if key in self.turns:
                 self.reopen(key, text)
         self.to_end()
 
-    def _keep_edits(self) -> None:
-        """Remembers the texts of open editors, which are there again when their chat is shown again."""
-        edits = self._edits.setdefault(self._shown, {})
+    def _edits_of(self, chat: str) -> dict:
+        """The texts of editors that were open when this chat, or the page, was left."""
+        if chat not in self._edits:
+            try:
+                self._edits[chat] = json.loads(storage.getItem("tensortab.edits." + chat) or "{}")
+            except ValueError:
+                self._edits[chat] = {}
+        return self._edits[chat]
+
+    def keep_edits(self) -> None:
+        """Keeps the texts of open editors, which are there again when their chat is shown again."""
+        edits = self._edits_of(self._shown)
+        before = dict(edits)
         for key, turn in self.turns.items():
             area = turn.element.querySelector(".editor textarea")
             if area is None:
                 edits.pop(key, None)
             else:
                 edits[key] = area.value
+        if edits != before:
+            name = "tensortab.edits." + self._shown
+            if edits:
+                attempt(storage, "setItem", name, json.dumps(edits))
+            else:
+                attempt(storage, "removeItem", name)
+
+    def _edited(self, _event) -> None:
+        js.clearTimeout(self._edit_timer)
+        self._edit_timer = js.setTimeout(self._keep, 250)
 
     def append(self, conversation: Conversation, key: str) -> Turn:
         show(by_id("hello"), False)
@@ -155,7 +209,34 @@ class Transcript:
 
 def editor(text: str):
     """The form in which a sent message is edited."""
-    area = el("textarea", rows="3", aria_label="Edit the message")
+    area = el("textarea", rows="3", aria_label=t("Edit the message"))
     area.value = text
-    return el("form", area, el("div", el("button", "Cancel", type="button", cls="quiet", data_act="edit-cancel"),
-                               el("button", "Send", type="submit", cls="primary"), cls="row"), cls="editor")
+    return el("form", area, el("div", el("button", t("Cancel"), type="button", cls="quiet", data_act="edit-cancel"),
+                               el("button", t("Send"), type="submit", cls="primary"), cls="row"), cls="editor")
+
+
+def copy_formulas(event) -> None:
+    """Copies marked text with the TeX of its formulas in their places."""
+    marked = js.getSelection()
+    if marked.rangeCount == 0 or event.target.closest("textarea") is not None:
+        return
+    part = marked.getRangeAt(0).cloneRange()
+    first, last = formula_around(part.startContainer), formula_around(part.endContainer)
+    if first is not None:
+        part.setStartBefore(first)
+    if last is not None:
+        part.setEndAfter(last)
+    box = el("div", part.cloneContents(), cls="unseen")
+    formulas = list(box.querySelectorAll(".formula"))
+    if formulas:
+        for formula in formulas:
+            formula.replaceWith(formula.getAttribute("data-tex"))
+        js.document.body.append(box)  # its lines are known where it is laid out
+        event.clipboardData.setData("text/plain", box.innerText)
+        event.clipboardData.setData("text/html", box.innerHTML)
+        box.remove()
+        event.preventDefault()
+
+
+def formula_around(node):
+    return (node if node.nodeType == 1 else node.parentElement).closest(".formula")
