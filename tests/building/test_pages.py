@@ -23,6 +23,8 @@ PAGE = {
 
 def test_a_page_is_one_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     before = pages.composed()
+    for part in ("main.py", "shell"):
+        (tmp_path / part).symlink_to(pages.STUDIO / part)
     for page in pages.pages():
         (tmp_path / "pages").mkdir(exist_ok=True)
         (tmp_path / "pages" / page.name).symlink_to(page.folder)

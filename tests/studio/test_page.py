@@ -15,7 +15,7 @@ from tests.studio.conftest import Page, press
 def test_first_visit_asks_before_it_downloads(page: Page, fake: Site) -> None:
     page.open()
     page.wait("document.querySelector('#chat .notice [data-act=load-default]')")
-    assert "98 MB" in page.text("#chat .notice")
+    assert page.text("#chat .notice .primary") == "Download 98 MB"
     assert "nothing is uploaded" in page.text("#chat .notice")
     assert page.text("#engine-gpu") == "Acme Toaster 3"
     page.fake(pace=150)

@@ -131,7 +131,7 @@ def test_a_model_is_offered_cancelled_loaded_and_unloaded(page: Page, name: str)
     page.open("#" + name)
     card = f"#{name} .notice[data-task={TASKS[name]}]"
     page.wait(seen(f"{card} [data-act=load-default]"))
-    assert "MB, once" in page.text(card) and "nothing is uploaded" in page.text(card)
+    assert " MB" in page.text(card + " .primary") and "nothing is uploaded" in page.text(card)
     page.fake(pace=100)
     page.click(f"{card} [data-act=load-default]")
     page.wait(f"document.querySelector('{card} .amount')?.innerText.includes(' MB of ')")

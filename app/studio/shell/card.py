@@ -22,14 +22,6 @@ def adapter_name(info: dict) -> str:
     return " ".join([word.upper() if word in ("nvidia", "amd") else word[0].upper() + word[1:] for word in words])
 
 
-def download_label(model: dict) -> str:
-    """What a click does that loads this model: its size is said where it must be downloaded."""
-    kept = model["stored"] or 0
-    if kept >= model["size"]:
-        return t("Load it")
-    return t("Download and start") if not kept else t("Resume the download")
-
-
 class Card:
     """One box that shows one thing at a time, or nothing."""
 
@@ -53,11 +45,11 @@ class Card:
         """model: {"name", "size", "stored"}, bytes."""
         kept = model["stored"] or 0
         if kept >= model["size"]:
-            detail = t("On this device already")
+            label, detail = t("Load it"), t("On this device already")
         elif kept:
-            detail = t("%s of %s here") % (size(kept), size(model["size"]))
+            label, detail = t("Resume the download"), t("%s of %s here") % (size(kept), size(model["size"]))
         else:
-            detail = t("%s, once") % size(model["size"])
+            label, detail = t("Download %s") % size(model["size"]), t("downloaded once")
         facts = [detail, t("runs on your GPU"), t("nothing is uploaded")]
         slow = None
         if software(info):
@@ -67,7 +59,7 @@ class Card:
                  el("span", icon("logo"), cls="mark", aria_hidden="true"),
                  el("div", el("h2", model["name"]), el("p", "  ·  ".join(facts)), slow, cls="what"),
                  el("div", button(t("Use model files"), "pick-file"),
-                    button(download_label(model), "load-default", cls="primary"), cls="row"))
+                    button(label, "load-default", cls="primary"), cls="row"))
 
     def missing(self, kind: str, text: str, detail: str) -> None:
         """The site has no model of this kind: the user can open files. detail: why the site's models are not known."""

@@ -5,7 +5,7 @@ import asyncio
 import js
 from js import document
 from jsffi import create_proxy
-from studio.shell.wording import t
+from studio.shell.wording import size, t
 
 SVG = "http://www.w3.org/2000/svg"
 _apply = js.Reflect.get(js.Reflect, "apply")
@@ -48,6 +48,15 @@ def icon_button(name: str, label: str, act: str, **attributes):
 def button(text: str, act: str, cls: str = "quiet", sign: str = "", **attributes):
     """A button. sign: the icon before its text."""
     return el("button", icon(sign) if sign else None, text, type="button", cls=cls, act=act, **attributes)
+
+
+def cost(source, count: int) -> None:
+    """Says on a button how many bytes a click downloads first; 0 takes the sign away."""
+    tag = source.querySelector(".cost")
+    if tag is not None:
+        tag.remove()
+    if count:
+        source.append(el("span", icon("down"), size(count), cls="cost", title=t("A model is downloaded first, once.")))
 
 
 def fill(node, *children) -> None:

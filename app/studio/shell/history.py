@@ -189,9 +189,11 @@ class History:
     async def delete(self, works: list) -> None:
         """Deletes works until Undo."""
         global _deleted
-        _deleted = self, [(work, await self.file(work)) for work in works]
+        deleted = []
         for work in works:
+            deleted.append((work, await self.file(work)))  # MicroPython awaits in no comprehension
             self._forget(work)
+        _deleted = self, deleted
         if self.available:
             await self._database.change(remove=[work.id for work in works])
             await files.change(remove=[work.id for work in works if work.data.get("file")])

@@ -131,6 +131,11 @@ class Model:
         return found[0] if found else None
 
     @property
+    def cost(self) -> int:
+        """The bytes that the next job has to download first; 0 while that is unknown."""
+        return to_download(self.offered) if self.state == "idle" else 0
+
+    @property
     def _key(self) -> str:
         return "tensortab.model." + self.task
 
@@ -395,6 +400,10 @@ class Job:
 def stored(model: dict) -> bool:
     """Whether a model is on this device completely."""
     return (model["stored"] or 0) >= model["size"]
+
+
+def to_download(model: dict | None) -> int:
+    return model["size"] - model["stored"] if model and model["stored"] is not None else 0
 
 
 def in_use(engine: Engine) -> list:

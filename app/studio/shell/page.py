@@ -4,8 +4,9 @@ import asyncio
 import time
 
 from js import document
+from studio.shell import routing
 from studio.shell.card import Card
-from studio.shell.elements import announce, by_id, el, fill, icon_button, message_of, on, toast
+from studio.shell.elements import announce, by_id, cost, el, fill, icon_button, message_of, on, toast
 from studio.shell.errors import explain
 from studio.shell.models import STOPPED, Failure, Job, Model
 from studio.shell.transport import Engine
@@ -32,6 +33,7 @@ class Page:
         self.shown = self.busy = self.stopped = False
         self.job: Job | None = None
         self.took, self._doing = 0.0, ""  # took: seconds of the last job
+        self.starts: list = []  # the buttons that begin what needs the first model
         self.main = by_id(name)  # the chat's is in the document, so that it is painted first
         self.drop = self.main.querySelector(".drop") if self.main is not None else None
         engine.listen(self.update)
@@ -62,13 +64,16 @@ class Page:
             self.focus()
 
     def focus(self) -> None:
-        document.title = "%s · TensorTab" % self.title
+        routing.title("%s · TensorTab" % self.title)
         self.main.querySelector("h1").focus()
 
     def update(self) -> None:
         """Redraws the page after any change of the engine or of the running job."""
         if not self.shown:
             return
+        self.body.classList.toggle("filled", self.filled())
+        for source in self.starts:
+            cost(source, self.models[0].cost)
         fill(self.in_use)
         for model in self.models:
             model.draw(self.wanted(model))
@@ -78,6 +83,10 @@ class Page:
             if self._doing and self.job in model.waiting:
                 self.running(self._doing, t("Waits for the model") if model.coming else
                              t("Waits for the model: see above"))
+
+    def filled(self) -> bool:
+        """Whether the page has something of the user's, so that the words at its top are folded away."""
+        return self.busy
 
     def wanted(self, model: Model) -> bool:
         """Whether the model is offered."""

@@ -5,9 +5,10 @@ import asyncio
 
 import js
 from js import document
-from studio.shell.elements import attempt, by_id, message_of, toast
+from studio.shell.elements import attempt, by_id, el, message_of, toast
 from studio.shell.wording import t
 
+LIVE = "🔴 "  # before the title of a browser tab that records
 pages: dict = {}  # the pages that were opened so far, by name
 _one = asyncio.Lock()  # a page is made once, however often it is asked for meanwhile
 
@@ -23,6 +24,24 @@ def name_of(link) -> str:
 def current() -> str:
     """The name of the page that is shown (start.js reads it from the address)."""
     return document.documentElement.getAttribute("data-view")
+
+
+def title(text: str) -> None:
+    """Names the browser tab, with a dot before it while something is recorded."""
+    live = by_id("pages").querySelector("[data-live]") is not None
+    document.title = LIVE + text if live else text
+
+
+def live(name: str, on: bool) -> None:
+    """Marks the page that records, wherever the user is."""
+    for link in links():
+        if name_of(link) == name:
+            link.toggleAttribute("data-live", on)
+            for sign in list(link.querySelectorAll(".live")):
+                sign.remove()
+            if on:
+                link.append(el("span", t("recording"), cls="live"))
+    title(document.title.replace(LIVE, ""))
 
 
 def part() -> str:

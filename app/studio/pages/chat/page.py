@@ -12,7 +12,7 @@ from studio.pages.chat.conversation import Conversation
 from studio.pages.chat.transcript import Transcript, editor
 from studio.pages.chat.tune import tune
 from studio.shell import elements, routing, sidebar, storage
-from studio.shell.elements import action, attempt, by_id, copied_soon, el, message_of, on, show, toast
+from studio.shell.elements import action, attempt, by_id, copied_soon, cost, el, message_of, on, show, toast
 from studio.shell.errors import explain
 from studio.shell.models import Model
 from studio.shell.page import Page
@@ -85,7 +85,7 @@ class Chat(Page):
         @action("starter")
         def _(source):
             if not self.busy_here():
-                self.send(source.textContent)  # the text in the message box stays
+                self.send(source.firstChild.textContent)  # the text in the message box stays
 
         @action("copy")
         def _(source):
@@ -141,6 +141,8 @@ class Chat(Page):
     def update(self) -> None:
         """Redraws the page after any change of the engine, and sends the next answer's request."""
         self.answers.pump()
+        for source in by_id("starters").querySelectorAll("button"):
+            cost(source, self.model.cost)
         show(by_id("stop"), self.busy_here())
         show(by_id("send"), not self.busy_here())
         self.draw_notice()
@@ -152,7 +154,7 @@ class Chat(Page):
         conversation = self.conversation
         by_id("title").textContent = conversation.title if not conversation.empty else t("New chat")
         if self.shown:
-            document.title = "TensorTab" if conversation.empty else conversation.title + " · TensorTab"
+            routing.title("TensorTab" if conversation.empty else conversation.title + " · TensorTab")
         self.transcript.show(conversation)
         for answer in self.answers.all():
             self.draw_waiting(answer)

@@ -53,8 +53,9 @@ class Classify(Page):
                   t("Drop a picture here"))
         self.watching, self.file = False, None  # file: the picture that is shown
         pick = self.picker("image/*", self.take)
-        self.start = el("div", button("Use the camera", "camera", cls="primary", sign="camera"),
-                        button("Choose a picture", "pick-picture", sign="file"), cls="row")
+        self.starts = [button(t("Use the camera"), "camera", cls="primary", sign="camera"),
+                       button(t("Choose a picture"), "pick-picture", sign="file")]
+        self.start = el("div", *self.starts, cls="row")
         self.labels = el("textarea", LABELS, rows="3", id="labels", aria_describedby="labels-about")
         self.again = button("Look again", "look-again")
         about = el("p", "What it may show: two or more labels, separated by commas or line breaks.", cls="about",
@@ -72,6 +73,9 @@ class Classify(Page):
         action("pick-picture")(lambda _source: pick.click())
         action("look-again")(lambda _source: self.take([self.file]))
         action("camera")(lambda _source: self.begin(self.watch(), "The picture was not classified"))
+
+    def filled(self) -> bool:
+        return self.busy or self.file is not None
 
     def take(self, files: list) -> None:
         if self.free():

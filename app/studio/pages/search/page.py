@@ -83,8 +83,9 @@ class Search(Page):
                        el("button", "Search", type="submit", cls="primary"), role="search", cls="query", hidden=True)
         self.found = el("section", cls="found", hidden=True, aria_label="Results")
         self.go_on = button("Continue indexing", "index", cls="primary", hidden=True)
-        self.start = el("div", self.go_on, button("Choose a folder", "pick-folder", cls="primary", sign="folder"),
-                        button("Choose files", "pick-files", sign="file"), cls="row")
+        self.starts = [button(t("Choose a folder"), "pick-folder", cls="primary", sign="folder"),
+                       button(t("Choose files"), "pick-files", sign="file")]
+        self.start = el("div", self.go_on, *self.starts, cls="row")
         self.shelf = el("div", el("h2", "What is searched"), el("ul", cls="shelf"), hidden=True)
         self.note = el("p", cls="about small")
         self.body.append(self.form, *[model.card.box for model in self.models], self.work.box, self.found,
@@ -114,6 +115,9 @@ class Search(Page):
 
     def kind(self, name: str) -> Kind:
         return self.kinds[0] if name == "text" else self.kinds[1]
+
+    def filled(self) -> bool:
+        return self.busy or any(bool(kind.items) for kind in self.kinds)
 
     def wanted(self, model: Model) -> bool:
         return any(kind.model is model and bool(kind.items) for kind in self.kinds)

@@ -2,7 +2,7 @@
 
 from studio.shell.elements import action, announce, button, by_id, el, on, show
 from studio.shell.files import LONGEST, counted, is_text
-from studio.shell.models import Model
+from studio.shell.models import Model, to_download
 from studio.shell.page import Page, Problem
 from studio.shell.wording import t
 
@@ -32,6 +32,12 @@ class Summary(Model):
             super().take(job)
 
     @property
+    def cost(self) -> int:
+        if self.state != "idle":
+            return 0
+        return to_download(self.offered) if self.offered else self.chat.cost
+
+    @property
     def coming(self) -> bool:
         return "loading" in (self.state, self.chat.state)
 
@@ -54,6 +60,7 @@ class Summarise(Page):
         self.size = el("span", cls="about")
         self.go = button("Summarise", "summarise", cls="primary")
         self.start = el("div", self.go, button("Choose a document", "pick-document", sign="file"), self.size, cls="row")
+        self.starts = [self.go]
         self.place = el("div")  # the place of the chat's card, because this is the chat's model
         self.output = el("p", cls="summary", tabindex="-1")
         self.facts = el("p", cls="about")
@@ -66,6 +73,9 @@ class Summarise(Page):
         on(self.given, "input", lambda _event: self.counts())
         action("pick-document")(lambda _source: pick.click())
         action("summarise")(lambda _source: self.begin(self.summarise(), "Nothing was summarised"))
+
+    def filled(self) -> bool:
+        return self.busy or bool(self.given.value)
 
     def copied_text(self) -> str:
         return self.output.textContent

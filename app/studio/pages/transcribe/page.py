@@ -5,7 +5,7 @@ import time
 
 import js
 from studio.pages.transcribe.subtitles import clock, later, plain, settled, srt, vtt
-from studio.shell import audio, elements
+from studio.shell import audio, elements, routing
 from studio.shell.elements import action, announce, button, el, fill, message_of, show
 from studio.shell.models import Model
 from studio.shell.page import Page, Problem
@@ -39,8 +39,9 @@ class Transcribe(Page):
         self.microphone, self.chunks, self.drawn, self.file_name = None, [], [], "recording"
         self.languages, self.heard = [], ""  # of a multilingual model; the language heard last
         pick = self.picker("audio/*,video/*", self.take)
-        self.start = el("div", button("Record", "record", cls="primary", sign="mic"),
-                        button("Choose a file", "pick-audio", sign="file"), cls="row")
+        self.starts = [button(t("Record"), "record", cls="primary", sign="transcribe"),
+                       button(t("Choose a recording"), "pick-audio", sign="file")]
+        self.start = el("div", *self.starts, cls="row")
         self.spoken, self.english = el("select", id="spoken"), el("input", type="checkbox", id="english")
         self.wishes = el("div", el("div", el("label", "Spoken language", **{"for": "spoken"}), self.spoken),
                          el("div", self.english, el("label", "Translate into English", **{"for": "english"})),
@@ -61,6 +62,9 @@ class Transcribe(Page):
         action("record-stop")(lambda _source: self.stop())
         action("save")(self.save)
         action("seek")(self.seek)
+
+    def filled(self) -> bool:
+        return self.busy or bool(self.chunks)
 
     def copied_text(self) -> str:
         return plain(self.chunks)
@@ -141,6 +145,7 @@ class Transcribe(Page):
             microphone.stop()
             raise Problem("The browser does not let this page use the microphone", message_of(error)) from None
         self.microphone = microphone
+        routing.live(self.name, True)
         show(self.recording)
         self.update()
         self.keep_focus(self.recording.querySelector("button"))
@@ -162,6 +167,7 @@ class Transcribe(Page):
                     fixed, offset = fixed + found[:count], found[count - 1]["timestamp"][1]
         finally:
             microphone.stop()
+            routing.live(self.name, False)
             self.microphone = None
             show(self.recording, False)
             if microphone.seconds:
@@ -175,6 +181,7 @@ class Transcribe(Page):
     def stop(self) -> None:
         """Ends the recording; its last words are still transcribed."""
         self.microphone.stop()
+        routing.live(self.name, False)
         show(self.recording, False)
         self.running("Writing the last words")
 
