@@ -6,7 +6,7 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from studio.pages.chat.conversation import DEFAULTS, Conversation, check, shorten
+from studio.pages.chat.conversation import DEFAULTS, Conversation, check, parts_of, shorten
 from studio.shell.wording import duration, figures, size
 
 
@@ -93,6 +93,39 @@ def test_empty_answers_are_not_sent() -> None:
     conversation = talk()
     conversation.node("m2")["content"] = ""
     assert [message["content"] for message in conversation.messages("m3")] == ["one", "two"]
+
+
+@pytest.mark.parametrize(
+    ("content", "parts"),
+    [
+        ("Yes.", ("", "Yes.", False)),
+        ("<think>\nOne\ntwo.\n</think>\n\nYes.", ("One\ntwo.", "Yes.", False)),
+        ("\n<think>One", ("One", "", True)),
+        ("<thi", ("", "", True)),
+        ("<think>\n\n</think>\n\nYes.", ("", "Yes.", False)),
+        ("One.\n</think>\n\nYes.", ("One.", "Yes.", False)),
+        ("One.</think>", ("One.", "", False)),
+        ("[THINK]One[/THINK]Yes.", ("One", "Yes.", False)),
+        ("<thinking>One</thinking> <think>", ("One", "<think>", False)),
+        ("The tag `</think>` ends it.", ("", "The tag `</think>` ends it.", False)),
+        ("Write <think>x</think> so.", ("", "Write <think>x</think> so.", False)),
+        ("```\nOne\n</think>\n```", ("", "```\nOne\n</think>\n```", False)),
+        ("", ("", "", False)),
+    ],
+)
+def test_a_thought_is_told_from_the_answer(content: str, parts: tuple) -> None:
+    assert parts_of(content) == parts
+
+
+def test_the_model_does_not_see_its_thoughts_again_and_an_export_quotes_them() -> None:
+    conversation = talk()
+    conversation.node("m1")["content"] = "<think>mine</think>"
+    conversation.node("m2").update(content="<think>\nOne\n\ntwo\n</think>\n\nYes.", thought_for=3.2)
+    assert [message["content"] for message in conversation.messages("m3")] == ["<think>mine</think>", "Yes.", "two"]
+    assert "**Model**\n\n> One\n> \n> two\n\nYes.\n\n**You**" in conversation.markdown()
+    assert check(conversation.data)["nodes"]["m2"]["thought_for"] == 3.2
+    conversation.node("m2")["content"] = "<think>\nnot finished"
+    assert [message["content"] for message in conversation.messages("m3")] == ["<think>mine</think>", "two"]
 
 
 def test_markdown_and_sampling() -> None:

@@ -4,7 +4,7 @@ import asyncio
 import random
 import time
 
-from studio.pages.chat.conversation import Conversation
+from studio.pages.chat.conversation import Conversation, parts_of, without_thought
 from studio.shell.elements import announce
 from studio.shell.wording import t
 
@@ -17,6 +17,7 @@ class Answer:
     def __init__(self, conversation: Conversation, question: str, key: str):
         self.conversation, self.question, self.key = conversation, question, key
         self.text, self.request, self.saved, self.retried = "", None, time.time(), False
+        self.began, self.thought = 0.0, False  # when its first word came; whether the model has finished to think
 
     @property
     def node(self) -> dict:
@@ -82,6 +83,7 @@ class Answers:
             for choice in body["choices"]:
                 answer.text += choice["delta"].get("content") or ""
             answer.node["content"] = answer.text
+            self.measure_thought(answer)
             self.page.draw_growing(answer)
             if time.time() - answer.saved > SAVED_SECONDS:
                 answer.saved = time.time()
@@ -96,7 +98,7 @@ class Answers:
             if body["finish_reason"] == "abort":
                 node["stopped"] = "stopped"
             if not gone:
-                announce(t("Answer: %s") % answer.text[:1500])
+                announce(t("Answer: %s") % without_thought(node)[:1500])
         elif body["code"] == "device_lost" and not answer.retried and not gone:
             self.again_later(answer)
             return
@@ -112,9 +114,19 @@ class Answers:
         self.page.chats.save_soon(answer.conversation)
         self.model.engine.changed()
 
+    def measure_thought(self, answer: Answer) -> None:
+        """Notes for how long the model has been thinking, from its first word on."""
+        answer.began = answer.began or time.time()
+        if not answer.thought:
+            thought, _, thinking = parts_of(answer.text)
+            if thought or thinking:
+                answer.node["thought_for"] = round(time.time() - answer.began, 1)
+            answer.thought = bool(thought) and not thinking
+
     def again_later(self, answer: Answer) -> None:
         """The GPU was lost meanwhile: the answer is written again, once; the engine loads the model for it."""
         answer.text, answer.retried, answer.node["content"] = "", True, ""
+        answer.began, answer.thought = 0.0, False
         answer.node["stopped"] = "not answered"
         self.queue.insert(0, answer)
         self.page.draw_growing(answer)

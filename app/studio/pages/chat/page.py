@@ -8,7 +8,7 @@ import js
 from js import document
 from studio.pages.chat.answers import Answer, Answers
 from studio.pages.chat.chats import Chats
-from studio.pages.chat.conversation import Conversation
+from studio.pages.chat.conversation import Conversation, without_thought
 from studio.pages.chat.transcript import Transcript, editor
 from studio.pages.chat.tune import tune
 from studio.shell import elements, routing, sidebar, storage
@@ -89,7 +89,7 @@ class Chat(Page):
 
         @action("copy")
         def _(source):
-            copied_soon(source, self.conversation.node(key_of(source))["content"])
+            copied_soon(source, without_thought(self.conversation.node(key_of(source))))
 
         @action("copy-code")
         def _(source):
@@ -445,6 +445,7 @@ class Chat(Page):
     def edit_end(self, turn) -> None:
         turn.element.classList.remove("editing")
         turn.text(self.conversation.node(turn.key)["content"])
+        self.transcript.keep_edits()
         prompt.focus()
 
     # The instructions and the sampling
