@@ -28,6 +28,8 @@ def test_a_page_is_one_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
     for page in pages.pages():
         (tmp_path / "pages").mkdir(exist_ok=True)
         (tmp_path / "pages" / page.name).symlink_to(page.folder)
+    for name in ("shell", "main.py"):
+        (tmp_path / name).symlink_to(pages.STUDIO / name)
     (tmp_path / "pages/world").mkdir()
     (tmp_path / "pages/world/page.py").write_text(WORLD)
     (tmp_path / "pages/world/page.css").write_text(".world { color: red; }\n")
