@@ -2,7 +2,7 @@
 
 from studio.shell.elements import action, announce, button, by_id, el, on, show
 from studio.shell.files import LONGEST, counted, is_text
-from studio.shell.models import Model
+from studio.shell.models import Model, stored
 from studio.shell.page import Page, Problem
 from studio.shell.wording import t
 
@@ -21,6 +21,12 @@ class Summary(Model):
     @property
     def chat(self) -> Model:
         return self.engine.models["text-generation"]
+
+    @property
+    def offered(self) -> dict | None:
+        """The one that was used last, if it is here: the chat's model is there already."""
+        found = super().offered
+        return found if found and stored(found) else None
 
     def lent(self) -> bool:
         return self.state == "idle" and self.chat.state == "ready"
@@ -66,6 +72,13 @@ class Summarise(Page):
         on(self.given, "input", lambda _event: self.counts())
         action("pick-document")(lambda _source: pick.click())
         action("summarise")(lambda _source: self.begin(self.summarise(), "Nothing was summarised"))
+
+    def using(self) -> Model:
+        """The chat's model, unless there is one for summaries."""
+        return self.model.chat if self.model.state == "idle" and not self.model.offered else self.model
+
+    def pickable(self) -> list:
+        return [self.model.chat, self.model]
 
     def copied_text(self) -> str:
         return self.output.textContent
