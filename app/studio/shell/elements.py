@@ -135,11 +135,14 @@ _hide_toast = create_proxy(hide_toast)
 
 
 def download(name: str, text: str, mime: str) -> None:
-    """Offers the user a file for download."""
-    blob = js.Blob.new(js.Array.of(text), js.JSON.parse('{"type": "%s"}' % mime))
+    """Offers the user a text as a file for download."""
+    download_blob(name, js.Blob.new(js.Array.of(text), js.JSON.parse('{"type": "%s"}' % mime)))
+
+
+def download_blob(name: str, blob) -> None:
     link = el("a", href=js.URL.createObjectURL(blob), download=name)
     link.click()
-    js.URL.revokeObjectURL(link.href)
+    js.setTimeout(create_proxy(lambda: js.URL.revokeObjectURL(link.href)), 60_000)  # a large one is read for a while
 
 
 def open_sheet(name: str) -> None:

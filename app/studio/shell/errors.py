@@ -19,7 +19,7 @@ ERRORS = {
     "out_of_memory": (
         "Not enough memory for this model",
         "Close other tabs and programs that use the GPU and try again, or choose a smaller model.",
-        [("Try again", "retry"), ("Choose a file", "pick-file")],
+        [("Choose another model", "pick-model"), ("Try again", "retry")],
     ),
     "device_lost": (
         "The GPU was lost",
@@ -43,13 +43,14 @@ ERRORS = {
     ),
     "quota": (
         "This device's storage is full",
-        "The browser has no room to store the model. Free some space, or delete a model that you no longer use.",
-        [("See the stored models", "settings"), ("Try again", "retry")],
+        "The browser has no room to store the model. Delete models that you no longer use, or run this one without "
+        "keeping it: then it is downloaded again at your next visit.",
+        [("Delete other models", "settings"), ("Run without keeping it", "use-unkept"), ("Try again", "retry")],
     ),
     "permission": (
         "The browser asks for your files again",
-        "It opens the files of your own model only after you have allowed it again. Choose them once more.",
-        [("Choose the files", "pick-file")],
+        "It reads the files of your own model only after you have allowed it again.",
+        [("Allow it", "allow-files"), ("Choose other files", "pick-file")],
     ),
     "offline": (
         "No connection",

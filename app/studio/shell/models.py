@@ -18,7 +18,8 @@ from studio.shell.wording import t
 LOCK = "tensortab-models"
 STOPPED = {"code": "aborted", "message": "The job was stopped."}
 ELSEWHERE = {"code": "two_tabs", "message": ""}
-BUTTONS = ("retry", "pick-file", "download-again", "load-default", "settings", "restart", "reload", "use-here")
+BUTTONS = ("retry", "pick-file", "pick-model", "download-again", "load-default", "settings", "restart", "reload",
+           "use-here", "use-unkept", "allow-files")
 
 
 class Failure(Exception):
@@ -50,6 +51,11 @@ class Progress:
         """Bytes per second over the last seconds; 0 while unknown."""
         (before, first), (now, last) = self._marks[0], self._marks[-1]
         return (last - first) / (now - before) if now - before > 0.7 else 0
+
+    @property
+    def part(self) -> float:
+        """The share of the stage that is done, 0 to 1."""
+        return self.loaded / self.total if self.total else 0
 
     @property
     def left(self) -> float | None:
@@ -109,8 +115,8 @@ class Model:
         self.waiting: list[Job] = []
         self.working = 0  # requests that are not answered
         self.card = Card(el("section", cls="notice", aria_label=t("Model"), data_task=task, hidden=True))
-        self._asked: tuple = (None, ())  # the name and the files of the last load
-        self._done: tuple = (None, ())  # those of the loaded model
+        self._asked: tuple = (None, (), True)  # the name and the files of the last load, and whether it is kept
+        self._done: tuple = self._asked  # those of the loaded model
         self._load_id: int | None = None
         self._before: tuple | None = None  # the model, its `about` and what was asked while another one loads
         self._wished = False  # whether it is to be loaded as soon as it is known to be stored
@@ -123,12 +129,34 @@ class Model:
 
     @property
     def offered(self) -> dict | None:
-        """The model that is offered for the task: the one that was used last, else the site's first."""
-        found = [model for model in (self.engine.known or {}).values() if model["task"] == self.task]
+        """The model that is offered for the task."""
+        return self.offer()
+
+    def offer(self) -> dict | None:
+        """The one that was used last, else the site's or the hub's first."""
+        found = self.choices()
         for model in found:
             if model["name"] == elements.storage.getItem(self._key):
                 return model
         return found[0] if found else None
+
+    def choices(self) -> list:
+        """The known models that are for the task."""
+        return [about for about in (self.engine.known or {}).values() if self.can_use(about["tasks"])]
+
+    def can_use(self, tasks: list) -> bool:
+        """Whether this can be a model that is for these tasks."""
+        return self.task in tasks
+
+    @property
+    def asked(self) -> str | None:
+        """The name by which the model that is loaded, or else the last one, was asked for; None for files."""
+        return (self._done if self.state == "ready" else self._asked)[0]
+
+    @property
+    def files(self):
+        """The user's own files of the loaded model."""
+        return self._done[1] if self.state == "ready" else ()
 
     @property
     def cost(self) -> int:
@@ -139,15 +167,20 @@ class Model:
     def _key(self) -> str:
         return "tensortab.model." + self.task
 
-    def load(self, name: str | None, files=(), take_over: bool = False) -> None:
-        """Loads a model of the site or the hub by its name, or the user's own files."""
-        if not files:
+    def remember(self, name: str) -> None:
+        """The model of that name comes back at the next visit."""
+        attempt(elements.storage, "setItem", self._key, name)
+
+    def load(self, name: str | None, files=(), take_over: bool = False, keep: bool = True) -> None:
+        """Loads a model of the site or the hub by its name, or the user's own files. keep: whether a download is
+        stored; else it is lost with the page."""
+        if keep and not files:
             attempt(navigator.storage, "persist")
         if self.name is not None:
             self._before = self.name, self.about, self._done
         if self._load_id is not None:
             self.engine.abort(self._load_id)
-        self._asked, self.error, self.progress, self._load_id = (name, files), None, Progress(), None
+        self._asked, self.error, self.progress, self._load_id = (name, files, keep), None, Progress(), None
         self.state, self.name, self.about = "loading", None, {}
         self.engine.changed()
         asyncio.create_task(self._load(self._asked, take_over))
@@ -168,8 +201,9 @@ class Model:
         def answered(kind: str, body: dict) -> None:
             if self._load_id == mine:  # else this load was cancelled
                 self._answered(kind, body)
-        name, files = asked
-        self._load_id = mine = self.engine.request("load", {"task": self.task, "model": name}, answered, files)
+        name, files, keep = asked
+        params = {"task": self.task, "model": name, "keep": keep}
+        self._load_id = mine = self.engine.request("load", params, answered, files)
 
     def _answered(self, kind: str, body: dict) -> None:
         if kind == "progress":
@@ -179,8 +213,8 @@ class Model:
         if kind == "result":
             self.state, self.name, self.about = "ready", body["model"], body
             self._done, self._before = self._asked, None
-            if self._asked[0] is not None:
-                attempt(elements.storage, "setItem", self._key, self._asked[0])
+            if self.asked is not None:
+                self.remember(self.asked)
             self.send()
         elif self._before is not None:
             self.error = None if body["code"] == "aborted" else body
@@ -220,17 +254,25 @@ class Model:
         if self.engine.state == "failed":
             self.engine.restart()
         else:
-            self.load(*self._asked)
+            self.load_asked()
+
+    def load_asked(self, take_over: bool = False) -> None:
+        name, files, keep = self._asked
+        self.load(name, files, take_over, keep)
 
     def take_over(self) -> None:
         """Takes the models from the other browser tab."""
-        self.load(self._asked[0], self._asked[1], take_over=True)
+        self.load_asked(take_over=True)
+
+    def load_unkept(self) -> None:
+        """Downloads what has no room in the storage again, into memory."""
+        self.load(self._asked[0], keep=False)
 
     def download_again(self) -> None:
         """Deletes a damaged model, and downloads it again."""
         def deleted(kind: str, body: dict) -> None:
             if kind == "result":
-                self.load(*self._asked)
+                self.load_asked()
             else:
                 elements.toast(t("The model could not be deleted: %s") % body["message"])
         self.engine.request("delete", {"model": self._asked[0]}, deleted)
@@ -271,7 +313,7 @@ class Model:
         """The engine is up, perhaps again: loads the model that ended with the engine before."""
         lost, self._lost = self._lost, False
         if lost and self.state == "idle":
-            self.load(*self._asked)
+            self.load_asked()
 
     def left(self) -> None:
         """Another browser tab took the models."""
@@ -397,9 +439,27 @@ class Job:
             self._ended.set()
 
 
-def stored(model: dict) -> bool:
-    """Whether a model is on this device completely."""
-    return (model["stored"] or 0) >= model["size"]
+async def request(engine: Engine, method: str, params: dict, attachments=(), told=lambda body: None) -> dict:
+    """Asks the engine something, and returns its answer. told(body): each report of progress. Raises Failure."""
+    ended, answer = asyncio.Event(), []
+
+    def heard(kind: str, body: dict) -> None:
+        if kind == "progress":
+            told(body)
+        else:
+            answer.append((kind, body))
+            ended.set()
+    engine.request(method, params, heard, attachments)
+    await ended.wait()
+    kind, body = answer[0]
+    if kind == "error":
+        raise Failure(body)
+    return body
+
+
+def stored(about: dict) -> bool:
+    """Whether a model is on this device completely. The user's own files may be where they are."""
+    return about.get("kind") == "file" or (about["stored"] or 0) >= about["size"]
 
 
 def to_download(model: dict | None) -> int:

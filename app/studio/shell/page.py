@@ -4,16 +4,14 @@ import asyncio
 import time
 
 from js import document
-from studio.shell import routing
+from studio.shell import model_files, routing
 from studio.shell.card import Card
-from studio.shell.elements import announce, by_id, cost, el, fill, icon_button, message_of, on, toast
+from studio.shell.elements import announce, by_id, cost, el, icon_button, message_of, on, toast
 from studio.shell.errors import explain
 from studio.shell.models import STOPPED, Failure, Job, Model
+from studio.shell.picker import Picker
 from studio.shell.transport import Engine
 from studio.shell.wording import t
-
-MODEL_FILES = (".gguf", ".safetensors")
-NO_MODEL = "“%s” is not a model: choose a .gguf file, or all files of a model's folder."
 
 
 class Problem(Exception):
@@ -33,6 +31,7 @@ class Page:
         self.shown = self.busy = self.stopped = False
         self.job: Job | None = None
         self.took, self._doing = 0.0, ""  # took: seconds of the last job
+        self.head = Picker(self)  # the header's button
         self.starts: list = []  # the buttons that begin what needs the first model
         self.main = by_id(name)  # the chat's is in the document, so that it is painted first
         self.drop = self.main.querySelector(".drop") if self.main is not None else None
@@ -42,7 +41,6 @@ class Page:
         """Makes the page's elements. head, sub: the words above its body. drop: what is shown while a file is dragged
         over it."""
         self.work = Card(el("section", cls="notice", aria_label=t("Progress"), hidden=True))
-        self.in_use = el("div", cls="in-use")
         self.body = el("div", el("p", head, cls="hello-head"), el("p", sub, cls="hello-sub"), cls="tab-body")
         self.drop = el("div", el("p", drop), cls="drop", hidden=True)
         menu = icon_button("menu", t("Open the pages and conversations"), "drawer-open", aria_controls="side",
@@ -50,8 +48,9 @@ class Page:
         for name in ("only-phone", "drawer-button"):
             menu.classList.add(name)
         heading = el("h1", self.title, id=self.name + "-title", tabindex="-1")
-        self.main = el("main", el("header", menu, heading, self.in_use, cls="top"), el("div", self.body, cls="scroll"),
-                       self.drop, cls="main tab", id=self.name, aria_labelledby=self.name + "-title", hidden=True)
+        top = el("header", menu, heading, self.head.button, cls="top")
+        self.main = el("main", top, el("div", self.body, cls="scroll"), self.drop, cls="main tab", id=self.name,
+                       aria_labelledby=self.name + "-title", hidden=True)
         by_id("chat").after(self.main)
 
     # Showing
@@ -74,12 +73,9 @@ class Page:
         self.body.classList.toggle("filled", self.filled())
         for source in self.starts:
             cost(source, self.models[0].cost)
-        fill(self.in_use)
+        self.head.update()
         for model in self.models:
             model.draw(self.wanted(model))
-            if model.state == "ready":
-                self.in_use.append(el("span", model.name, cls="tag", title=model.name))
-                self.in_use.append(icon_button("close", t("Unload %s") % model.name, "unload", data_task=model.task))
             if self._doing and self.job in model.waiting:
                 self.running(self._doing, t("Waits for the model") if model.coming else
                              t("Waits for the model: see above"))
@@ -92,31 +88,34 @@ class Page:
         """Whether the model is offered."""
         return True
 
+    def using(self) -> Model:
+        """The model that the header names: the one that is loaded, else the one that is wanted."""
+        models = self.pickable()
+        for state in ("ready", "loading"):
+            for model in models:
+                if model.state == state:
+                    return model
+        return ([model for model in models if self.wanted(model)] or models)[0]
+
+    def pickable(self) -> list:
+        """The models that can be chosen on this page: the chat's, if it has none of its own."""
+        return self.models or [self.engine.models["text-generation"]]
+
     # What the user gives it
 
     def take(self, files: list) -> None:
         """Starts working on files that were chosen, dropped or pasted. A page that takes nothing but models says so."""
-        toast(t(NO_MODEL) % files[0].name)
+        toast(t(model_files.NO_MODEL) % files[0].name)
 
     def receive(self, transfer) -> None:
-        """Receives what was dropped or pasted: a model's files, or something to work on."""
+        """Receives what was dropped or pasted: a model's files, an exported model, or something to work on."""
         files = [transfer.files.item(n) for n in range(transfer.files.length)]
-        if any(file.name.lower().endswith(MODEL_FILES) for file in files):
-            asyncio.create_task(self.open_model(files))
+        if model_files.is_archive(files):
+            model_files.import_soon(self.engine, files[0])
+        elif model_files.is_model(files):
+            model_files.open_soon(self.engine, files, model_files.handles(transfer))
         elif files:
             self.take(files)
-
-    async def open_model(self, files: list) -> None:
-        """Loads the user's own files. Where a page has two models, the last one is a CLIP, whose config has a
-        vision_config."""
-        model = self.models[0] if self.models else self.engine.models["text-generation"]
-        for file in files:
-            try:
-                if file.name == "config.json" and "vision_config" in await file.text():
-                    model = self.models[-1]
-            except Exception:
-                pass  # the file can't be read: loading will say so
-        model.load(None, files)
 
     def picker(self, accept: str, take, **attributes):
         """A hidden file input, which calls `take(files)` when the user has chosen some."""

@@ -59,11 +59,11 @@ def go(name: str, part: str = "") -> None:
 
 
 def page_of(task: str) -> str:
-    """The name of the page that has a task's model."""
+    """The name of the page that has a task's model, "" if there is none."""
     for link in links():
         if task in link.getAttribute("data-tasks").split():
             return name_of(link)
-    return "chat"
+    return ""
 
 
 async def page(engine, name: str):

@@ -1,11 +1,10 @@
 """The sheet of the app's settings: appearance, the models on this device, chats, the app, this device."""
 
-import asyncio
-
 from js import document
-from studio.shell import card, elements, offline, routing
+from studio.shell import card, elements, model_files, offline
 from studio.shell.elements import action, attempt, button, by_id, el, fill, on, open_sheet, toast
 from studio.shell.models import in_use, stored
+from studio.shell.picker import ago, here, title
 from studio.shell.transport import Engine
 from studio.shell.wording import size, t
 
@@ -15,29 +14,29 @@ THEMES = [("", "As the system"), ("light", "Light"), ("dark", "Dark")]
 class Settings:
     def __init__(self, engine: Engine):
         self.engine = engine
-        self.models = el("div", cls="models", aria_live="polite")
+        self.models = el("div", cls="models")
+        self.archive = el("input", type="file", accept=model_files.ARCHIVE, cls="unseen", tabindex="-1",
+                          id="model-archive", aria_hidden="true")
+        document.body.append(self.archive)
+        on(self.archive, "change", self._archive)
         for name, do in (
             ("settings", lambda _source: self.open()),
-            ("load-model", lambda source: self.load(source.getAttribute("data-name"))),
             ("delete-model", lambda source: self.delete(source.getAttribute("data-name"))),
-            ("load-hub", lambda _source: self.load_hub()),
+            ("export-model", lambda source: model_files.export_soon(engine, source.getAttribute("data-name"))),
+            ("import-model", lambda _source: self.archive.click()),
         ):
             action(name)(do)
-        engine.listen(self.changed)
+        self._drawn: tuple | None = None  # the models and the storage that are shown
+        engine.listen(self.draw)
 
     def open(self) -> None:
         fill(by_id("settings-body"),
              el("section", el("h3", t("Appearance")), self._themes()),
              el("section", el("h3", t("Models on this device")), self.models,
-                el("div", button(t("Use model files"), "pick-file"), cls="row"),
-                el("p", t("The chat supports Llama, Mistral, Qwen, Gemma, Phi-3 and GPT-2: a .gguf file, or a folder's "
-                          ".safetensors and .json files. Drop other models onto their page. Your own files are "
-                          "read where they are, and not copied."), cls="about"),
-                el("div", el("input", type="text", id="hub-id", placeholder="organisation/model", spellcheck="false",
-                             autocapitalize="off", aria_label=t("Model on the Hugging Face hub")),
-                   button(t("Load from the Hugging Face hub"), "load-hub"), cls="row"),
-                el("p", t("The hub then sees your address and what you download, like any server; your chats never "
-                          "leave this device."), cls="about")),
+                el("p", t("An exported model is one file, which you can import on another device, or drop on any page "
+                          "there."), cls="about"),
+                el("div", button(t("Choose a model"), "pick-model"), button(t("Import a model"), "import-model"),
+                   cls="row")),
              el("section", el("h3", t("Chats")),
                 el("p", t("They are kept in this browser only."), cls="about"),
                 el("div", button(t("Export all"), "export-all"), button(t("Import"), "import"),
@@ -53,69 +52,63 @@ class Settings:
                         "do the work. The page talks to the server that it came from, and to the Hugging Face hub only "
                         "if you load a model from there."), cls="about")))
         open_sheet("settings")
-        state = t("Looking …") if self.engine.info else t("Known once the engine runs.")
-        fill(self.models, el("p", state, cls="about"))
-        if self.engine.info:
-            self.refresh()
-
-    def changed(self) -> None:
-        if by_id("settings").open:
-            self.refresh()
+        self._drawn = None
+        self.draw()
+        if self.engine.storage is not None:
+            self.engine.look()
 
     # The models
 
-    def refresh(self) -> None:
-        """Asks the engine again for the stored models."""
-        self.engine.request("storage", {}, self.kept)
-
-    def kept(self, kind: str, body: dict) -> None:
-        if kind != "result":
-            fill(self.models, el("p", body["message"], cls="about"))
+    def draw(self) -> None:
+        """Draws the models of which something is on this device, and the storage, if they have changed."""
+        storage = self.engine.storage
+        if not by_id("settings").open:
             return
-        fill(self.models)
-        used = [model.name for model in in_use(self.engine)]
-        for model in body["models"]:
-            here = model["stored"]
-            facts = [t("%s stored") % size(here) if here else t("%s, not on this device") % size(model["size"])]
-            if model["license"]:
-                facts.append(model["license"])
-            self.models.append(el(
-                "div", el("div", el("b", model["name"]), el("small", "  ·  ".join(facts))),
-                el("span", t("In use"), cls="tag") if model["name"] in used else
-                button(t("Load") if stored(model) else t("Download"), "load-model", data_name=model["name"]),
-                button(t("Delete"), "delete-model", cls="quiet danger", data_name=model["name"],
-                       aria_label=t("Delete %s") % model["name"]) if here else None, cls="model"))
-        if body["quota"]:
-            sure = t("%s used, room for %s; kept until you delete it.") if body["persisted"] else \
+        if storage is None:
+            fill(self.models, el("p", t("Known once the engine runs."), cls="about"))
+            return
+        used = [model.asked for model in in_use(self.engine)]
+        found = [(about, about["name"] in used) for about in self.engine.known.values() if here(about)]
+        if self._drawn == (found, storage):
+            return
+        self._drawn = found, storage
+        fill(self.models, *[self._model(*one) for one in sorted(found, key=lambda one: -one[0]["used"])])
+        if not found:
+            self.models.append(el("p", t("None yet."), cls="about"))
+        if storage["quota"]:
+            sure = t("%s used, room for %s; kept until you delete it.") if storage["persisted"] else \
                 t("%s used, room for %s; the browser may clear it if space is short.")
-            self.models.append(el("p", sure % (size(body["usage"]), size(body["quota"] - body["usage"])), cls="about"))
+            left = storage["quota"] - storage["usage"]
+            self.models.append(el("p", sure % (size(storage["usage"]), size(left)), cls="about"))
 
-    def load(self, name: str) -> None:
-        """Loads a known model on the page that has its task."""
-        by_id("settings").close()
-        task = self.engine.known[name]["task"]
-        asyncio.create_task(self._load(task, name))
-
-    async def _load(self, task: str, name: str) -> None:
-        place = routing.page_of(task)
-        await routing.page(self.engine, place)
-        routing.go(place)
-        self.engine.models[task].load(name)
+    def _model(self, about: dict, used: bool):
+        """A model of which something is on this device."""
+        name, facts = title(about), [size(about["stored"] or about["size"])]
+        if about["kind"] == "file" and not about["stored"]:
+            facts.append(t("read where it is: %s") % about["source"])
+        elif not stored(about):
+            facts[0] = t("%s of %s, the download is not complete") % (size(about["stored"]), size(about["size"]))
+        if about["used"]:
+            facts.append(t("used %s") % ago(about["used"]))
+        data = {"data_name": about["name"]}
+        export = button(t("Export"), "export-model", aria_label=t("Export %s") % name, **data)
+        return el("div", el("div", el("b", name, dir="auto"), el("span", t("In use"), cls="tag") if used else None,
+                            el("small", about["name"]) if name != about["name"] else None,
+                            el("small", "  ·  ".join(facts)), cls="what"),
+                  el("div", export if about["stored"] and stored(about) else None,
+                     button(t("Delete"), "delete-model", cls="quiet danger", aria_label=t("Delete %s") % name, **data),
+                     cls="row"), cls="model")
 
     def delete(self, name: str) -> None:
         def deleted(kind: str, body: dict) -> None:
             if kind == "error":
                 toast(t("“%s” could not be deleted: %s") % (name, body["message"]))
-            self.engine.look(self.refresh)
+            self.engine.look()
         self.engine.request("delete", {"model": name}, deleted)
 
-    def load_hub(self) -> None:
-        name = by_id("hub-id").value.strip()
-        if name.count("/") == 1:
-            by_id("settings").close()
-            self.engine.models["text-generation"].load(name)
-        else:
-            toast(t("Write the name as on the hub, such as %s.") % "HuggingFaceTB/SmolLM2-135M-Instruct")
+    def _archive(self, _event) -> None:
+        file, self.archive.value = self.archive.files.item(0), ""
+        model_files.import_soon(self.engine, file)
 
     # The rest
 

@@ -8,11 +8,17 @@ import asyncio
 import io
 import json
 import sys
+from collections import OrderedDict
 
 import js
 from js import navigator
 from jsffi import create_proxy
 from studio.shell.elements import message_of
+
+
+def by_name(models: list) -> OrderedDict:
+    """{name: what is known of the model}, in the order of the list."""
+    return OrderedDict([(about["name"], about) for about in models])
 
 
 def supported() -> dict | None:
@@ -26,7 +32,7 @@ def supported() -> dict | None:
 
 class Engine:
     """`state` is one of starting, up, failed (`error` says why). `models` are the page's models by task, which
-    models.py adds. `known` is what is known of the site's and the stored models, {name: {"name", "task", "size",
+    models.py adds. `known` is what is known of the offered and the stored models, {name: {"name", "tasks", "size",
     "stored", ...}}, or None; `stored` is None until the engine has told it. `unlisted` says why the site's models are
     not known."""
 
@@ -34,6 +40,7 @@ class Engine:
         self.state, self.error = "starting", None
         self.info, self.boot = {}, ""
         self.models, self.known, self.unlisted = {}, None, ""
+        self.storage: dict | None = None  # what the engine has told: {"usage", "quota", "persisted"}, in bytes
         self.hold = None  # the lock that models.py takes
         self.measuring = None  # the id of the Lab's request; chats wait until it is done
         self._worker, self._next, self._handlers = None, 0, {}
@@ -172,20 +179,20 @@ class Engine:
         try:
             index = json.loads(await (await js.fetch("models/index.json")).text())
             if self.known is None:
-                self.known = {model["name"]: model | {"stored": None} for model in index["models"]}
+                self.known = by_name([about | {"stored": None, "tasks": [about["task"]]} for about in index["models"]])
         except Exception as error:
             self.unlisted = message_of(error)
         self.changed()
 
-    def look(self, told=lambda: None) -> None:
-        """Asks the engine for the site's models and the stored ones, then calls `told`."""
+    def look(self) -> None:
+        """Asks the engine for the offered models and the stored ones."""
         def answered(kind: str, body: dict) -> None:
             if kind == "result":
-                self.known = {model["name"]: model for model in body["models"]}
+                self.known = by_name(body["models"])
+                self.storage = {name: body[name] for name in ("usage", "quota", "persisted")}
                 for model in self.models.values():
                     model.listed()
                 self.changed()
-                told()
         self.request("storage", {}, answered)
 
     def measure(self, handler) -> None:

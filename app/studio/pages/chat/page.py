@@ -40,6 +40,7 @@ class Chat(Page):
                              "works as well."))
         super().__init__(engine, name, t("Chat"), [self.model])
         by_id("composer").before(self.model.card.box)
+        by_id("title").after(self.head.button)
         self.problem: dict | None = None
         self.transcript = Transcript()
         self.transcript.reopen = self.open_editor
@@ -141,6 +142,7 @@ class Chat(Page):
     def update(self) -> None:
         """Redraws the page after any change of the engine, and sends the next answer's request."""
         self.answers.pump()
+        self.head.update()
         for source in by_id("starters").querySelectorAll("button"):
             cost(source, self.model.cost)
         show(by_id("stop"), self.busy_here())

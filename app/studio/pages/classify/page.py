@@ -29,10 +29,10 @@ class Either(Model):
 
     other: "Either"
 
-    def load(self, name: str | None, files=(), take_over: bool = False) -> None:
+    def load(self, name: str | None, files=(), take_over: bool = False, keep: bool = True) -> None:
         if self.other.state == "loading":
             self.other.cancel_load()
-        super().load(name, files, take_over)
+        super().load(name, files, take_over, keep)
 
     def _answered(self, kind: str, body: dict) -> None:
         super()._answered(kind, body)

@@ -5,10 +5,11 @@ from collections import OrderedDict
 
 import js
 from studio.pages.search import shelf
+from studio.shell import model_files
 from studio.shell.elements import action, announce, attempt, button, el, fill, icon_button, message_of, on, show, toast
 from studio.shell.files import LONGEST, PHOTOS, TEXTS, counted, is_photo, is_text, pieces
 from studio.shell.models import Model
-from studio.shell.page import MODEL_FILES, Page, Problem
+from studio.shell.page import Page, Problem
 from studio.shell.wording import t
 
 PAGE = {
@@ -61,11 +62,17 @@ class Kind:
         return found
 
 
+class Photos(Model):
+    def can_use(self, tasks: list) -> bool:
+        """Only a CLIP, which reads texts, too."""
+        return super().can_use(tasks) and "zero-shot-image-classification" in tasks
+
+
 class Search(Page):
     def __init__(self, engine, name):
         texts = Model(engine, "feature-extraction", "model for texts",
                      "Open the .safetensors and .json files of a sentence model, such as MiniLM.")
-        photos = Model(engine, "image-feature-extraction", "CLIP model",
+        photos = Photos(engine, "image-feature-extraction", "CLIP model",
                       "Photos are found by a CLIP: open its .safetensors and .json files.")
         super().__init__(engine, name, t("Search"), [texts, photos])
         self.make(t("Find it by its meaning."),
@@ -222,8 +229,9 @@ class Search(Page):
 
     async def add(self, files: list) -> None:
         """files: [(path, File)]. Passages and previews are stored first, so that indexing can continue later."""
-        if any(path.lower().endswith(MODEL_FILES) for path, _ in files):
-            await self.open_model([file for _, file in files])
+        given = [file for _, file in files]
+        if model_files.is_model(given):
+            model_files.open_soon(self.engine, given)
             return
         await self.restored.wait()
         self.paused = False

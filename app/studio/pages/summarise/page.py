@@ -2,7 +2,7 @@
 
 from studio.shell.elements import action, announce, button, by_id, el, on, show
 from studio.shell.files import LONGEST, counted, is_text
-from studio.shell.models import Model, to_download
+from studio.shell.models import Model, stored, to_download
 from studio.shell.page import Page, Problem
 from studio.shell.wording import t
 
@@ -21,6 +21,11 @@ class Summary(Model):
     @property
     def chat(self) -> Model:
         return self.engine.models["text-generation"]
+
+    def offer(self) -> dict | None:
+        """The one that was used last, if it is here: the chat's model is there already."""
+        found = super().offer()
+        return found if found and stored(found) else None
 
     def lent(self) -> bool:
         return self.state == "idle" and self.chat.state == "ready"
@@ -76,6 +81,13 @@ class Summarise(Page):
 
     def filled(self) -> bool:
         return self.busy or bool(self.given.value)
+
+    def using(self) -> Model:
+        """The chat's model, unless there is one for summaries."""
+        return self.model.chat if self.model.state == "idle" and not self.model.offered else self.model
+
+    def pickable(self) -> list:
+        return [self.model.chat, self.model]
 
     def copied_text(self) -> str:
         return self.output.textContent

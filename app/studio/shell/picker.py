@@ -1,0 +1,276 @@
+"""Choosing a model: the button in each page's header that names the page's model, and the sheet that it opens."""
+
+import time
+
+import js
+from js import document
+from studio.shell import routing
+from studio.shell.elements import action, button, by_id, el, fill, icon, icon_button, on, open_sheet, toast
+from studio.shell.models import Model, stored
+from studio.shell.wording import digits, share, size, t
+
+KINDS = {
+    "text-generation": "Chat model", "summarization": "Model for summaries",
+    "automatic-speech-recognition": "Speech model", "feature-extraction": "Model for texts",
+    "image-feature-extraction": "Model for photos", "image-classification": "Model for pictures",
+    "zero-shot-image-classification": "Model for your own labels",
+}
+FITS = {  # by the engine's reason (tensortab/fit.py)
+    "no_gpu": "No GPU answered", "ran": "Ran on this GPU", "larger_ran": "Fits: a larger model ran on this GPU",
+    "failed": "Does not fit: this GPU had no memory for it",
+    "smaller_failed": "Does not fit: this GPU had no memory for a smaller model",
+}
+UNITS = (("year", 31_557_600), ("month", 2_629_800), ("week", 604_800), ("day", 86_400), ("hour", 3600), ("minute", 60))
+EXAMPLE = "HuggingFaceTB/SmolLM2-360M-Instruct-GGUF:smollm2-360m-instruct-q8_0.gguf"
+
+
+# Words about a model
+
+def title(about: dict) -> str:
+    return about.get("title") or about["name"]
+
+
+def fits(about: dict) -> str:
+    """Whether a model fits the GPU, and why."""
+    need = size(about["memory"] or about["size"])
+    if about["reason"] in FITS:
+        return t(FITS[about["reason"]])
+    if about["fits"] == "yes":
+        return t("Fits this GPU") if about["reason"] == "buffer_limit" else t("Fits this device")
+    if about["reason"] == "buffer_limit":
+        return t("May be too large: it needs %s of the GPU’s memory") % need
+    if about["fits"] == "maybe":
+        return t("May be too large: it needs %s of this device’s memory") % need
+    return t("Does not fit: it needs %s of memory, more than this device has") % need
+
+
+def facts(about: dict) -> str:
+    """The line under a model's title."""
+    found = [size(about["size"])]
+    if about["license"]:
+        found.append(about["license"])
+    if about.get("languages"):
+        found.append(languages(about["languages"]))
+    if about.get("context"):
+        found.append(t("reads %s tokens") % digits(about["context"]))
+    if about["speed"]:
+        found.append(t("%s tokens/s here") % digits(about["speed"]))
+    if about["used"]:
+        found.append(t("used %s") % ago(about["used"]))
+    return "  ·  ".join(found)
+
+
+def languages(codes: list) -> str:
+    """The names of the first languages of a model, and how many more there are. codes: BCP 47."""
+    if "mul" in codes:
+        return t("many languages")
+    names = js.Intl.DisplayNames.new(document.documentElement.lang, js.JSON.parse('{"type": "language"}'))
+    found = [names.of(code) for code in codes[:3]]
+    if len(codes) > 3:
+        found.append(t("%d more") % (len(codes) - 3))
+    return ", ".join(found)
+
+
+def ago(when: float) -> str:
+    """A time of the past, in seconds since 1970: 2 days ago."""
+    form = js.Intl.RelativeTimeFormat.new(document.documentElement.lang, js.JSON.parse('{"numeric": "auto"}'))
+    passed = max(0, time.time() - when)
+    for unit, seconds in UNITS:
+        if passed >= seconds:
+            return form.format(-int(passed // seconds), unit)
+    return form.format(0, "minute")
+
+
+def download_label(about: dict) -> str:
+    """What a click does that loads a model which is not on this device completely."""
+    left = size(about["size"] - about["stored"])
+    return t("Download %s") % left if not about["stored"] else t("Resume, %s left") % left
+
+
+def described(about: dict):
+    """An element with all that is known of a model."""
+    return el("div", el("b", title(about), dir="auto"), el("small", facts(about)),
+              el("small", t(about["about"])) if about.get("about") else None,
+              el("small", fits(about), cls="fits", data_fits=about["fits"]), cls="what")
+
+
+# The button and the sheet
+
+class Picker:
+    """The button in a page's header. `sheet` is shared by all pages."""
+
+    def __init__(self, page):
+        self.page = page
+        self._name, self._detail = el("b", dir="auto"), el("span")
+        self.button = el("button", self._name, self._detail, icon("fold"), type="button", cls="pick", act="pick-model",
+                         aria_haspopup="dialog")
+
+    def update(self) -> None:
+        """Shows which model the page uses, and its state."""
+        model = self.page.using()
+        about, kind, detail = about_of(model), t(KINDS[model.task]), ""
+        name = title(about) if about else model.name or ""
+        if model.state == "loading":
+            detail = share(model.progress.part)
+            said = t("%s: %s, loading, %s") % (kind, name, detail)
+        elif model.state == "ready":
+            detail = size(about["size"]) if about else ""
+            said = t("%s: %s, ready") % (kind, name)
+        elif name:
+            detail = size(about["size"])
+            said = t("%s: %s, not loaded") % (kind, name)
+        else:
+            said = t("%s: none is chosen") % kind
+        self._name.textContent = name or t("Choose a model")
+        self._detail.textContent = detail
+        self.button.setAttribute("aria-label", said)
+        self.button.setAttribute("data-state", model.state)
+        self.button.setAttribute("data-task", model.task)
+
+
+class Sheet:
+    """Lists the models for a page's tasks, the stored ones first."""
+
+    def __init__(self):
+        self.page, self._listens = None, False  # page: the one that it is open for
+        self._rows: dict = {}  # by task and name: what a row shows, and the row
+        self._drawn: dict = {}  # by task: the rows in their order
+        self.lists = el("div")
+        self.other = el("input", type="text", id="other-model", placeholder=EXAMPLE, spellcheck="false",
+                        autocapitalize="off", aria_label=t("A name on the Hugging Face hub, or an address"))
+        form = el("form", self.other, el("button", t("Load"), type="submit", cls="quiet"), cls="row other")
+        on(form, "submit", self._other)
+        self.box = el(
+            "dialog", el("header", el("h2", t("Models"), id="picker-title", tabindex="-1", autofocus=True),
+                         icon_button("close", t("Close"), "close-dialog")),
+            el("div", self.lists, el(
+                "section", el("h3", t("Another model")), form,
+                el("p", t("From the Hugging Face hub: organisation/model, and :file.gguf where it has several. The hub "
+                          "sees your address and what you download, like any server; your chats never leave this "
+                          "device."), cls="about"),
+                el("div", button(t("Open files"), "pick-file", sign="file"), cls="row"),
+                el("p", t("A .gguf file, or all .safetensors and .json files of a model’s folder. You can also drop "
+                          "them on any page."), cls="about")), cls="sheet-body"),
+            cls="sheet", id="picker", aria_labelledby="picker-title")
+        document.body.append(self.box)
+        on(self.box, "close", self._closed)
+
+    def open(self, page) -> None:
+        self.page, self._rows, self._drawn = page, {}, {}
+        fill(self.lists, *[el("section", el("h3", t(KINDS[model.task])), el("ul", cls="models"), data_task=model.task)
+                           for model in page.pickable()])
+        if not self._listens:
+            self._listens = True
+            page.engine.listen(self.draw)
+        self.draw()
+        open_sheet("picker")
+        if page.engine.storage is not None:
+            page.engine.look()
+
+    def _closed(self, _event) -> None:
+        self.page = None
+
+    def draw(self) -> None:
+        """Draws what has changed; a row that stays keeps the focus."""
+        for model in self.page.pickable() if self.page is not None else ():
+            box = self.lists.querySelector('[data-task="%s"] ul' % model.task)
+            if model.engine.storage is None:
+                fill(box, el("li", t("Known once the engine runs."), cls="about"))
+            else:
+                self._draw(model, box)
+
+    def _draw(self, model: Model, box) -> None:
+        known = sorted(model.choices(), key=lambda about: (not here(about), -about["used"]))
+        rows = []
+        for about in known:
+            key, state = (model.task, about["name"]), state_of(model, about)
+            shown = [state, room(model) if state == "absent" and not about["room"] else 0]
+            shown += [about[name] for name in ("stored", "used", "fits", "reason", "speed")]
+            if key not in self._rows or self._rows[key][0] != shown:
+                self._rows[key] = shown, row(model, about, state)
+            rows.append(self._rows[key][1])
+            if state == "loading":
+                rows[-1].querySelector(".tag").textContent = t("Loading, %s") % share(model.progress.part)
+        drawn = self._drawn.get(model.task)
+        if drawn is None or [id(one) for one in drawn] != [id(one) for one in rows]:
+            self._drawn[model.task] = rows
+            self._replace(box, rows or [el("li", t("None is known: open the files of one."), cls="about")])
+
+    def _replace(self, box, rows: list) -> None:
+        """Puts the rows into the box; the focus stays where it is, or goes to its row's first button."""
+        focused = document.activeElement
+        within = box.contains(focused)
+        name = focused.closest("li").getAttribute("data-name") if within else None
+        fill(box, *rows)
+        if within and focused.isConnected:
+            focused.focus()
+        elif within:
+            for one in rows:
+                if one.getAttribute("data-name") == name:
+                    one.querySelector("button").focus()
+
+    def _other(self, event) -> None:
+        event.preventDefault()
+        name = self.other.value.strip()
+        if "://" not in name and name.partition(":")[0].count("/") != 1:
+            toast(t("Write the name as on the hub, such as %s.") % EXAMPLE)
+            return
+        model = self.page.using()
+        self.box.close()
+        model.load(name)
+
+
+def about_of(model: Model) -> dict | None:
+    """What is known of the model that is loaded or being loaded, else of the one that is offered."""
+    if model.state in ("loading", "ready"):
+        return (model.engine.known or {}).get(model.asked)
+    return model.offered
+
+
+def room(model: Model) -> int:
+    """The bytes that the browser's storage has left."""
+    return model.engine.storage["quota"] - model.engine.storage["usage"]
+
+
+def here(about: dict) -> bool:
+    """Whether any of a model is on this device."""
+    return about["stored"] > 0 or about["kind"] == "file"
+
+
+def state_of(model: Model, about: dict) -> str:
+    """ready, loading, stored or absent."""
+    if model.state in ("loading", "ready") and model.asked == about["name"]:
+        return model.state
+    return "stored" if stored(about) else "absent"
+
+
+def row(model: Model, about: dict, state: str):
+    """A list's item that describes a model, with buttons for what can be done with it."""
+    name, box, tags = title(about), described(about), {"ready": t("In use"), "loading": "", "stored": t("Stored")}
+    data = {"data_task": model.task, "data_name": about["name"]}
+    if state in tags:
+        box.firstElementChild.after(el("span", tags[state], cls="tag"))
+    if state == "ready":
+        does = [button(t("Unload"), "unload", aria_label=t("Unload %s") % name, **data)]
+    elif state == "loading":
+        does = [button(t("Cancel"), "cancel-load", aria_label=t("Cancel loading %s") % name, **data)]
+    elif state == "stored":
+        does = [button(t("Use"), "use-model", aria_label=t("Use %s") % name, **data)]
+    elif about["room"]:
+        text = download_label(about)
+        does = [button(text, "use-model", aria_label="%s: %s" % (name, text), **data)]
+    else:
+        box.append(el("small", t("The browser’s storage has room for %s only.") % size(room(model)), cls="fits",
+                      data_fits="no"))
+        does = [button(t("Run without keeping it"), "use-unkept", aria_label=t("Run %s without keeping it") % name,
+                       **data), button(t("Delete other models"), "settings")]
+    return el("li", box, el("div", *does, cls="row"), cls="model", **data)
+
+
+sheet = Sheet()
+
+
+@action("pick-model")
+def _(_source):
+    by_id("settings").close()
+    sheet.open(routing.shown())
