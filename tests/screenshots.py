@@ -58,7 +58,7 @@ def main(folder: Path) -> None:
         load = f"document.querySelector('#{name} .notice [data-act=load-default]')"
         wait_for(page, f"{load}?.checkVisibility()", 60)
         page.evaluate(f"void {load}.click()")
-        wait_for(page, f"document.querySelector('#{name} .in-use .tag')?.checkVisibility()", 300)
+        wait_for(page, f"document.querySelector('#{name} .pick[data-state=ready]')?.checkVisibility()", 300)
 
     try:
         tab("transcribe")

@@ -59,7 +59,7 @@ def drop(browser: Browser, *files: tuple[str, bytes]) -> None:
 def load(browser: Browser, page: str) -> None:
     wait_for(browser, seen(f"#{page} [data-act=load-default]"), 60)
     click(browser, f"#{page} [data-act=load-default]")
-    wait_for(browser, seen(f"#{page} .in-use .tag"), 300)
+    wait_for(browser, seen(f"#{page} .pick[data-state=ready]"), 300)
 
 
 def test_speech_is_transcribed(firefox: Browser, site: Site) -> None:

@@ -242,11 +242,10 @@ def test_models_are_listed_and_deleted(page: Page) -> None:
     page.open()
     page.load()
     page.click("#engine-line")
-    page.wait("document.querySelector('.model')")
-    assert "98 MB stored" in page.text(".model")
-    assert "Apache-2.0" in page.text(".model")
-    page.click(".model [data-act=delete-model]")
-    page.wait("document.querySelector('.model')?.innerText.includes('not on this device')")
+    page.wait("document.querySelector('#settings .model')")
+    assert "98 MB" in page.text("#settings .model")
+    page.click("#settings .model [data-act=delete-model]")
+    page.wait("!document.querySelector('#settings .model')")
     assert "Acme Toaster 3" in page.text("#settings")
 
 
@@ -320,12 +319,20 @@ def test_an_error_says_what_to_do_and_retrying_works(page: Page, code: str) -> N
     assert page.turns()[0] == "short please"
     action = "download-again" if code == "bad_shard" else "retry"
     if code == "bad_request":
-        page.click("#engine-line")
-        page.wait("document.querySelector('[data-act=load-model]')")
-        action = "load-model"
+        page.click("#chat .pick")
+        page.wait("document.querySelector('[data-act=use-model]')")
+        action = "use-model"
     page.click(f"[data-act={action}]")
     page.answered(2)
     assert page.turns() == ["short please", "A short answer."]
+
+
+def other(page: Page, name: str) -> None:
+    """Loads a model of the hub by its name."""
+    page.click("#chat .pick")
+    page.wait("document.querySelector('#other-model')")
+    page.js(f"document.querySelector('#other-model').value = {name!r}")
+    page.click(".other button")
 
 
 @pytest.mark.parametrize("end", ["error", "cancel", "offline"])
@@ -336,10 +343,7 @@ def test_a_load_that_fails_leaves_the_model_before(page: Page, end: str) -> None
     page.fake(pace=20 if end == "cancel" else 1)
     if end != "cancel":
         page.fake(fault={"code": "quota" if end == "error" else "offline", "message": "Said by the test."})
-    page.click("#engine-line")
-    page.wait("document.querySelector('#hub-id')")
-    page.js("document.querySelector('#hub-id').value = 'some/other'")
-    page.click("[data-act=load-hub]")
+    other(page, "some/other")
     if end == "cancel":
         page.wait("document.querySelector('#chat .notice [data-act=cancel-load]')")
         page.click("#chat .notice [data-act=cancel-load]")
@@ -530,9 +534,7 @@ def test_only_a_model_that_works_is_remembered(page: Page) -> None:
     page.fake(pace=1)
     page.load()
     assert page.js(kept) == "SmolLM2-135M-Instruct"
-    page.click("#engine-line")
-    page.js("document.querySelector('#hub-id').value = 'someone/model'")
-    page.click("[data-act=load-hub]")
+    other(page, "someone/model")
     page.wait("document.querySelector('#engine-state').innerText === 'someone/model'")
     assert page.js(kept) == "someone/model"
 

@@ -77,7 +77,15 @@ def loaded(page: Page, name: str) -> None:
     page.wait(seen(button))
     page.fake(pace=1)
     page.click(button)
-    page.wait(seen(f"#{name} .in-use .tag"))
+    page.wait(seen(f"#{name} .pick[data-state=ready]"))
+
+
+def unload(page: Page, name: str) -> None:
+    """Unloads a page's model by the sheet of its header."""
+    page.click(f"#{name} .pick")
+    page.wait(seen("#picker [data-act=unload]"))
+    page.click("#picker [data-act=unload]")
+    page.click("#picker [data-act=close-dialog]")
 
 
 def saved(page: Page, selector: str) -> tuple[str, str]:
@@ -141,14 +149,14 @@ def test_a_model_is_offered_cancelled_loaded_and_unloaded(page: Page, name: str)
     page.wait(f"document.querySelector('{card}').innerText.includes('Resume the download')")
     page.fake(pace=1)
     page.click(f"{card} [data-act=load-default]")
-    page.wait(seen(f"#{name} .in-use .tag"))
+    page.wait(seen(f"#{name} .pick[data-state=ready]"))
     assert page.js(f"document.querySelector('{card}').checkVisibility()") is False
     page.click("#engine-line")
     page.wait("document.querySelectorAll('#settings .model .tag').length === 1")
     page.click("#settings [data-act=close-dialog]")
-    page.click(f"#{name} [data-act=unload]")
+    unload(page, name)
     page.wait(f"document.querySelector('{card}').innerText.includes('On this device already')")
-    assert page.js(f"document.querySelector('#{name} .in-use').innerText") == ""
+    assert page.js(f"document.querySelector('#{name} .pick').dataset.state") == "idle"
 
 
 def test_a_models_error_says_what_to_do_and_retrying_works(page: Page) -> None:
@@ -159,14 +167,14 @@ def test_a_models_error_says_what_to_do_and_retrying_works(page: Page) -> None:
     page.wait("document.querySelector('#classify [data-code=offline]')")
     assert "Said by the test." in page.text("#classify .detail")
     page.js("dispatchEvent(new Event('online'))")
-    page.wait(seen("#classify .in-use .tag"))
-    page.click("#classify [data-act=unload]")
+    page.wait(seen("#classify .pick[data-state=ready]"))
+    unload(page, "classify")
     page.wait(seen("#classify [data-act=load-default]"))
     page.fake(fault={"code": "out_of_memory", "message": ""})
     page.click("#classify [data-act=load-default]")
     page.wait("document.querySelector('#classify [data-code=out_of_memory]')")
     page.click("#classify [data-act=retry]")
-    page.wait(seen("#classify .in-use .tag"))
+    page.wait(seen("#classify .pick[data-state=ready]"))
 
 
 def test_own_files_become_the_model_of_the_page_that_is_shown(page: Page) -> None:
@@ -175,25 +183,26 @@ def test_own_files_become_the_model_of_the_page_that_is_shown(page: Page) -> Non
     drop(page, "[new File(['x'], 'broken.gguf')]")
     page.wait("document.querySelector('#transcribe [data-code=bad_file]')")
     drop(page, "[new File(['x'], 'mine.safetensors'), new File(['{}'], 'config.json')]")
-    page.wait("document.querySelector('#transcribe .in-use')?.innerText === 'mine.safetensors'")
+    page.wait("document.querySelector('#transcribe .pick[data-state=ready] b')?.innerText === 'mine.safetensors'")
     assert page.js("document.documentElement.dataset.engine") == "idle", "the chat has no model yet"
     assert page.text("#engine-state") == "mine.safetensors"
     drop(page, "[new File(['x'], 'broken.gguf')]")
     page.wait("document.querySelector('#transcribe [data-code=bad_file]')?.checkVisibility()")
-    assert page.text("#transcribe .in-use") == "mine.safetensors", "it stays where another one can't be loaded"
+    assert page.text("#transcribe .pick b") == "mine.safetensors", "it stays where another one can't be loaded"
     drop(page, f"[{WAV}(3, 'a.wav')]")
     page.wait("document.querySelectorAll('.said li').length === 4")
     assert page.js(seen("#transcribe [data-code=bad_file]")) is False
 
 
-def test_the_settings_load_a_model_into_its_page(page: Page) -> None:
+def test_the_header_loads_a_model_into_its_page(page: Page) -> None:
     page.open()
     page.fake(pace=1)
-    page.click("#engine-line")
-    page.wait("document.querySelector('[data-act=load-model][data-name=\"whisper-tiny.en\"]')")
-    page.click('[data-act=load-model][data-name="whisper-tiny.en"]')
-    page.wait("location.hash === '#transcribe'")
-    page.wait(seen("#transcribe .in-use .tag"))
+    page.js("void (location.hash = 'transcribe')")
+    page.wait(seen("#transcribe .pick"))
+    page.click("#transcribe .pick")
+    page.wait("document.querySelector('[data-act=use-model][data-name=\"whisper-tiny.en\"]')")
+    page.click('[data-act=use-model][data-name="whisper-tiny.en"]')
+    page.wait(seen("#transcribe .pick[data-state=ready]"))
 
 
 def test_without_webgpu_every_page_says_so(page: Page) -> None:
@@ -213,7 +222,7 @@ def test_a_crash_is_told_and_the_next_job_works(page: Page) -> None:
     give(page, "#classify input[type=file]", f"[{PNG}('a.png')]")
     page.wait("document.querySelector('#classify [data-code=crashed]')?.checkVisibility()")
     page.click("#classify [data-act=restart]")
-    page.wait(seen("#classify .in-use .tag"))
+    page.wait(seen("#classify .pick[data-state=ready]"))
     give(page, "#classify input[type=file]", f"[{PNG}('a.png')]")
     page.wait("document.querySelectorAll('.bars li').length === 5")
 
@@ -261,7 +270,7 @@ def test_a_recording_waits_for_its_model(page: Page) -> None:
     drop(page, f"[{WAV}(2, 'short.wav')]")
     page.wait(f"{LAST.replace('NAME', 'transcribe')} === 'Waits for the model'")
     page.wait(seen("#transcribe [data-act=save]"))
-    page.click("#transcribe [data-act=unload]")
+    unload(page, "transcribe")
     page.wait(seen("#transcribe [data-act=load-default]"))
     drop(page, f"[{WAV}(2, 'again.wav')]")  # the model is on this device: it is loaded without a question
     page.wait("document.querySelector('#transcribe section > .about').innerText.startsWith('again.wav')")
@@ -332,10 +341,10 @@ def test_the_language_of_a_multilingual_model_is_chosen(page: Page) -> None:
         assert page.js("document.querySelector('#transcribe .scroll').scrollWidth <= 360")
     finally:
         page.browser.resize(1280, 800)
-    page.click("#transcribe [data-act=unload]")
+    unload(page, "transcribe")
     page.wait(f"!{seen('#spoken')}")
     page.click("#transcribe [data-act=load-default]")
-    page.wait(seen("#transcribe .in-use .tag"))
+    page.wait(seen("#transcribe .pick[data-state=ready]"))
     assert page.js(seen("#spoken")) is False
     assert transcribe("d.wav")[:2] == ({"return_timestamps": True}, "French"), "what is hidden does not count"
 
@@ -429,7 +438,7 @@ def test_a_picture_is_classified_among_labels_by_a_clip_of_the_users_own(page: P
     loaded(page, "classify")
     assert page.js(seen("#labels")) is False
     drop(page, CLIP)
-    page.wait("document.querySelector('#classify .in-use').innerText === 'clip.safetensors'")
+    page.wait("document.querySelector('#classify .pick[data-state=ready] b')?.innerText === 'clip.safetensors'")
     assert json.loads(str(page.js("tensortab.run('get tasks')"))) == {
         "zero-shot-image-classification": "clip.safetensors"
     }
@@ -454,11 +463,11 @@ def test_a_picture_is_classified_among_labels_by_a_clip_of_the_users_own(page: P
         assert page.js("document.querySelector('#classify .scroll').scrollWidth <= 360")
     finally:
         page.browser.resize(1280, 800)
-    page.click("#classify [data-act=unload]")
+    unload(page, "classify")
     page.wait(seen("#classify [data-act=load-default]"))
     assert page.js(seen("#labels")) is False
     page.click("#classify [data-act=load-default]")
-    page.wait("document.querySelector('#classify .in-use').innerText === 'efficientnet-lite0'")
+    page.wait("document.querySelector('#classify .pick[data-state=ready] b')?.innerText === 'efficientnet-lite0'")
     drop(page, f"[{PNG}('a.png')]")
     page.wait("document.querySelectorAll('.bars li').length === 5")
 
@@ -481,7 +490,7 @@ def test_a_picture_waits_for_the_model_that_is_loaded_in_the_end(page: Page) -> 
     page.wait("document.querySelector('#classify .stage')?.innerText === 'Looking at b.png'")
     page.fake(pace=1)
     drop(page, "[new File(['x'], 'vit.safetensors'), new File(['{}'], 'config.json')]")
-    page.wait("document.querySelector('#classify .in-use').innerText === 'vit.safetensors'")
+    page.wait("document.querySelector('#classify .pick[data-state=ready] b')?.innerText === 'vit.safetensors'")
     page.wait("document.querySelectorAll('.bars li').length === 5")
     assert page.js("document.querySelector('.seen img').alt") == "b.png"
 
@@ -490,7 +499,7 @@ def test_the_cameras_last_picture_is_looked_at_again(page: Page) -> None:
     loaded(page, "classify")
     page.js(DEVICES)
     drop(page, CLIP)
-    page.wait("document.querySelector('#classify .in-use').innerText === 'clip.safetensors'")
+    page.wait("document.querySelector('#classify .pick[data-state=ready] b')?.innerText === 'clip.safetensors'")
     page.click("[data-act=camera]")
     page.wait("document.querySelectorAll('.bars li').length === 8")
     assert page.js("document.querySelector('#labels').readOnly")
@@ -567,7 +576,7 @@ def test_a_model_made_for_summaries_is_used_if_it_is_loaded(page: Page) -> None:
     page.js("void (HTMLInputElement.prototype.click = () => {})")
     page.click("#summarise .small [data-act=pick-file]")
     give(page, "#model-file", "[new File(['x'], 'bart.safetensors')]")
-    page.wait("document.querySelector('#summarise .in-use').innerText === 'bart.safetensors'")
+    page.wait("document.querySelector('#summarise .pick[data-state=ready] b')?.innerText === 'bart.safetensors'")
     assert page.js(seen(".notice[data-task=text-generation]")) is False
     write(page, "one two three")
     page.click("[data-act=summarise]")
@@ -596,7 +605,7 @@ def indexed(page: Page) -> None:
 def test_texts_are_indexed_kept_and_found(page: Page) -> None:
     page.open("#search")
     page.wait(seen("[data-act=pick-files]"))
-    assert page.js(seen(".query")) is False and page.js(seen("#search [data-task]")) is False
+    assert page.js(seen(".query")) is False and page.js(seen("#search .notice[data-task]")) is False
     page.fake(pace=1)
     give(page, "#search input[multiple]:not([webkitdirectory])", TEXTS)
     indexed(page)
@@ -610,7 +619,7 @@ def test_texts_are_indexed_kept_and_found(page: Page) -> None:
     page.wait(seen("#search [data-act=load-default]"))
     page.fake(pace=1)
     page.click("#search [data-act=load-default]")
-    page.wait(seen("#search .in-use .tag"))
+    page.wait(seen("#search .pick[data-state=ready]"))
     assert found(page, "the tide") == ["tide.md", "oak.txt"]
     assert page.js("tensortab.run('get embedded')") == "0", "nothing was indexed again"
     page.click("[data-act=forget]")
@@ -633,13 +642,14 @@ def test_a_file_that_comes_again_replaces_itself(page: Page) -> None:
 
 
 def loaded_search(page: Page) -> None:
-    """The model of texts, without a text: by the settings."""
-    page.open()
+    """The model of texts, without a text: by the header."""
+    page.open("#search")
+    page.wait("document.querySelector('#engine-gpu').innerText")
     page.fake(pace=1)
-    page.click("#engine-line")
-    page.wait("document.querySelector('[data-act=load-model][data-name=\"all-MiniLM-L6-v2\"]')")
-    page.click('[data-act=load-model][data-name="all-MiniLM-L6-v2"]')
-    page.wait(seen("#search .in-use .tag"))
+    page.click("#search .pick")
+    page.wait("document.querySelector('[data-act=use-model][data-name=\"all-MiniLM-L6-v2\"]')")
+    page.click('[data-act=use-model][data-name="all-MiniLM-L6-v2"]')
+    page.wait(seen("#search .pick[data-state=ready]"))
 
 
 def test_indexing_is_cancelled_and_goes_on(page: Page) -> None:
@@ -682,7 +692,7 @@ def test_photos_need_a_model_of_the_users_own(page: Page) -> None:
     page.wait(f"{seen('#search [data-task=image-feature-extraction]')}")
     assert "This site has no CLIP model" in page.text("#search [data-task=image-feature-extraction]")
     drop(page, "[new File(['x'], 'clip.safetensors'), new File(['{\"vision_config\": {}}'], 'config.json')]")
-    page.wait("document.querySelector('#search .in-use').innerText === 'clip.safetensors'")
+    page.wait("document.querySelector('#search .pick[data-state=ready] b')?.innerText === 'clip.safetensors'")
     indexed(page)
     assert sorted(found(page, "something orange")) == ["a.png", "b.jpg"]
     page.wait("[...document.querySelectorAll('.photos img')].every((e) => e.complete && e.naturalWidth === 597)")
