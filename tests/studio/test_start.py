@@ -66,9 +66,13 @@ FAULTS: dict[str, tuple[Callable[[Site], None], str]] = {
         lambda site: site.alter("studio/shell.json", lambda data: data[:-9]),
         "studio/shell.json: the file is damaged",
     ),
-    "the interface's Python is damaged": (
-        lambda site: site.alter("studio/shell.json", lambda data: data.replace(b"ready()\\n", b"ready(\\n")),
+    "a module is damaged": (
+        lambda site: site.alter("studio/shell.json", lambda data: data.replace(b"async def main()", b"async def main(")),
         "SyntaxError",
+    ),
+    "a module fails": (
+        lambda site: site.alter("studio/shell.json", lambda data: data.replace(b"engine.start()", b"engine.begin()")),
+        "'Engine' object has no attribute 'begin'",
     ),
     "the connection breaks": (
         lambda site: site.cut("studio/shell.json", 100),
