@@ -300,6 +300,37 @@ def test_a_streamed_answer_is_drawn_as_a_whole_one(page: Page) -> None:
     assert page.js(drawn) == streamed
 
 
+# Continue
+
+def test_an_answer_that_was_cut_off_is_continued(page: Page) -> None:
+    page.open()
+    page.load()
+    page.fake(finish="length")
+    answer(page, "One, two, *three")
+    assert "stopped at the limit" in page.text(".turn:last-child .figures")
+    page.fake(finish="stop", answer=" and* four.")
+    page.click(".turn:last-child [data-act=continue]")
+    page.wait(f"document.querySelector('{LAST}').textContent === 'One, two, three and four.'")
+    page.answered(2)
+    assert page.requests()[-1]["messages"][-1] == {"role": "assistant", "content": "One, two, *three"}
+    assert "limit" not in page.text(".turn:last-child .figures")
+    assert "5 tokens" in page.text(".turn:last-child .figures"), "of both parts"
+    assert page.js("document.querySelector('[data-act=continue]')") is None
+    page.open()
+    page.answered(2)
+    assert page.turns() == ["?", "One, two, three and four."]
+    page.fake(answer="Never " * 300)
+    page.send("slowly")
+    page.wait("document.querySelector('.streaming .text')?.textContent.length > 20")
+    page.click("#stop")
+    page.answered(4)
+    length = page.js(f"document.querySelector('{LAST}').textContent.length")
+    page.fake(answer="at all.")
+    page.click(".turn:last-child [data-act=continue]")
+    page.answered(4)
+    assert page.turns()[-1].endswith("at all.") and len(page.turns()[-1]) > length
+
+
 # Editors
 
 def test_the_text_of_an_open_editor_survives_a_reload(page: Page) -> None:

@@ -6,7 +6,7 @@ import js
 from jsffi import create_proxy
 from studio.pages.chat.conversation import Conversation, parts_of
 from studio.pages.chat.markdown import Rendered
-from studio.shell.elements import attempt, by_id, el, fill, icon_button, on, show, storage
+from studio.shell.elements import attempt, button, by_id, el, fill, icon_button, on, show, storage
 from studio.shell.wording import duration, figures, t
 
 scroller, turns = by_id("scroll"), by_id("turns")
@@ -77,9 +77,11 @@ class Turn:
         state = node.get("stopped")
         line = figures(node.get("stats") or {})
         if state:
-            line = state + ("  ·  " + line if line else "")
+            line = t(state) + ("  ·  " + line if line else "")
         title = "Seed %s" % node["seed"] if node.get("seed") is not None else None
-        fill(self.foot, tools, el("span", line, cls="figures", title=title) if line else None)
+        cut_off = state in ("stopped", "interrupted") or (node.get("stats") or {}).get("finish_reason") == "length"
+        fill(self.foot, tools, el("span", line, cls="figures", title=title) if line else None,
+             button(t("Continue"), "continue") if cut_off and node["content"] and not self.mine else None)
 
 
 class Thought:
