@@ -51,12 +51,16 @@ class Turn:
 
     def streaming(self, label: str) -> None:
         """Shows that the answer is being written: a label until its first word, and no buttons."""
+        self.name()
         self.element.classList.add("streaming")
         fill(self.foot, el("span", label, cls="pending") if label else None)
 
+    def name(self) -> None:
+        self.label.textContent = t("You") if self.mine else speaker(self.node.get("model") or "")
+
     def finish(self, conversation: Conversation) -> None:
         node = self.node
-        self.label.textContent = t("You") if self.mine else speaker(node.get("model") or "")
+        self.name()
         self.element.classList.remove("streaming")
         tools = el("div", cls="tools")
         siblings = conversation.siblings(self.key)
@@ -211,7 +215,7 @@ class Transcript:
 
 def editor(text: str):
     """The form in which a sent message is edited."""
-    area = el("textarea", rows="3", aria_label=t("Edit the message"))
+    area = el("textarea", rows="3", dir="auto", aria_label=t("Edit the message"))
     area.value = text
     return el("form", area, el("div", el("button", t("Cancel"), type="button", cls="quiet", data_act="edit-cancel"),
                                el("button", t("Send"), type="submit", cls="primary"), cls="row"), cls="editor")
