@@ -204,7 +204,7 @@ async function chat(request, id) {
   }
   while (/endlessly/.test(prompt) && !aborted.has(id)) await wait(20);
   return { usage: { prompt_tokens: Math.ceil(length / 4), completion_tokens: count, cached_tokens: 0 },
-    timings: { ttft_ms: 212, tokens_per_second: 41.7 }, finish_reason: aborted.has(id) ? "abort" : "stop" };
+    timings: { ttft_ms: 212, tokens_per_second: 41.7 }, finish_reason: aborted.has(id) ? "abort" : state.finish ?? "stop" };
 }
 
 const KERNEL = (part, kernel, count, us, bytes, flops, floor_us) => ({ kernel, part, count, us, bytes, flops, floor_us, share: floor_us / us });

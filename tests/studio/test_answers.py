@@ -76,6 +76,18 @@ def test_formulas_become_mathml_and_all_entities_their_characters(page: Page, fa
     assert shown(page, "p") == ["$\\undefined{x}$ and \\(\\frac{\\) stay as they were written."]
 
 
+def test_where_a_library_cannot_be_loaded_the_text_stays(page: Page, fake: Site) -> None:
+    page.open()
+    page.load()
+    fake.fail("vendor/*")
+    answer(page, "$x$\n\n```python\nif x\n```")
+    time.sleep(0.3)
+    assert (shown(page, "p"), shown(page, "pre")) == (["$x$"], ["if x"])
+    fake.mend()
+    answer(page, "$y$\n\n```python\nif y\n```")
+    page.wait(f"document.querySelector('{LAST} math') && document.querySelector('{LAST} .hljs-keyword')")
+
+
 def test_nothing_but_mathml_comes_out_of_a_formula(page: Page) -> None:
     page.open()
     page.load()
@@ -177,14 +189,14 @@ THOUGHT = "<think>\nThe user wants **one** word.\n</think>\n\nYes."
 def test_thoughts_are_folded_and_stay_as_the_user_left_them(page: Page) -> None:
     page.open()
     page.load()
-    page.fake(answer="<think>\n" + "Let me think. " * 60 + "\n</think>\n\nThe answer, **at last**, is " + "long " * 100)
+    page.fake(answer="<think>\n" + "Let me think. " * 7 + "\n</think>\n\nThe answer, **at last**, is " + "long " * 100)
     page.send("slowly?")
     page.wait("document.querySelector('.thought.thinking')")
     assert page.js("document.querySelector('.thought').open") is False
     assert page.js("document.querySelector('.thought').innerText").startswith("Thinking")
     assert page.text(LAST) == "", "the answer has not begun"
     page.click(".thought summary")
-    page.wait(f"document.querySelector('{LAST}').textContent.length > 60", timeout=30)
+    page.wait(f"document.querySelector('{LAST}').textContent.length > 30")
     assert page.js("document.querySelector('.thought').open") is True
     press(page, Keys.ESCAPE)
     page.answered(2)
@@ -193,7 +205,7 @@ def test_thoughts_are_folded_and_stay_as_the_user_left_them(page: Page) -> None:
     assert page.js("document.querySelector('.thought .text').innerText").startswith("Let me think.")
     line = page.text(".thought summary")
     seconds = int(line.removeprefix("Thought for ").removesuffix(" s"))
-    assert 1 < seconds < 60
+    assert 1 < seconds < 30
     page.open()
     page.answered(2)
     assert page.text(".thought summary") == line, "the time is stored with the message"
@@ -298,6 +310,37 @@ def test_a_streamed_answer_is_drawn_as_a_whole_one(page: Page) -> None:
     page.answered(2 * len(TRICKY) + 2)
     time.sleep(0.5)
     assert page.js(drawn) == streamed
+
+
+# Continue
+
+def test_an_answer_that_was_cut_off_is_continued(page: Page) -> None:
+    page.open()
+    page.load()
+    page.fake(finish="length")
+    answer(page, "One, two, *three")
+    assert "stopped at the limit" in page.text(".turn:last-child .figures")
+    page.fake(finish="stop", answer=" and* four.")
+    page.click(".turn:last-child [data-act=continue]")
+    page.wait(f"document.querySelector('{LAST}').textContent === 'One, two, three and four.'")
+    page.answered(2)
+    assert page.requests()[-1]["messages"][-1] == {"role": "assistant", "content": "One, two, *three"}
+    assert "limit" not in page.text(".turn:last-child .figures")
+    assert "5 tokens" in page.text(".turn:last-child .figures"), "of both parts"
+    assert page.js("document.querySelector('[data-act=continue]')") is None
+    page.open()
+    page.answered(2)
+    assert page.turns() == ["?", "One, two, three and four."]
+    page.fake(answer="Never " * 300)
+    page.send("slowly")
+    page.wait("document.querySelector('.streaming .text')?.textContent.length > 20")
+    page.click("#stop")
+    page.answered(4)
+    length = page.js(f"document.querySelector('{LAST}').textContent.length")
+    page.fake(answer="at all.")
+    page.click(".turn:last-child [data-act=continue]")
+    page.answered(4)
+    assert page.turns()[-1].endswith("at all.") and len(page.turns()[-1]) > length
 
 
 # Editors

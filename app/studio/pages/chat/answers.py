@@ -12,11 +12,13 @@ SAVED_SECONDS = 3  # a crash of the browser tab loses that much of an answer
 
 
 class Answer:
-    """A requested answer: the message that it answers, where it is written, and its progress."""
+    """A requested answer: the message that it answers, where it is written, and its progress. `before` is the text of
+    an answer that is continued."""
 
     def __init__(self, conversation: Conversation, question: str, key: str):
         self.conversation, self.question, self.key = conversation, question, key
-        self.text, self.request, self.saved, self.retried = "", None, time.time(), False
+        self.text = self.before = conversation.node(key)["content"]
+        self.request, self.saved, self.retried = None, time.time(), False
         self.began, self.thought = 0.0, False  # when its first word came; whether the model has finished to think
 
     @property
@@ -40,7 +42,13 @@ class Answers:
         """Adds an answer to the queue. The model that it needs is loaded, and downloaded if it must be."""
         key = conversation.add("assistant", "", time.time(), question)
         conversation.node(key)["stopped"] = "not answered"
-        answer = Answer(conversation, question, key)
+        return self.wait(Answer(conversation, question, key))
+
+    def go_on(self, conversation: Conversation, key: str) -> Answer:
+        """Adds the rest of an answer that was cut off to the queue."""
+        return self.wait(Answer(conversation, conversation.node(key)["parent"], key))
+
+    def wait(self, answer: Answer) -> Answer:
         self.queue.append(answer)
         self.failed = None
         self.model.need()
@@ -70,7 +78,10 @@ class Answers:
         if settings["seed"] is None:
             settings["seed"] = random.getrandbits(32)
         answer.node["seed"], answer.node["model"] = settings["seed"], self.model.name
-        request = {"model": self.model.name, "messages": answer.conversation.messages(answer.question), "stream": True}
+        messages = answer.conversation.messages(answer.question)
+        if answer.before:
+            messages.append({"role": "assistant", "content": answer.before})
+        request = {"model": self.model.name, "messages": messages, "stream": True}
         self.page.draw_waiting(answer)
 
         def heard(kind: str, body: dict) -> None:
@@ -94,6 +105,8 @@ class Answers:
         node = answer.node
         node.pop("stopped", None)
         if kind == "result":
+            if answer.before:
+                body["usage"]["completion_tokens"] += tokens_of(node)
             node["stats"] = body
             if body["finish_reason"] == "abort":
                 node["stopped"] = "stopped"
@@ -116,7 +129,9 @@ class Answers:
 
     def measure_thought(self, answer: Answer) -> None:
         """Notes for how long the model has been thinking, from its first word on."""
-        answer.began = answer.began or time.time()
+        if not answer.began:
+            answer.began = time.time() - (answer.node.get("thought_for") or 0)
+            answer.thought = bool(answer.before) and not parts_of(answer.before)[2]
         if not answer.thought:
             thought, _, thinking = parts_of(answer.text)
             if thought or thinking:
@@ -125,9 +140,10 @@ class Answers:
 
     def again_later(self, answer: Answer) -> None:
         """The GPU was lost meanwhile: the answer is written again, once; the engine loads the model for it."""
-        answer.text, answer.retried, answer.node["content"] = "", True, ""
-        answer.began, answer.thought = 0.0, False
-        answer.node["stopped"] = "not answered"
+        answer.text, answer.retried, answer.node["content"] = answer.before, True, answer.before
+        answer.began = 0.0
+        if not answer.before:
+            answer.node["stopped"] = "not answered"
         self.queue.insert(0, answer)
         self.page.draw_growing(answer)
         self.pump()
@@ -139,7 +155,8 @@ class Answers:
         waiting = [answer for answer in self.queue if answer.conversation is conversation]
         for answer in waiting:
             self.queue.remove(answer)
-            conversation.remove(answer.key)
+            if not answer.before:
+                conversation.remove(answer.key)
         return bool(waiting)
 
     def forget(self, conversation: Conversation) -> None:
@@ -148,3 +165,7 @@ class Answers:
         if self.failed is not None and self.failed.conversation is conversation:
             self.failed = None
             self.page.problem = None
+
+
+def tokens_of(node: dict) -> int:
+    return ((node.get("stats") or {}).get("usage") or {}).get("completion_tokens") or 0

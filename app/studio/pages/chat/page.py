@@ -63,6 +63,7 @@ class Chat(Page):
         for name, do in (
             ("stop", lambda _source: self.stop()), ("latest", lambda _source: self.transcript.to_end()),
             ("again", lambda source: self.again(key_of(source))), ("edit", lambda source: self.edit(key_of(source))),
+            ("continue", lambda source: self.continue_answer(key_of(source))),
             ("edit-cancel", lambda source: self.edit_end(self.transcript.turns[key_of(source)])),
             ("new-chat", lambda _source: self.go_on(self.new_chat)), ("chat-menu", self.open_menu),
             ("open", lambda source: self.go_on(lambda: self.open_soon(source.getAttribute("data-key")))),
@@ -160,7 +161,7 @@ class Chat(Page):
         self.transcript.show(conversation)
         for answer in self.answers.all():
             self.draw_waiting(answer)
-            if answer.text:
+            if answer.text != answer.before:
                 self.draw_growing(answer)
         attempt(js.tensortab.session, "setItem", "tensortab.open", conversation.id)
         if conversation.id != self._drafted:
@@ -202,12 +203,12 @@ class Chat(Page):
     def draw_waiting(self, answer: Answer) -> None:
         turn = self.turn(answer)
         if turn is not None:
-            turn.streaming("" if answer.text else self.answers.waits(answer))
+            turn.streaming("" if answer.text != answer.before else self.answers.waits(answer))
 
     def draw_growing(self, answer: Answer) -> None:
         turn = self.turn(answer)
         if turn is not None:
-            if answer.text:
+            if answer.text != answer.before:
                 turn.streaming("")
             self.transcript.draw(answer.key, answer.text)
 
@@ -371,6 +372,14 @@ class Chat(Page):
         self.conversation.data["head"] = node["parent"]
         self.transcript.show(self.conversation)
         self.answer(node["parent"])
+
+    def continue_answer(self, key: str) -> None:
+        """Lets the model write on where the last answer was cut off."""
+        if not self.busy_here() and key == self.conversation.data["head"]:
+            answer = self.answers.go_on(self.conversation, key)
+            self.update()
+            self.draw_waiting(answer)
+            self.transcript.to_end()
 
     def resend(self, key: str, text: str) -> None:
         """Sends an edited message, as a branch beside the first."""

@@ -6,7 +6,7 @@ import js
 from jsffi import create_proxy
 from studio.pages.chat.conversation import Conversation, parts_of
 from studio.pages.chat.markdown import Rendered
-from studio.shell.elements import attempt, by_id, el, fill, icon_button, on, show, storage
+from studio.shell.elements import attempt, button, by_id, el, fill, icon_button, on, show, storage
 from studio.shell.wording import duration, figures, t
 
 scroller, turns = by_id("scroll"), by_id("turns")
@@ -51,12 +51,16 @@ class Turn:
 
     def streaming(self, label: str) -> None:
         """Shows that the answer is being written: a label until its first word, and no buttons."""
+        self.name()
         self.element.classList.add("streaming")
         fill(self.foot, el("span", label, cls="pending") if label else None)
 
+    def name(self) -> None:
+        self.label.textContent = t("You") if self.mine else speaker(self.node.get("model") or "")
+
     def finish(self, conversation: Conversation) -> None:
         node = self.node
-        self.label.textContent = t("You") if self.mine else speaker(node.get("model") or "")
+        self.name()
         self.element.classList.remove("streaming")
         tools = el("div", cls="tools")
         siblings = conversation.siblings(self.key)
@@ -77,9 +81,11 @@ class Turn:
         state = node.get("stopped")
         line = figures(node.get("stats") or {})
         if state:
-            line = state + ("  ·  " + line if line else "")
+            line = t(state) + ("  ·  " + line if line else "")
         title = "Seed %s" % node["seed"] if node.get("seed") is not None else None
-        fill(self.foot, tools, el("span", line, cls="figures", title=title) if line else None)
+        cut_off = state in ("stopped", "interrupted") or (node.get("stats") or {}).get("finish_reason") == "length"
+        fill(self.foot, tools, el("span", line, cls="figures", title=title) if line else None,
+             button(t("Continue"), "continue") if cut_off and node["content"] and not self.mine else None)
 
 
 class Thought:
@@ -209,7 +215,7 @@ class Transcript:
 
 def editor(text: str):
     """The form in which a sent message is edited."""
-    area = el("textarea", rows="3", aria_label=t("Edit the message"))
+    area = el("textarea", rows="3", dir="auto", aria_label=t("Edit the message"))
     area.value = text
     return el("form", area, el("div", el("button", t("Cancel"), type="button", cls="quiet", data_act="edit-cancel"),
                                el("button", t("Send"), type="submit", cls="primary"), cls="row"), cls="editor")

@@ -20,7 +20,7 @@ def number(value: float) -> str:
 def tune(conversation, changed) -> None:
     """Fills and opens a chat's sheet; `changed()` is called after each change of its data."""
     data = conversation.data
-    system = el("textarea", rows="4", id="system", placeholder="You are a helpful assistant …")
+    system = el("textarea", rows="4", id="system", dir="auto", placeholder="You are a helpful assistant …")
     system.value = data["system"]
 
     def system_changed(*_):

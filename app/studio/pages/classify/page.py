@@ -56,7 +56,7 @@ class Classify(Page):
         self.starts = [button(t("Use the camera"), "camera", cls="primary", sign="camera"),
                        button(t("Choose a picture"), "pick-picture", sign="file")]
         self.start = el("div", *self.starts, cls="row")
-        self.labels = el("textarea", LABELS, rows="3", id="labels", aria_describedby="labels-about")
+        self.labels = el("textarea", LABELS, rows="3", id="labels", dir="auto", aria_describedby="labels-about")
         self.again = button("Look again", "look-again")
         about = el("p", "What it may show: two or more labels, separated by commas or line breaks.", cls="about",
                    id="labels-about")
@@ -207,8 +207,8 @@ class Classify(Page):
 
     def draw(self, labels: list) -> None:
         while self.list.childElementCount < len(labels):
-            self.list.append(el("li", el("b"), el("span", cls="share"), el("span", el("span"), cls="bar",
-                                                                           aria_hidden="true")))
+            self.list.append(el("li", el("b", dir="auto"), el("span", cls="share"),
+                                el("span", el("span"), cls="bar", aria_hidden="true")))
         for place, found in enumerate(labels):
             row = self.list.children.item(place)
             name, part, bar = row.children.item(0), row.children.item(1), row.children.item(2)
