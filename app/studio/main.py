@@ -1,17 +1,15 @@
 """Starts the interface: the engine, the page that the address names, and what all pages have in common."""
 
 import asyncio
-import json
 
 import js
 from js import document
-from studio.shell import model_files, offline, routing, settings, sidebar, wording
+from studio.shell import model_files, offline, routing, settings, sidebar
 from studio.shell.elements import action, by_id, copied_soon, on, show, toast
 from studio.shell.models import Model
 from studio.shell.transport import Engine
 from studio.shell.wording import t
 
-wording.use(js.tensortab.language, json.loads(js.tensortab.texts))
 engine = Engine()
 
 

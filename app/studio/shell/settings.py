@@ -7,9 +7,9 @@ from js import document
 from studio.shell import card, elements, model_files, offline
 from studio.shell.elements import action, attempt, button, by_id, el, fill, message_of, on, open_sheet, toast
 from studio.shell.models import in_use, stored
-from studio.shell.picker import ago, here, title
+from studio.shell.picker import here, title
 from studio.shell.transport import Engine
-from studio.shell.wording import language_name, size, t
+from studio.shell.wording import ago, language_name, size, t
 
 THEMES = [("", "As the system"), ("light", "Light"), ("dark", "Dark")]
 

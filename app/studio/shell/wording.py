@@ -1,35 +1,32 @@
 """The page's language: its texts, and numbers, dates and the names of languages by the browser's Intl.
 
-A text is written in English, as t("...") or plural(...), and languages/*.json have it in the other languages. None is
-translated while a module is imported, because the language is known only then. A placeholder is always %s."""
+A text is written in English, as t("...") or plural(...), and languages/*.json have it in the other languages. Its
+placeholders are always %s."""
 
 import json
 import time
 
 try:
     import js
-except ImportError:  # CPython's tests use the functions that need no Intl
-    js = None
 
-language = "en"
-_texts: dict = {}  # the texts of the page's language by the English ones; empty in English
+    language, texts = js.tensortab.language, json.loads(js.tensortab.texts)  # start.js and interface.js set them
+except ImportError:  # CPython's tests use what needs no Intl
+    language, texts = "en", {}
+
+# texts: {English text: text}; a plural has its text under `other`, or {category of Intl.PluralRules: text}
+PERIODS = (("year", 31_557_600), ("month", 2_629_800), ("week", 604_800), ("day", 86_400), ("hour", 3600),
+           ("minute", 60))
 _formats: dict = {}  # Intl's objects, by their class, language and options
-
-
-def use(code: str, texts: dict) -> None:
-    """Sets the page's language. texts: {English text: text}; of a plural a text, or {category of PluralRules: text}."""
-    global language, _texts
-    language, _texts = code, texts
 
 
 def t(text: str) -> str:
     """An English text in the page's language."""
-    return _texts.get(text, text)
+    return texts.get(text, text)
 
 
 def plural(count: int, one: str, other: str) -> str:
     """A count with its noun: plural(2, "%s text", "%s texts"). A language's file has it under `other`."""
-    found = _texts.get(other, one if count == 1 else other)
+    found = texts.get(other, one if count == 1 else other)
     if isinstance(found, dict):
         found = found[_intl("PluralRules").select(float(count))]
     return found % number(count)
@@ -81,20 +78,13 @@ def duration(seconds: float) -> str:
     return unit(round(seconds / 3600), "hour")
 
 
-def date(seconds: float) -> str:
-    """The day of a time in seconds since 1970: Nov 14, 2023."""
-    return _intl("DateTimeFormat", dateStyle="medium").format(js.Date.new(1000 * seconds))
-
-
-def when(seconds: float) -> str:
-    """A day that is past, as people say it: today, yesterday, 3 days ago, and the date of one that is longer ago."""
-    days = round((_midnight(time.time()) - _midnight(seconds)) / 86400)
-    return date(seconds) if days > 6 else _intl("RelativeTimeFormat", numeric="auto").format(-days, "day")
-
-
-def _midnight(seconds: float) -> float:
-    """When the day began here, in seconds since 1970."""
-    return js.Date.new(1000 * seconds).setHours(0, 0, 0, 0) / 1000
+def ago(when: float) -> str:
+    """A time of the past, in seconds since 1970: 2 hours ago, yesterday, last week."""
+    passed = max(0, time.time() - when)
+    for name, seconds in PERIODS:
+        if passed >= seconds:
+            return _intl("RelativeTimeFormat", numeric="auto").format(-int(passed // seconds), name)
+    return _intl("RelativeTimeFormat", numeric="auto").format(0, "minute")
 
 
 def language_name(code: str, of: str = "") -> str:
