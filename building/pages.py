@@ -6,6 +6,7 @@ Face names of those whose models the page has; icon: the content of an SVG of 24
 import ast
 import graphlib
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from html import escape
@@ -52,7 +53,10 @@ def composed() -> dict[str, bytes]:
     html = (STATIC / "index.html").read_text()
     for place, lines in (("icons of the pages", map(symbol, found)), ("links to the pages", map(link, found))):
         html = html.replace(f"<!-- {place} -->", "\n".join(lines).strip())
-    script = (STATIC / "start.js").read_text().replace('"__PAGES__"', json.dumps([page.name for page in found]))
+    script = (STATIC / "start.js").read_text()
+    shown = html + re.sub(r'" \+\n\s*"', "", script)
+    script = script.replace('"__PAGES__"', json.dumps([page.name for page in found]))
+    script = script.replace('"__LANGUAGES__"', json.dumps(languages(shown), ensure_ascii=False))
     sheets = [STATIC / "app.css", *(file for page in found if (file := page.folder / "page.css").is_file())]
     manifest = json.loads((STATIC / "manifest.webmanifest").read_text())
     manifest["shortcuts"] = [shortcut(page) for page in found]
@@ -62,6 +66,7 @@ def composed() -> dict[str, bytes]:
         "app.css": "\n".join(sheet.read_text() for sheet in sheets).encode(),
         "studio/shell.json": bundle([STUDIO / "main.py", *(STUDIO / "shell").glob("*.py")]),
         **{f"studio/{page.name}.json": bundle(page.folder.glob("*.py")) for page in found},
+        **{f"studio/languages/{file.name}": file.read_bytes() for file in language_files()},
         "manifest.webmanifest": json.dumps(manifest, indent=1).encode(),
     }
 
@@ -80,6 +85,23 @@ def bundle(files: Iterable[Path]) -> bytes:
 
     order = graphlib.TopologicalSorter({path: imports(source) for path, source in sources.items()}).static_order()
     return json.dumps({path: sources[path] for path in order}, indent=1, ensure_ascii=False).encode()
+
+
+def language_files() -> list[Path]:
+    """A file for each language but English, which the sources have: {English text: text}."""
+    return sorted((STUDIO / "languages").glob("*.json"))
+
+
+def languages(shown: str) -> dict[str, dict[str, str]]:
+    """What each language has of the texts of the document and of start.js, which shows them before Python is up."""
+
+    def occurs(text: str) -> bool:
+        return f">{escape(text, False)}<" in shown or f'"{escape(text, False)}"' in shown
+
+    return {
+        file.stem: {text: other for text, other in json.loads(file.read_text()).items() if occurs(text)}
+        for file in language_files()
+    }
 
 
 def symbol(page: Page) -> str:

@@ -50,8 +50,10 @@ const imported = once(async (name) => {
 tensortab.part = imported;
 
 async function start() {
-  const { pages } = tensortab, shown = document.documentElement.dataset.view;
-  await Promise.all(["shell", pages[0], shown].map(fetched));
+  const { pages, language } = tensortab, shown = document.documentElement.dataset.view;
+  const texts = language === "en" ? {} : json(`studio/languages/${language}.json`); // the source is English
+  await Promise.all([texts, ...["shell", pages[0], shown].map(fetched)]);
+  tensortab.texts = JSON.stringify(await texts); // for shell/wording.py
   await imported("shell"); // main.py goes on from here
   // The other pages' files are fetched before a new version of the site can come between (shell/offline.py).
   for (const page of pages) fetched(page).catch((error) => console.info(error.message));

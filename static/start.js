@@ -1,10 +1,56 @@
 // Runs before the first paint, and in browsers that are too old for everything else: so in the JavaScript of 2016.
 // interface.js then starts the interface's Python, which takes over.
 
+/** @type {any} */
+const nothing = { getItem: () => null, setItem: () => {}, removeItem: () => {}, blocked: true };
+let storage = nothing, session = nothing;
+try {
+  [storage, session] = [localStorage, sessionStorage]; // throws where the user blocks storage; Python could not catch that
+} catch (error) {
+  console.warn("Storage is blocked for this site: nothing will be stored.", error);
+}
+
+// The page's language: the one that was chosen in the settings, else the first of the browser's that there is. The build
+// puts into this file what each language has of the texts of this file and of the document; the rest is fetched by
+// interface.js.
+const languages = /** @type {any} */ ("__LANGUAGES__"); // {code: {English text: text}}, without English
+const wishes = [storage.getItem("tensortab.language")].concat(navigator.languages || navigator.language);
+const known = (code) => code === "en" || Object.prototype.hasOwnProperty.call(languages, code);
+const language = wishes.map((wish) => String(wish).split("-")[0].toLowerCase()).find(known) || "en";
+const t = (text) => (language !== "en" && languages[language][text]) || text;
+const html = document.documentElement;
+html.lang = language;
+html.dir = ["ar", "fa", "he", "ur"].includes(language) ? "rtl" : "ltr";
+
+// Translates the document while it is read, so that no English is painted before.
+const translate = () => {
+  const nodes = document.createTreeWalker(html, NodeFilter.SHOW_ELEMENT | NodeFilter.SHOW_TEXT);
+  while (nodes.nextNode()) {
+    const node = /** @type {any} */ (nodes.currentNode);
+    if (node.nodeType === Node.TEXT_NODE) {
+      const text = node.data.trim();
+      if (text && t(text) !== text) node.data = node.data.replace(text, () => t(text));
+      continue;
+    }
+    for (const name of ["aria-label", "title", "placeholder"]) {
+      const text = node.getAttribute(name);
+      if (text && t(text) !== text) node.setAttribute(name, t(text));
+    }
+  }
+};
+if (language !== "en") {
+  const reading = new MutationObserver(translate);
+  reading.observe(html, { childList: true, subtree: true });
+  document.addEventListener("readystatechange", () => { // the end is reached; what Python adds is translated
+    reading.disconnect();
+    translate();
+  }, { once: true });
+}
+
 // Says why the page does not start. What was said first stays, unless it was only that the start takes long.
-const SLOW = "TensorTab is still loading after 15 seconds. If nothing happens, check the connection and reload the page.";
-const absent = (file) => `${file} could not be loaded. Check the connection and reload the page. If it happens again, this ` +
-  "site is incomplete.";
+const SLOW = t("TensorTab is still loading after 15 seconds. If nothing happens, check the connection and reload the page.");
+const absent = (file) => t("%s could not be loaded. Check the connection and reload the page. If it happens again, this " +
+  "site is incomplete.").replace("%s", () => file);
 let said = "";
 const show = () => {
   const box = document.getElementById("trouble");
@@ -25,16 +71,16 @@ const slow = setTimeout(say, 15000, SLOW);
 
 const problem = () => {
   if (location.protocol === "file:") {
-    return "TensorTab cannot run from a file, because browsers let no page read the files beside it. Run “python build.py " +
-      "serve” in its folder, or put this folder on a web host and open it from there.";
+    return t("TensorTab cannot run from a file, because browsers let no page read the files beside it. Run “python " +
+      "build.py serve” in its folder, or put this folder on a web host and open it from there.");
   }
-  const known = window.CSS && CSS.supports("color", "light-dark(red, red)") && "popover" in HTMLElement.prototype;
-  if (!known || !Promise.withResolvers) {
-    return "This browser is too old for TensorTab: update it, or use a current Chrome, Edge, Firefox or Safari.";
+  const current = window.CSS && CSS.supports("color", "light-dark(red, red)") && "popover" in HTMLElement.prototype;
+  if (!current || !Promise.withResolvers) {
+    return t("This browser is too old for TensorTab: update it, or use a current Chrome, Edge, Firefox or Safari.");
   }
   if (typeof WebAssembly !== "object" || !WebAssembly.instantiateStreaming) {
-    return "WebAssembly is switched off in this browser, and TensorTab's Python needs it. Allow it for this site (it may be " +
-      "part of a security mode, such as Apple's Lockdown Mode), or use another browser.";
+    return t("WebAssembly is switched off in this browser, and TensorTab's Python needs it. Allow it for this site (it " +
+      "may be part of a security mode, such as Apple's Lockdown Mode), or use another browser.");
   }
   return "";
 };
@@ -44,14 +90,6 @@ addEventListener("error", ({ target }) => {
   if (target instanceof HTMLScriptElement) say(absent(target.getAttribute("src")));
 }, true);
 
-/** @type {any} */
-const nothing = { getItem: () => null, setItem: () => {}, removeItem: () => {}, blocked: true };
-let storage = nothing, session = nothing;
-try {
-  [storage, session] = [localStorage, sessionStorage]; // throws where the user blocks storage; Python could not catch that
-} catch (error) {
-  console.warn("Storage is blocked for this site: nothing will be stored.", error);
-}
 const theme = storage.getItem("tensortab.theme");
 if (theme) document.documentElement.dataset.theme = theme;
 
@@ -72,12 +110,12 @@ const early = (event) => {
   event.preventDefault();
   if (!(/** @type {HTMLTextAreaElement} */ (document.getElementById("prompt"))).value.trim()) return;
   form.dataset.early = "1";
-  document.getElementById("hint").textContent = "Sent as soon as the page is ready …";
+  document.getElementById("hint").textContent = t("Sent as soon as the page is ready …");
 };
 addEventListener("submit", early);
 addEventListener("keydown", early);
 
-globalThis.tensortab = { storage, session, pages, install: null };
+globalThis.tensortab = { storage, session, pages, language, languages: ["en", ...Object.keys(languages)], install: null };
 // The browser may offer to install the app before Python is up.
 addEventListener("beforeinstallprompt", (event) => {
   event.preventDefault();
@@ -91,7 +129,9 @@ if (Promise.withResolvers) {
 }
 
 // interface.js calls one of these when Python is up, or is not.
-tensortab.failed = (error) => say(`TensorTab could not start. ${error.message || error} Reload the page to try again.`);
+tensortab.failed = (error) => {
+  say(t("TensorTab could not start. %s Reload the page to try again.").replace("%s", () => error.message || error));
+};
 tensortab.started = () => {
   clearTimeout(slow);
   if (said === SLOW) said = "";

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import tensortab as tt
-from studio.shell.wording import share
 from tensortab import device as devices
 from tensortab.device.cpu import CPUDevice
 
@@ -215,7 +214,8 @@ def test_a_picture_is_classified_among_the_users_labels(firefox: Browser, site: 
         pipe = await tt.pipeline("zero-shot-image-classification", model=folder)
         found = await pipe(tt.Image(8, 8, bytes((*COLOURS["red.png"], 255)) * 64), candidate_labels=labels)
         pipe.free()
-        return [[entry["label"], share(entry["score"])] for entry in found]
+        scores = [(entry["label"], entry["score"]) for entry in found]
+        return [[label, f"{score:.{int(score < 0.0995)}%}"] for label, score in scores]
 
     devices.use(CPUDevice())
     expected = asyncio.run(scores())

@@ -2,7 +2,7 @@
 
 from studio.shell.elements import button, el, fill, icon, show
 from studio.shell.errors import explain
-from studio.shell.wording import duration, size, t
+from studio.shell.wording import duration, number, rate, size, t
 
 STAGES = {"download": "Downloading", "load": "Copying to the GPU", "compile": "Compiling its kernels"}
 
@@ -73,11 +73,11 @@ class Card:
         amount = ""
         if progress.total:
             if progress.stage == "compile":
-                parts = [t("%d of %d") % (progress.loaded, progress.total)]
+                parts = [t("%s of %s") % (number(progress.loaded), number(progress.total))]
             else:
                 parts = [t("%s of %s") % (size(progress.loaded), size(progress.total))]
                 if progress.rate:
-                    parts.append(t("%s/s") % size(progress.rate))
+                    parts.append(rate(progress.rate))
             if progress.left is not None and progress.loaded < progress.total:
                 parts.append(t("about %s left") % duration(progress.left))
             amount = "  ·  ".join(parts)
@@ -115,8 +115,9 @@ class Card:
             row.append(button(label, act, cls="quiet" if place else "primary"))
         self.put(("error", title, advice, detail, report),
                  el("div", el("h2", title), el("p", advice) if advice else None,
-                    el("p", detail, cls="detail") if detail else None,
-                    el("details", el("summary", t("The report")), el("pre", report, tabindex="0")) if report else None,
+                    el("p", detail, cls="detail", lang="en", dir="ltr") if detail else None,
+                    el("details", el("summary", t("The report")),
+                       el("pre", report, tabindex="0", lang="en", dir="ltr")) if report else None,
                     cls="what", role="alert"),
                  row if buttons else None)
         self.box.setAttribute("data-code", error.get("code") or "")

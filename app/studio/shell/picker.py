@@ -1,13 +1,10 @@
 """Choosing a model: the button in each page's header that names the page's model, and the sheet that it opens."""
 
-import time
-
-import js
 from js import document
 from studio.shell import routing
 from studio.shell.elements import action, button, by_id, el, fill, icon, icon_button, on, open_sheet, toast
 from studio.shell.models import Model, stored
-from studio.shell.wording import digits, share, size, t
+from studio.shell.wording import ago, digits, language_name, number, plural, share, size, t
 
 KINDS = {
     "text-generation": "Chat model", "summarization": "Model for summaries",
@@ -20,7 +17,6 @@ FITS = {  # by the engine's reason (tensortab/fit.py)
     "failed": "Does not fit: this GPU had no memory for it",
     "smaller_failed": "Does not fit: this GPU had no memory for a smaller model",
 }
-UNITS = (("year", 31_557_600), ("month", 2_629_800), ("week", 604_800), ("day", 86_400), ("hour", 3600), ("minute", 60))
 EXAMPLE = "HuggingFaceTB/SmolLM2-360M-Instruct-GGUF:smollm2-360m-instruct-q8_0.gguf"
 
 
@@ -52,7 +48,7 @@ def facts(about: dict) -> str:
     if about.get("languages"):
         found.append(languages(about["languages"]))
     if about.get("context"):
-        found.append(t("reads %s tokens") % digits(about["context"]))
+        found.append(t("reads %s tokens") % number(about["context"]))
     if about["speed"]:
         found.append(t("%s tokens/s here") % digits(about["speed"]))
     if about["used"]:
@@ -64,21 +60,10 @@ def languages(codes: list) -> str:
     """The names of the first languages of a model, and how many more there are. codes: BCP 47."""
     if "mul" in codes:
         return t("many languages")
-    names = js.Intl.DisplayNames.new(document.documentElement.lang, js.JSON.parse('{"type": "language"}'))
-    found = [names.of(code) for code in codes[:3]]
+    found = [language_name(code) for code in codes[:3]]
     if len(codes) > 3:
-        found.append(t("%d more") % (len(codes) - 3))
+        found.append(plural(len(codes) - 3, "%s more", "%s more"))
     return ", ".join(found)
-
-
-def ago(when: float) -> str:
-    """A time of the past, in seconds since 1970: 2 days ago."""
-    form = js.Intl.RelativeTimeFormat.new(document.documentElement.lang, js.JSON.parse('{"numeric": "auto"}'))
-    passed = max(0, time.time() - when)
-    for unit, seconds in UNITS:
-        if passed >= seconds:
-            return form.format(-int(passed // seconds), unit)
-    return form.format(0, "minute")
 
 
 def download_label(about: dict) -> str:

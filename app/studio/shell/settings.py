@@ -1,12 +1,15 @@
 """The sheet of the app's settings: appearance, the models on this device, chats, the app, this device."""
 
+import asyncio
+
+import js
 from js import document
 from studio.shell import card, elements, model_files, offline
-from studio.shell.elements import action, attempt, button, by_id, el, fill, on, open_sheet, toast
+from studio.shell.elements import action, attempt, button, by_id, el, fill, message_of, on, open_sheet, toast
 from studio.shell.models import in_use, stored
-from studio.shell.picker import ago, here, title
+from studio.shell.picker import here, title
 from studio.shell.transport import Engine
-from studio.shell.wording import size, t
+from studio.shell.wording import ago, language_name, size, t
 
 THEMES = [("", "As the system"), ("light", "Light"), ("dark", "Dark")]
 
@@ -32,6 +35,7 @@ class Settings:
     def open(self) -> None:
         fill(by_id("settings-body"),
              el("section", el("h3", t("Appearance")), self._themes()),
+             el("section", el("h3", t("Language")), self._languages()),
              el("section", el("h3", t("Models on this device")), self.models,
                 el("p", t("An exported model is one file, which you can import on another device, or drop on any page "
                           "there."), cls="about"),
@@ -114,12 +118,12 @@ class Settings:
 
     def _themes(self):
         now = document.documentElement.getAttribute("data-theme") or ""
-        group = el("div", cls="choices", role="radiogroup", aria_label=t("Appearance"))
-        for value, label in THEMES:
-            choice = el("input", type="radio", name="theme", value=value, checked=value == now)
-            group.append(el("label", choice, el("span", t(label))))
-        on(group, "change", self._theme)
-        return group
+        return choices(t("Appearance"), "theme", [(value, t(label), None) for value, label in THEMES], now, self._theme)
+
+    def _languages(self):
+        names = [(code, language_name(code, code), code) for code in js.tensortab.languages]
+        now = elements.storage.getItem("tensortab.language") or ""
+        return choices(t("Language"), "language", [("", t("As the browser"), None)] + names, now, self._language)
 
     def _theme(self, event) -> None:
         value = event.target.value
@@ -129,6 +133,27 @@ class Settings:
         else:
             document.documentElement.removeAttribute("data-theme")
             attempt(elements.storage, "removeItem", "tensortab.theme")
+
+    def _language(self, event) -> None:
+        asyncio.create_task(self._use_language(event.target.value))
+
+    async def _use_language(self, code: str) -> None:
+        """The page's texts are made once, so it is loaded again: by the user, where that would end some work."""
+        try:
+            if code:
+                await attempt(elements.storage, "setItem", "tensortab.language", code)
+            else:
+                await attempt(elements.storage, "removeItem", "tensortab.language")
+        except Exception as error:
+            toast(t("The browser did not store the language: %s") % message_of(error))
+            return
+        if hasattr(elements.storage, "blocked"):
+            toast(t("The browser stores nothing for this site, so it also decides on the language."))
+        elif any(model.working or model.state == "loading" for model in self.engine.models.values()):
+            toast(t("The language changes when the page is loaded again. That ends what is running now."), t("Reload"),
+                  "reload", 20)
+        else:
+            js.location.reload()
 
     def _device(self):
         info = self.engine.info
@@ -146,6 +171,16 @@ class Settings:
                 rows.append(el("dt", label))
                 rows.append(el("dd", value))
         return rows if rows.childElementCount else el("p", t("Known once the engine runs."), cls="about")
+
+
+def choices(label: str, name: str, options: list, now: str, changed):
+    """Radio buttons. options: (value, text, the text's language if it is not the page's)."""
+    group = el("div", cls="choices", role="radiogroup", aria_label=label)
+    for value, text, lang in options:
+        choice = el("input", type="radio", name=name, value=value, checked=value == now)
+        group.append(el("label", choice, el("span", text, lang=lang)))
+    on(group, "change", changed)
+    return group
 
 
 def connect() -> None:
