@@ -1,7 +1,8 @@
 """The Summarise page shortens a document, by the chat's model or by one that is made for summaries."""
 
+from studio.shell.documents import Unreadable, read
 from studio.shell.elements import action, announce, button, by_id, el, on, show
-from studio.shell.files import LONGEST, counted, is_text
+from studio.shell.files import counted
 from studio.shell.models import Model, stored, to_download
 from studio.shell.page import Page, Problem
 from studio.shell.wording import t
@@ -127,12 +128,14 @@ class Summarise(Page):
 
     async def read(self, file) -> None:
         """Puts a document into the box, where it may be changed."""
-        if not is_text(file.name) and not file.type.startswith("text/"):
-            raise Problem("%s is not a plain text" % file.name,
-                          "Text and Markdown files work. Of a PDF or Word document, copy the text and paste it here.")
-        if file.size > LONGEST:
-            raise Problem("%s is too long" % file.name, "At most 2 MB of text can be summarised at once.")
-        self.given.value = await file.text()
+        def told(page: int, pages: int) -> None:
+            self.check()
+            self.running("Reading " + file.name, "page %d of %d" % (page, pages), page / pages)
+        try:
+            document = await read(file, told)
+        except Unreadable as problem:
+            raise Problem("%s was not read" % file.name, str(problem)) from None
+        self.given.value = document.text()
         self.given.scrollTop = 0
 
     async def summarise(self) -> None:
