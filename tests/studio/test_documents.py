@@ -39,8 +39,8 @@ READ = """(async () => {
     for (const start = Date.now(); Date.now() < start + 60000; await new Promise((done) => setTimeout(done, 20))) {
         if (document.querySelector('#summarise [data-act=cancel-job]')?.checkVisibility()) continue;
         const cards = [...document.querySelectorAll('#summarise .notice:not([hidden])')].map((card) => card.innerText);
-        const problem = cards.find((text) => text.includes('was not read'));
-        if (problem) return ['problem', problem.split('\\n').filter(Boolean).slice(1).join(' ')];
+        const problem = cards.find((text) => text.includes('Nothing was read'));
+        if (problem) return ['problem', problem.split('\\n').at(-1).replace(/^Not read: \\S+ /, '')];
         if (box.value !== '(nothing)') return ['text', box.value];
     }
 })()"""

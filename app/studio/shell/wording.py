@@ -10,7 +10,7 @@ def t(text: str) -> str:
 
 def plural(count: int, one: str, other: str) -> str:
     """A count with its noun: plural(2, "%s text", "%s texts"). A language file has it under `other`."""
-    return t(one if count == 1 else other) % digits(count)
+    return t(one if count == 1 else other) % whole(count)
 
 
 def size(count: float) -> str:
@@ -39,7 +39,12 @@ def digits(value: float) -> str:
         return "0"
     if value < 99.95:
         return "%.*f" % (3 if value < 0.0995 else 2 if value < 9.995 else 1, value)
-    text = "%d" % round(value)
+    return whole(round(value))
+
+
+def whole(count: int) -> str:
+    """A whole number, in groups of three digits: 1,024."""
+    text = "%d" % count
     groups: list[str] = []
     while text:
         groups.insert(0, text[-3:])

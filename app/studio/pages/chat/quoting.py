@@ -4,7 +4,7 @@ question. Pure Python: CPython runs its tests.
 A message's `files` are [{"id", "name", "unit", "passages"}, ...] (see Document); an answer's `quotes` are [{"file": id,
 "passage": number}, ...], in the order of their numbers in the prompt."""
 
-from studio.pages.chat.conversation import Conversation
+from studio.pages.chat.conversation import Conversation, without_thought
 from studio.shell.files import UNITS, Document
 
 MOST_QUOTES = 6  # a small model loses the thread among more
@@ -61,7 +61,7 @@ def whole(node: dict) -> str:
     """A message with its files."""
     parts = ["The file “%s”:\n\n%s" % (file["name"], document_of(file).text().strip())
              for file in node.get("files", [])]
-    return "\n\n---\n\n".join(parts + [node["content"]])
+    return "\n\n---\n\n".join(parts + [without_thought(node)])
 
 
 def chosen(files: list[dict], found: list, most: int) -> list[dict]:
@@ -92,12 +92,12 @@ def quoting(question: str, conversation: Conversation, quotes: list[dict]) -> st
 
 def messages(conversation: Conversation, until: str, quotes: list[dict] | None) -> list[dict]:
     """The request's messages, with the files whole or, if there are quotes, with these in the question."""
-    def content(key: str) -> str:
+    def said(key: str) -> str:
         node = conversation.node(key)
         if quotes is None:
             return whole(node)
-        return quoting(node["content"], conversation, quotes) if key == until else node["content"]
-    return conversation.messages(until, content)
+        return quoting(node["content"], conversation, quotes) if key == until else without_thought(node)
+    return conversation.messages(until, said)
 
 
 def document_of(file: dict) -> Document:
