@@ -60,6 +60,7 @@ def test_the_passages_of_a_text_know_their_lines_and_those_of_parts_stay_inside(
         ("no mark".encode("utf-16-be"), ["utf-16be"]),
         (b"abc", ["utf-8", "windows-1252"]),
         (b"\x7fELF\0\0\1\2", ["utf-8", "windows-1252"]),
+        (b"\0", ["utf-8", "windows-1252"]),
         (b"", ["utf-8", "windows-1252"]),
     ],
 )

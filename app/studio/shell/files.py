@@ -103,7 +103,7 @@ def encodings(head: bytes, language: str = "en") -> list:
     for first, name in ((1, "utf-16le"), (0, "utf-16be")):
         zeros = [head[place] == 0 for place in range(first, len(head), 2)]
         others = [head[place] == 0 for place in range(1 - first, len(head), 2)]
-        if sum(zeros) * 3 > len(zeros) and not any(others):
+        if others and sum(zeros) * 3 > len(zeros) and not any(others):
             return [name]
     usual = ENCODINGS.get(language.split("-")[0].lower())
     return ["utf-8", usual, "windows-1252"] if usual else ["utf-8", "windows-1252"]

@@ -347,7 +347,7 @@ class Search(Page):
         if text != self.asked:
             return  # another search was made meanwhile, and is shown
         self.found.setAttribute("aria-busy", "false")
-        self.partial = self.busy or any(bool(kind.pending()) for kind in self.kinds)
+        self.partial = any(kind.model.state == "ready" and bool(kind.pending()) for kind in self.kinds)
         self.draw_found(lists, problem)
 
     async def close_to(self, kind: Kind, text: str) -> list:
