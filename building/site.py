@@ -26,6 +26,12 @@ PACKAGES = {
     "vendor/highlight.min.js": ["@highlightjs/cdn-assets/highlight.min.js"],
     "vendor/": [f"temml/dist/{f}" for f in ("temml.min.js", "Temml-Local.css", "Temml.woff2")],
     "vendor/noto-sans-math.woff2": ["@fontsource/noto-sans-math/files/noto-sans-math-latin-400-normal.woff2"],
+    # for documents, fetched with the first one; pdf.js's other build needs newer browsers than the app
+    "vendor/fflate.js": ["fflate/esm/browser.js"],
+    "vendor/mammoth.js": ["mammoth/mammoth.browser.min.js"],
+    "vendor/pdf.mjs": ["pdfjs-dist/legacy/build/pdf.min.mjs"],
+    "vendor/pdf.worker.mjs": ["pdfjs-dist/legacy/build/pdf.worker.min.mjs"],
+    "vendor/cmaps/": ["pdfjs-dist/cmaps/*"],  # the encodings of East Asian PDFs
 }
 
 
@@ -78,14 +84,19 @@ def page_lock(wheels: list[Path]) -> bytes:
 
 
 def licenses() -> bytes:
-    """The licences of the npm packages in the app: the name of each, and its text where the package has one."""
+    """The licences of the npm packages in the app, and of those that their bundles contain: the name of each, and its
+    text where the package has one."""
     parts = []
     used = {"/".join(path.split("/")[: 1 + path.startswith("@")]) for paths in PACKAGES.values() for path in paths}
+    about: dict[str, dict] = {}
+    while missing := used - about.keys():
+        for name in missing:
+            about[name] = json.loads((NPM / "node_modules" / name / "package.json").read_text())
+            used |= about[name].get("dependencies", {}).keys()
     for name in sorted(used):
-        folder = NPM / "node_modules" / name
-        about = json.loads((folder / "package.json").read_text())
-        texts = [path.read_text() for path in sorted(folder.glob("LICEN[CS]E*"))]
-        parts.append("\n\n".join([f"{name} {about['version']}: {about['license']}", *texts]))
+        texts = [path.read_text() for path in sorted((NPM / "node_modules" / name).glob("LICEN[CS]E*"))]
+        licence = about[name].get("license", "see its text")
+        parts.append("\n\n".join([f"{name} {about[name]['version']}: {licence}", *texts]))
     return "\n\n----\n\n".join(parts).encode()
 
 

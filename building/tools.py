@@ -64,7 +64,8 @@ def npm_packages(source: Path = STATIC, target: Path = NPM) -> None:
         for file in inputs:
             shutil.copy(file, target)
         path = os.pathsep.join([str(node()[0].parent), os.environ.get("PATH", "")])
-        run(node()[1], "ci", "--ignore-scripts", "--no-audit", "--no-fund", cwd=target, env={"PATH": path})
+        optional = ["--omit=optional"] if source == STATIC else []  # pdf.js has a large one that only Node would use
+        run(node()[1], "ci", "--ignore-scripts", "--no-audit", "--no-fund", *optional, cwd=target, env={"PATH": path})
 
     once(target / "stamp", digest(*inputs), f"npm packages: {source.name}/package-lock.json", make)
 

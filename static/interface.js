@@ -16,7 +16,9 @@ async function load() {
   const [{ loadMicroPython }, marked] = await Promise.all(modules);
   await painted();
   const url = new URL("micropython/micropython.wasm", import.meta.url).href;
-  const python = await Promise.race([broken, loadMicroPython({ url, stdout: console.log, stderr: console.error })]);
+  const heapsize = 128 << 20; // a text needs its bytes in one piece: of the usual 1 MiB, which grows, none of 2 MB gets them
+  const options = { url, heapsize, stdout: console.log, stderr: console.error };
+  const python = await Promise.race([broken, loadMicroPython(options)]);
   python.registerJsModule("marked", marked);
   return python;
 }
@@ -48,6 +50,7 @@ const imported = once(async (name) => {
   }
 });
 tensortab.part = imported;
+tensortab.script = script; // for libraries that few need
 
 async function start() {
   const { pages, language } = tensortab, shown = document.documentElement.dataset.view;

@@ -13,6 +13,7 @@ const APP = PREFIX + VERSION;
 const MANIFESTS = `tensortab-manifests-${ROOT.pathname}`;
 const SHARED = `tensortab-shared-${ROOT.pathname}`;
 const SHA = "x-tensortab-sha256";
+const LATER = /^vendor\/cmaps\//; // only some documents need them: kept when one is first read
 
 async function verified(path) {
   // Tries the HTTP cache first: on a first visit the document has just loaded most of these files.
@@ -25,7 +26,7 @@ async function verified(path) {
     if (hex !== FILES[path]) continue;
     // A response of our own: one that was redirected could not answer a navigation. Its bytes are not compressed.
     const headers = new Headers({ [SHA]: hex, "Content-Type": response.headers.get("Content-Type") ?? "" });
-    if (path === "worker.js") headers.set("Content-Security-Policy", POLICY);
+    if (/\.m?js$/.test(path)) headers.set("Content-Security-Policy", POLICY);
     return new Response(bytes, { headers });
   }
   throw new Error(`${path} is not the file of version ${VERSION}: the host is between two versions`);
@@ -41,7 +42,7 @@ async function install() {
       const kept = await cache.match(url);
       if (kept?.headers.get(SHA) === FILES[path]) return app.put(url, kept);
     }
-    return app.put(url, await verified(path));
+    return LATER.test(path) ? undefined : app.put(url, await verified(path));
   }));
   await keepManifests().catch((error) => console.info(`The app is stored without its models' manifests: ${error}`));
 }
@@ -72,7 +73,11 @@ async function appFile(path, request) {
     }
   }
   const cache = await caches.open(APP);
-  return (await cache.match(new URL(path, ROOT).href)) ?? fetch(request);
+  const kept = await cache.match(new URL(path, ROOT).href);
+  if (kept || !LATER.test(path)) return kept ?? fetch(request);
+  const fetched = await verified(path);
+  await cache.put(new URL(path, ROOT).href, fetched.clone());
+  return fetched;
 }
 
 async function modelInfo(url) {

@@ -1,7 +1,9 @@
 """The real page with its server gone after the first visit."""
 
-from tests.browser import Browser, wait_for
+from tests.browser import Browser, Chromium, wait_for
 from tests.conftest import Site
+from tests.studio.documents import docx, pdf
+from tests.studio.test_documents import READ, file_of
 
 
 def test_the_page_and_its_engine_start_offline(browser: Browser, site: Site) -> None:
@@ -21,6 +23,27 @@ def test_the_page_and_its_engine_start_offline(browser: Browser, site: Site) -> 
         name = browser.evaluate(models)
         manifest = browser.evaluate(f"fetch('models/{name}/manifest.json').then((r) => r.json())")
         assert manifest["name"] == name
+    finally:
+        site.start()
+
+
+def test_documents_are_read_offline(chromium: Chromium, site: Site) -> None:
+    """The libraries are there after the first visit, and an old encoding after the first file that needs it."""
+    chromium.open(site.url)
+    wait_for(chromium, "navigator.serviceWorker.getRegistration().then((r) => Boolean(r?.active))", timeout=60)
+
+    def read(data: bytes) -> list[str]:
+        chromium.open("about:blank")
+        chromium.open(site.url + "#summarise")
+        wait_for(chromium, "document.documentElement.hasAttribute('data-ready')")
+        return list(chromium.evaluate(READ.replace("FILE", file_of(data, "a"))))
+
+    assert not chromium.evaluate("caches.match('vendor/cmaps/UniKS-UCS2-H.bcmap')")
+    assert read(pdf("안녕하세요")) == ["text", "안녕하세요\n\n"]
+    site.stop()
+    try:
+        assert read(docx("Hello")) == ["text", "Hello\n\n"]
+        assert read(pdf("Hello", "안녕하세요")) == ["text", "Hello\n\n안녕하세요\n\n"]
     finally:
         site.start()
 

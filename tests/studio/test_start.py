@@ -67,7 +67,7 @@ FAULTS: dict[str, tuple[Callable[[Site], None], str]] = {
         "studio/shell.json: the file is damaged",
     ),
     "a module is damaged": (
-        lambda site: site.alter("studio/shell.json", lambda data: data.replace(b"async def main()", b"async def main(")),
+        lambda site: site.alter("studio/shell.json", lambda data: data.replace(b"def main()", b"def main(")),
         "SyntaxError",
     ),
     "a module fails": (

@@ -1,10 +1,9 @@
-"""Subtitle files and what settles of a growing transcript; the pieces of a document."""
+"""Subtitle files and what settles of a growing transcript."""
 
 from typing import Any
 
 import pytest
 from studio.pages.transcribe.subtitles import clock, later, plain, settled, srt, vtt
-from studio.shell.files import counted, is_photo, is_text, pieces
 
 
 def chunk(start: float, end: float | None, text: str) -> dict[str, Any]:
@@ -77,27 +76,3 @@ def test_later_moves_all_but_an_unknown_end() -> None:
 def test_what_settles_of_a_window_is_all_but_its_last_part(ends: list[float | None], window: float, count: int) -> None:
     chunks = [chunk(0, end, "x") for end in ends]
     assert settled(chunks, window, 24) == count
-
-
-def test_paragraphs_stay_together_and_long_ones_are_cut_behind_sentences() -> None:
-    assert pieces("One.\r\n\r\nTwo\nlines.\n\n\n\n", 100) == ["One. Two lines."]
-    assert pieces("a" * 60 + "\n\n" + "b" * 60, 100) == ["a" * 60, "b" * 60]
-    assert pieces("First of it. Second? Yes! " + "w" * 30, 30) == ["First of it. Second? Yes!", "w" * 30]
-    assert pieces("word " * 50, 24) == ["word word word word", *["word word word word"] * 11, "word word"]
-    assert pieces("x" * 70, 30) == ["x" * 30, "x" * 30, "x" * 10]
-    assert pieces(" \n\n ") == []
-
-
-@pytest.mark.parametrize("longest", [7, 30, 700])
-def test_pieces_lose_no_word_and_are_short_enough(longest: int) -> None:
-    text = "\n\n".join(f"It was {n} times said, {'very ' * (n % 9)}! So what?" for n in range(60))
-    found = pieces(text, longest)
-    assert "".join(found).replace(" ", "") == "".join(text.split())
-    assert max(map(len, found)) <= longest
-
-
-def test_names_and_counts() -> None:
-    assert is_text("a/B.TXT") and is_text("x.md") and not is_text("x.pdf") and not is_text("txt")
-    assert is_photo("IMG.JPG") and is_photo("a.webp") and not is_photo("a.heic.txt")
-    assert [counted(n, "text") for n in (0, 1, 999, 1024, 12345)] == [
-        "0 texts", "1 text", "999 texts", "1,024 texts", "12,345 texts"]  # fmt: skip

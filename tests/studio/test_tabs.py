@@ -1,7 +1,6 @@
 """The pages beside the chat in Chromium, with the fake engine: each one's flow, its errors, and every screen."""
 
 import json
-from typing import Any
 
 import pytest
 from selenium.webdriver.common.keys import Keys
@@ -47,7 +46,7 @@ DEVICES = """void (globalThis.tracks = [], navigator.mediaDevices.getUserMedia =
 })"""
 LAST = "[...document.querySelectorAll('#NAME .amount')].at(-1)?.innerText"  # what the card of the work says
 TEXTS = """[new File(['The tide comes in twice.'], 'tide.md'),
-    new File(['Oaks are old.\\n\\nAs are ships.'], 'oak.txt'), new File(['x'], 'program.exe')]"""
+    new File(['Oaks are old.\\n\\nAs are ships.'], 'oak.txt'), new File(['\\0'], 'program.exe')]"""
 
 
 def give(page: Page, selector: str, files: str) -> None:
@@ -581,129 +580,6 @@ def test_a_model_made_for_summaries_is_used_if_it_is_loaded(page: Page) -> None:
     write(page, "one two three")
     page.click("[data-act=summarise]")
     page.wait(seen("#summarise [data-act=copy-result]"))
-
-
-# Search
-
-
-def found(page: Page, text: str) -> list[Any]:
-    page.js(f"void (document.querySelector('#query').value = {text!r})")
-    page.wait("!document.querySelector('.query [type=submit]').disabled")
-    page.js("document.querySelector('.found').replaceChildren()")
-    page.click(".query [type=submit]")
-    page.wait("document.querySelectorAll('.found li').length > 0")
-    return list(page.js("[...document.querySelectorAll('.found li b')].map((e) => e.innerText)"))
-
-
-def indexed(page: Page) -> None:
-    page.wait(
-        "document.querySelector('.shelf small') && !document.querySelector('.shelf').innerText.includes('not indexed')"
-    )
-    page.wait(seen("[data-act=pick-files]"))
-
-
-def test_texts_are_indexed_kept_and_found(page: Page) -> None:
-    page.open("#search")
-    page.wait(seen("[data-act=pick-files]"))
-    assert page.js(seen(".query")) is False and page.js(seen("#search .notice[data-task]")) is False
-    page.fake(pace=1)
-    give(page, "#search input[multiple]:not([webkitdirectory])", TEXTS)
-    indexed(page)
-    assert page.text(".shelf small") == "2 texts"
-    assert found(page, "the tide") == ["tide.md", "oak.txt"]
-    assert found(page, "oaks as ships") == ["oak.txt", "tide.md"]
-    assert page.text(".passages li p") == "Oaks are old. As are ships."
-    assert page.js("document.querySelector('#said').textContent") == "2 results, the nearest first."
-    page.open("?again#search")  # the fake engine forgets its models: only the index was kept
-    page.wait("document.querySelector('.shelf small')?.innerText === '2 texts'")
-    page.wait(seen("#search [data-act=load-default]"))
-    page.fake(pace=1)
-    page.click("#search [data-act=load-default]")
-    page.wait(seen("#search .pick[data-state=ready]"))
-    assert found(page, "the tide") == ["tide.md", "oak.txt"]
-    assert page.js("tensortab.run('get embedded')") == "0", "nothing was indexed again"
-    page.click("[data-act=forget]")
-    page.wait(f"!{seen('.query')}")
-    page.open("?and-again#search")
-    page.wait(seen("[data-act=pick-files]"))
-    page.js("new Promise((resolve) => setTimeout(resolve, 300))")
-    assert page.js("document.querySelectorAll('.shelf li').length") == 0
-
-
-def test_a_file_that_comes_again_replaces_itself(page: Page) -> None:
-    loaded_search(page)
-    give(page, "#search input[multiple]:not([webkitdirectory])", TEXTS)
-    indexed(page)
-    give(page, "#search input[multiple]:not([webkitdirectory])", "[new File(['Another text.'], 'oak.txt')]")
-    indexed(page)
-    found(page, "another")
-    texts = page.js("[...document.querySelectorAll('.passages p')].map((e) => e.innerText)")
-    assert sorted(texts) == ["Another text.", "The tide comes in twice."]
-
-
-def loaded_search(page: Page) -> None:
-    """The model of texts, without a text: by the header."""
-    page.open("#search")
-    page.wait("document.querySelector('#engine-gpu').innerText")
-    page.fake(pace=1)
-    page.click("#search .pick")
-    page.wait("document.querySelector('[data-act=use-model][data-name=\"all-MiniLM-L6-v2\"]')")
-    page.click('[data-act=use-model][data-name="all-MiniLM-L6-v2"]')
-    page.wait(seen("#search .pick[data-state=ready]"))
-
-
-def test_indexing_is_cancelled_and_goes_on(page: Page) -> None:
-    loaded_search(page)
-    page.fake(pace=300)
-    give(page, "#search input[multiple]:not([webkitdirectory])",
-         "Array.from({length: 40}, (_, n) => new File([`Text number ${n}.`], `${n}.txt`))")  # fmt: skip
-    page.wait("document.querySelector('#search .amount')?.innerText === '16 of 40 passages'")
-    press(page, Keys.ESCAPE)
-    page.wait(seen("#search [data-act=index]"))
-    assert "not indexed yet" in page.text(".shelf small")
-    page.fake(pace=1)
-    assert len(found(page, "text")) in (16, 20), "what is indexed is found"
-    page.click("#search [data-act=index]")
-    indexed(page)
-    assert page.js("tensortab.run('get embedded')") in ("40", "56")
-
-
-def test_indexing_that_fails_says_why_and_waits(page: Page) -> None:
-    loaded_search(page)
-    page.fake(fault={"code": "bad_request", "message": "Said by the test."})
-    give(page, "#search input[multiple]:not([webkitdirectory])", TEXTS)
-    page.wait(seen("#search [data-code=bad_request]"))
-    assert "Said by the test." in page.text("#search [role=alert]")
-    page.click("#search [data-act=index]")
-    indexed(page)
-    assert not page.js(seen("#search [data-kind=error]"))
-
-
-def test_photos_need_a_model_of_the_users_own(page: Page) -> None:
-    page.open("#search")
-    page.wait(seen("[data-act=pick-files]"))
-    page.fake(pace=1)
-    give(
-        page,
-        "#search input[multiple]:not([webkitdirectory])",
-        f"[{PNG}('a.png'), {PNG}('b.jpg'), new File(['x'], 'bad.png')]",
-    )
-    page.wait("document.querySelector('#toast').innerText.includes('bad.png')")
-    page.wait(f"{seen('#search [data-task=image-feature-extraction]')}")
-    assert "This site has no CLIP model" in page.text("#search [data-task=image-feature-extraction]")
-    drop(page, "[new File(['x'], 'clip.safetensors'), new File(['{\"vision_config\": {}}'], 'config.json')]")
-    page.wait("document.querySelector('#search .pick[data-state=ready] b')?.innerText === 'clip.safetensors'")
-    indexed(page)
-    assert sorted(found(page, "something orange")) == ["a.png", "b.jpg"]
-    page.wait("[...document.querySelectorAll('.photos img')].every((e) => e.complete && e.naturalWidth === 597)")
-
-
-def test_nothing_to_search_is_told(page: Page) -> None:
-    page.open("#search")
-    page.wait(seen("[data-act=pick-files]"))
-    drop(page, "[new File(['x'], 'program.exe')]")
-    page.wait(seen("#search [data-kind=error]"))
-    assert "no text and no photo" in page.text("#search [role=alert]")
 
 
 def test_the_policy_is_strict_and_nothing_is_asked_of_another_origin(page: Page, fake: Site) -> None:

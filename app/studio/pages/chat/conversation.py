@@ -112,15 +112,15 @@ class Conversation:
     def sampling(self) -> dict:
         return DEFAULTS | self.data["sampling"]
 
-    def messages(self, until: str) -> list[dict]:
+    def messages(self, until: str, said=None) -> list[dict]:
         """The request's messages for an answer to the message `until`: the instructions, then the path to it, without
         the messages that were left out. The model does not see what it thought before, as the templates of such models
-        want it."""
+        want it. said(key): what the request says of a message, which is its text if left out."""
         chosen = []
         key = until
         while key is not None:
             node = self.node(key)
-            content = without_thought(node)
+            content = said(key) if said else without_thought(node)
             if content:
                 chosen.append({"role": node["role"], "content": content})
             key = None if key == self.data["from"] else node["parent"]

@@ -1,10 +1,11 @@
 """The Summarise page shortens a document, by the chat's model or by one that is made for summaries."""
 
-from studio.shell.elements import action, announce, button, by_id, el, on, show
-from studio.shell.files import LONGEST, counted, is_text
+from studio.shell.documents import Unreadable, read
+from studio.shell.elements import action, announce, button, by_id, el, message_of, on, show, toast
+from studio.shell.files import not_read
 from studio.shell.models import Model, stored, to_download
 from studio.shell.page import Page, Problem
-from studio.shell.wording import t
+from studio.shell.wording import number, plural, t
 
 PAGE = {
     "place": 5,
@@ -59,8 +60,8 @@ class Summarise(Page):
         super().__init__(engine, name, t("Summarise"), [self.model])
         self.make(t("The long and short of it."),
                   t("Paste a text, or choose a document. It is read part by part, however long it is, and never leaves "
-                    "this device."), t("Drop a text here"))
-        pick = self.picker(".txt,.md,.markdown,text/*", self.take)
+                    "this device."), t("Drop documents here"))
+        pick = self.picker("", self.take, multiple=True)
         self.given = el("textarea", rows="9", id="document", placeholder="Paste the text here", spellcheck="false")
         self.size = el("span", cls="about")
         self.go = button("Summarise", "summarise", cls="primary")
@@ -76,6 +77,7 @@ class Summarise(Page):
         self.body.append(el("label", "Text", cls="unseen", **{"for": "document"}), self.given, self.start, self.place,
                          self.model.card.box, self.work.box, self.result, own)
         on(self.given, "input", lambda _event: self.counts())
+        self.counts()
         action("pick-document")(lambda _source: pick.click())
         action("summarise")(lambda _source: self.begin(self.summarise(), "Nothing was summarised"))
 
@@ -114,43 +116,57 @@ class Summarise(Page):
         self.given.readOnly = self.busy
         show(self.tools, not self.busy and bool(self.output.textContent))
         show(self.place, self.model.state == "idle")
-        self.counts()
 
     def counts(self) -> None:
         words = len(self.given.value.split())
-        self.size.textContent = counted(words, "word") if words else ""
+        self.size.textContent = words_in(words) if words else ""
         self.go.disabled = not words
 
     def take(self, files: list) -> None:
         if self.free():
-            self.begin(self.read(files[0]), "%s was not read" % files[0].name)
+            self.begin(self.read(files), t("Nothing was read"))
 
-    async def read(self, file) -> None:
-        """Puts a document into the box, where it may be changed."""
-        if not is_text(file.name) and not file.type.startswith("text/"):
-            raise Problem("%s is not a plain text" % file.name,
-                          "Text and Markdown files work. Of a PDF or Word document, copy the text and paste it here.")
-        if file.size > LONGEST:
-            raise Problem("%s is too long" % file.name, "At most 2 MB of text can be summarised at once.")
-        self.given.value = await file.text()
+    async def read(self, files: list) -> None:
+        """Puts documents into the box, where they may be changed."""
+        texts, skipped = [], []
+        for file in files:
+            try:
+                texts.append((await read(file, self.told)).text())
+            except Unreadable as problem:
+                skipped.append((file.name, message_of(problem)))
+        if not texts:
+            raise Problem(t("Nothing was read"), not_read(skipped))
+        self.given.value = "\n\n".join(texts)
         self.given.scrollTop = 0
+        self.counts()
+        if skipped:
+            toast(not_read(skipped), seconds=20)
+
+    def told(self, page: int, pages: int) -> None:
+        self.check()
+        self.running(t("Reading"), t("page %s of %s") % (number(page), number(pages)), page / pages)
 
     async def summarise(self) -> None:
         text = self.given.value.strip()
         self.output.textContent = self.facts.textContent = ""
         show(self.result, False)
-        self.running("Reading " + counted(len(text.split()), "word"))
+        self.running(t("Reading %s") % words_in(len(text.split())))
         self.update()
 
         def told(body: dict) -> None:
             done, total = body["done"], body["total"]
-            part = ("%d of %s" % (done, counted(total, "part")), done / total) if total > 1 else ("", None)
-            self.running("Summarising", *part)
+            of = plural(total, "%s part", "%s parts")
+            part = (t("%d of %s") % (done, of), done / total) if total > 1 else ("", None)
+            self.running(t("Summarising"), *part)
             self.output.textContent = body["text"]
             show(self.result, bool(body["text"]))
         body = await self.ask(self.model, "task", {"inputs": text}, told=told)
         self.output.textContent = body["text"]
         show(self.result)
-        words = counted(len(body["text"].split()), "word"), counted(len(text.split()), "word")
-        self.facts.textContent = "%s instead of %s" % words
-        announce("Summary: " + body["text"][:1500])
+        words = words_in(len(body["text"].split())), words_in(len(text.split()))
+        self.facts.textContent = t("%s instead of %s") % words
+        announce(t("Summary: %s") % body["text"][:1500])
+
+
+def words_in(count: int) -> str:
+    return plural(count, "%s word", "%s words")
