@@ -116,8 +116,8 @@ def test_photos_need_a_model_of_the_users_own(page: Page) -> None:
         f"[{PNG}('a.png'), {PNG}('b.jpg'), new File(['x'], 'bad.png')]",
     )
     page.wait("document.querySelector('#toast').innerText.includes('bad.png')")
-    page.wait(f"{seen('#search [data-task=image-feature-extraction]')}")
-    assert "This site has no CLIP model" in page.text("#search [data-task=image-feature-extraction]")
+    page.wait(seen("#search .notice[data-task=image-feature-extraction]"))
+    assert "This site has no CLIP model" in page.text("#search .notice[data-task=image-feature-extraction]")
     drop(page, "[new File(['x'], 'clip.safetensors'), new File(['{\"vision_config\": {}}'], 'config.json')]")
     page.wait("document.querySelector('#search .pick[data-state=ready] b')?.innerText === 'clip.safetensors'")
     indexed(page)

@@ -1,5 +1,7 @@
 """Texts of files in passages, their encodings, and names of files. Pure Python: CPython runs its tests."""
 
+from collections import OrderedDict
+
 from studio.shell.wording import t
 
 PHOTOS = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".avif", ".bmp")
@@ -118,7 +120,7 @@ def is_binary(text: str) -> bool:
 
 def not_read(skipped: list) -> str:
     """A message that names files which were not read. skipped: [(name, reason), ...]; it is "" if there are none."""
-    names: dict = {}
+    names: OrderedDict = OrderedDict()
     for name, reason in skipped:
         names.setdefault(reason, []).append(name)
     parts = []
