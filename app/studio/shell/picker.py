@@ -165,7 +165,7 @@ class Sheet:
                 self._draw(model, box)
 
     def _draw(self, model: Model, box) -> None:
-        places = {about["name"]: place for place, about in enumerate(model.choices())}  # MicroPython's sort is not stable
+        places = {about["name"]: place for place, about in enumerate(model.choices())}  # its sort is not stable
         known = sorted(model.choices(), key=lambda about: (not here(about), -about["used"], places[about["name"]]))
         rows = []
         for about in known:
