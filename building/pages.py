@@ -1,7 +1,8 @@
 """The pages of the app: each is a folder of app/studio/pages, whose page.py begins with its description, `PAGE`.
 
 place: where in the sidebar; title, about: in the sidebar, and in the shortcuts of the installed app; tasks: the Hugging
-Face names of those whose models the page has; icon: the content of an SVG of 24 x 24."""
+Face names of those whose models the page has; opens: how the types of files begin that this page is for, among those
+that other programs share with the app; icon: the content of an SVG of 24 x 24."""
 
 import ast
 import graphlib
@@ -26,6 +27,7 @@ class Page:
     about: str
     tasks: list[str]
     icon: str
+    opens: tuple[str, ...] = ()
 
     @property
     def folder(self) -> Path:
@@ -110,7 +112,8 @@ def symbol(page: Page) -> str:
 
 def link(page: Page) -> str:
     return (
-        f'    <a href="#{page.name}" data-act="drawer-close" data-tasks="{" ".join(page.tasks)}">'
+        f'    <a href="#{page.name}" data-act="drawer-close" data-tasks="{" ".join(page.tasks)}" '
+        f'data-opens="{" ".join(page.opens)}">'
         f'<svg aria-hidden="true"><use href="#i-{page.name}"/></svg>{escape(page.title)}</a>'
     )
 

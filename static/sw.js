@@ -94,7 +94,7 @@ async function modelInfo(url) {
 }
 
 // What other programs share with the app (share_target in the manifest) waits in a cache until the page takes it from
-// there (app/studio/shell/given.py). The page opens in any case, and says if nothing could be stored.
+// there (app/studio/shell/outside.py). The page opens in any case, and says if nothing could be stored.
 async function shared(request) {
   const store = async () => {
     const form = await request.formData(), place = await caches.open(SHARED);

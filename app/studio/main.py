@@ -4,7 +4,7 @@ import asyncio
 
 import js
 from js import document
-from studio.shell import model_files, offline, routing, settings, sidebar
+from studio.shell import model_files, offline, outside, routing, settings, sidebar
 from studio.shell.elements import action, by_id, copied_soon, on, show, toast
 from studio.shell.models import Model
 from studio.shell.transport import Engine
@@ -178,6 +178,22 @@ def picked(event) -> None:
         toast(t(model_files.NO_MODEL) % files[0].name)
 
 
+def given(files: list, text: str, handles) -> None:
+    """Files and a text from another program: the page that is for them begins."""
+    asyncio.create_task(give(files, text, handles))
+
+
+async def give(files: list, text: str, handles) -> None:
+    close_sheets()
+    name = routing.page_for(files)
+    page = await routing.page(engine, name)
+    if name != routing.current():
+        routing.go(name)
+    if text and name == "chat":
+        page.add(text)
+    page.give(files, handles)
+
+
 def online(_event) -> None:
     if engine.error is not None and engine.error["code"] == "offline":
         engine.restart()
@@ -202,7 +218,7 @@ async def start() -> None:
     settings.Settings(engine)
     settings.connect()
     model_files.Keeper(engine)
-    offline.connect()
+    offline.connect(lambda: any(page.working() for page in routing.pages.values()))
     engine.start()
     chat = await routing.page(engine, "chat")
     for name, handler in (("keydown", pressed), ("dragover", dragged), ("dragleave", dragged), ("drop", dropped),
@@ -221,6 +237,7 @@ async def start() -> None:
     if early:
         by_id("hint").textContent = t("Small models make mistakes. Check what matters.")
         chat.submit()
+    outside.listen(given)
     js.performance.mark("interface")
     document.documentElement.setAttribute("data-ready", "")
     js.tensortab.started()

@@ -28,14 +28,12 @@ def test_a_page_is_one_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
     for page in pages.pages():
         (tmp_path / "pages").mkdir(exist_ok=True)
         (tmp_path / "pages" / page.name).symlink_to(page.folder)
-    for name in ("shell", "main.py"):
-        (tmp_path / name).symlink_to(pages.STUDIO / name)
     (tmp_path / "pages/world").mkdir()
     (tmp_path / "pages/world/page.py").write_text(WORLD)
     (tmp_path / "pages/world/page.css").write_text(".world { color: red; }\n")
     monkeypatch.setattr(pages, "STUDIO", tmp_path)
     after = {name: data.decode() for name, data in pages.composed().items()}
-    link = '<a href="#world" data-act="drawer-close" data-tasks="mask-generation">'
+    link = '<a href="#world" data-act="drawer-close" data-tasks="mask-generation" data-opens="">'
     assert link in after["index.html"] and "World &amp; more</a>" in after["index.html"]
     assert '<symbol id="i-world" viewBox="0 0 24 24"><path d="M1 1"/></symbol>' in after["index.html"]
     assert after["app.css"] == before["app.css"].decode() + "\n.world { color: red; }\n"

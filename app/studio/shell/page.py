@@ -110,10 +110,14 @@ class Page:
     def receive(self, transfer) -> None:
         """Receives what was dropped or pasted: a model's files, an exported model, or something to work on."""
         files = [transfer.files.item(n) for n in range(transfer.files.length)]
+        self.give(files, model_files.handles(transfer) if model_files.is_model(files) else None)
+
+    def give(self, files: list, promised=None) -> None:
+        """promised: a promise of the files' handles, if there is one."""
         if model_files.is_archive(files):
             model_files.import_soon(self.engine, files[0])
         elif model_files.is_model(files):
-            model_files.open_soon(self.engine, files, model_files.handles(transfer))
+            model_files.open_soon(self.engine, files, promised)
         elif files:
             self.take(files)
 
@@ -131,6 +135,10 @@ class Page:
         return field
 
     # What is running
+
+    def working(self) -> bool:
+        """Whether something runs that a reload would end."""
+        return self.busy
 
     def free(self) -> bool:
         """Whether the page is idle; if it is not, tells the user."""

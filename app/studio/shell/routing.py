@@ -66,6 +66,15 @@ def page_of(task: str) -> str:
     return ""
 
 
+def page_for(files: list) -> str:
+    """The name of the page that is for files of another program: the chat, if none says that it opens their type."""
+    for link in links():
+        for kind in link.getAttribute("data-opens").split():
+            if files and files[0].type.startswith(kind):
+                return name_of(link)
+    return "chat"
+
+
 async def page(engine, name: str):
     """A page, whose files are fetched when it is first needed: most visits are for the chat."""
     async with _one:

@@ -47,7 +47,8 @@ class Settings:
                    button(t("Delete all"), "delete-all", cls="quiet danger"), cls="row")),
              el("section", el("h3", t("App")), el("p", offline.said(), cls="about", id="offline-state"),
                 el("div", button(t("Install TensorTab"), "install", cls="primary"), cls="row")
-                if offline.installable() else None),
+                if offline.installable() else None,
+                el("div", button(t("Reload with the new version"), "update"), cls="row") if offline.waits() else None),
              el("section", el("h3", t("This device")), self._device(),
                 el("div", el("a", t("Measure it in the Lab"), href="#lab", cls="quiet", act="close-dialog"),
                    cls="row")),

@@ -219,6 +219,9 @@ class Chat(Page):
             turn.finish(answer.conversation)
             self.transcript.follow()
 
+    def working(self) -> bool:
+        return bool(self.answers.all())
+
     def busy_here(self) -> bool:
         return any(answer.conversation is self.conversation for answer in self.answers.all())
 
@@ -485,6 +488,11 @@ class Chat(Page):
             attempt(elements.storage, "setItem", name, prompt.value)
         else:
             attempt(elements.storage, "removeItem", name)
+
+    def add(self, text: str) -> None:
+        """Adds a text to what is in the message box."""
+        prompt.value = prompt.value + "\n\n" + text if prompt.value.strip() else text
+        self.typed()
 
     def typed(self, *_) -> None:
         fit_prompt()

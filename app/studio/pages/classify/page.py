@@ -15,6 +15,7 @@ PAGE = {
     "title": "Classify",
     "about": "See what is in a picture",
     "tasks": ["image-classification", "zero-shot-image-classification"],
+    "opens": ["image/"],
     "icon": '<rect x="4" y="5" width="16" height="14" rx="2"/>'
             '<path d="M4 16l4.500-4.500 4 4 2.500-2.500 5 5"/><path d="M15 9h.01" stroke-width="2.600"/>',
 }

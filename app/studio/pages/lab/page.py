@@ -120,6 +120,9 @@ class Lab(Page):
 
     # Drawing
 
+    def working(self) -> bool:
+        return bool(self.engine.measuring)
+
     def update(self) -> None:
         """Redraws the head and its buttons after any change of the engine."""
         if not self.shown:

@@ -16,6 +16,7 @@ PAGE = {
     "title": "Transcribe",
     "about": "Write down speech, live or from a file",
     "tasks": ["automatic-speech-recognition"],
+    "opens": ["audio/", "video/"],
     "icon": '<rect x="9" y="3.500" width="6" height="11" rx="3"/>'
             '<path d="M5.500 11.500a6.500 6.500 0 0 0 13 0M12 18v3"/>',
 }

@@ -11,7 +11,8 @@ from studio.shell.wording import t
 
 
 def listen(given) -> None:
-    """Calls given(files, text) with the Files and the text of each share, and with the files that are opened."""
+    """Calls given(files, text, handles) with the Files and the text of each share, and with the Files that are opened
+    and a promise of their handles."""
     if location.search == "?shared":
         js.history.replaceState(None, "", location.pathname + location.hash)  # a reload does not share again
         asyncio.create_task(_shared(given))
@@ -26,7 +27,7 @@ async def _shared(given) -> None:
         toast(t("What was shared with TensorTab could not be read: %s") % message_of(error))
         return
     if files or text:
-        given(files, text)
+        given(files, text, None)
     else:
         toast(t("What was shared with TensorTab was empty, or there was no room to store it. Open the file instead."))
 
@@ -58,4 +59,4 @@ async def _opened(launch, given) -> None:
         except Exception as error:
             toast(t("“%s” could not be opened: %s") % (handle.name, message_of(error)))
     if files:
-        given(files, "")
+        given(files, "", js.Promise.resolve(launch.files))
