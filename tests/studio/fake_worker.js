@@ -249,8 +249,8 @@ async function tasksOf(files) {
 function storage() {
   const site = self.location.search.includes("unlisted") ? [] : [MODEL, ...Object.values(TASKS)];
   const left = state.quota - state.stored, fit = { fits: "yes", reason: "buffer_limit", speed: 0, room: true, used: 0 };
-  const own = Object.entries(state.own).map(([name, { tasks, handles }]) => ({ ...fit, name, tasks, task: "", kind: "file", offered: false, size: 1000,
-    memory: 0, license: "", source: handles.map((file) => file.name).join(", "), stored: 0, used: 1.7e9 }));
+  const own = Object.entries(state.own).map(([name, { tasks, files }]) => ({ ...fit, name, tasks, task: "", kind: "file", offered: false, size: 1000,
+    memory: 0, license: "", source: files.map((file) => file.name).join(", "), stored: 0, used: 1.7e9 }));
   const models = [...site.map((about) => ({ ...about, kind: "site", tasks: [about.task], offered: true })),
     ...state.hub.map((about) => ({ task: "", memory: about.size, license: "MIT", source: "the hub", kind: "hub", offered: true, ...about }))]
     .map((about) => ({ ...fit, ...about, stored: (about.name === MODEL.name ? state.stored : state.kept[about.name]) ?? 0 }))
@@ -282,8 +282,11 @@ const methods = {
     return {};
   },
   identify: async (_params, _id, ...files) => ({ tasks: await tasksOf(files) }),
-  keep: async ({ model }, _id, ...files) => { state.own[model] = { tasks: await tasksOf(files), handles: files }; return {}; },
-  handles: ({ model }) => { state.asleep = false; return { attachments: state.own[model].handles }; },
+  keep: async ({ model }, _id, ...files) => { state.own[model] = { tasks: await tasksOf(files), files }; return {}; },
+  handles: async () => {
+    state.asleep = false;
+    return { attachments: [await (await navigator.storage.getDirectory()).getFileHandle("own", { create: true })] };
+  },
   export: ({ model }) => ({ attachments: [new Blob([`the model ${model}`])] }),
   import: async (_params, id, file) => {
     if (!(await file.text()).startsWith("the model ")) throw { code: "bad_file", message: "This is no exported model." };

@@ -63,7 +63,7 @@ def open_soon(engine: Engine, files: list, promised=None) -> None:
 
 async def _open(engine: Engine, files: list, promised) -> None:
     """Loads the user's own files on the page that they are for: the present one, if it can use them."""
-    found = [] if promised is None else [handle for handle in await promised if handle is not None]
+    found = [] if promised is None else [handle for handle in await promised if hasattr(handle, "kind")]
     files = found or files
     page = routing.shown()
     try:
@@ -157,7 +157,7 @@ def name_of(files: list) -> str:
 
 async def allow(model: Model) -> None:
     """Asks for the permission to read the files of a kept model again; the browser wants a click for it."""
-    body = await request(model.engine, "handles", {"model": model.asked})
+    body = await request(model.engine, "handles", {"model": model.requested})
     for handle in body["attachments"]:
         if await handle.requestPermission(js.JSON.parse('{"mode": "read"}')) != "granted":
             return

@@ -154,6 +154,11 @@ class Model:
         return (self._done if self.state == "ready" else self._asked)[0]
 
     @property
+    def requested(self) -> str | None:
+        """The name that the last load asked for, also if it failed; None for files."""
+        return self._asked[0]
+
+    @property
     def files(self):
         """The user's own files of the loaded model."""
         return self._done[1] if self.state == "ready" else ()
@@ -266,7 +271,7 @@ class Model:
 
     def load_unkept(self) -> None:
         """Downloads what has no room in the storage again, into memory."""
-        self.load(self._asked[0], keep=False)
+        self.load(self.requested, keep=False)
 
     def download_again(self) -> None:
         """Deletes a damaged model, and downloads it again."""

@@ -165,10 +165,10 @@ class Sheet:
                 self._draw(model, box)
 
     def _draw(self, model: Model, box) -> None:
-        places = {about["name"]: place for place, about in enumerate(model.choices())}  # its sort is not stable
-        known = sorted(model.choices(), key=lambda about: (not here(about), -about["used"], places[about["name"]]))
+        known = list(enumerate(model.choices()))
+        known.sort(key=lambda one: (not here(one[1]), -one[1]["used"], one[0]))  # MicroPython's sort is not stable
         rows = []
-        for about in known:
+        for _, about in known:
             key, state = (model.task, about["name"]), state_of(model, about)
             shown = [state, room(model) if state == "absent" and not about["room"] else 0]
             shown += [about[name] for name in ("stored", "used", "fits", "reason", "speed")]
