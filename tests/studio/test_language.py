@@ -24,6 +24,7 @@ SAME = {
     "Ctrl K": "keys",
     "SRT": "a format",
     "VTT": "a format",
+    "\\u": "of JSON",
     "organisation/model": "how the hub writes names",
 }
 
@@ -184,9 +185,6 @@ def raw(expression: ast.AST) -> Iterator[str]:
             yield from raw(value)
     elif isinstance(expression, ast.BinOp):
         yield from (*raw(expression.left), *raw(expression.right))
-    elif isinstance(expression, ast.Tuple | ast.List):
-        for value in expression.elts:
-            yield from raw(value)
     elif isinstance(expression, ast.Starred | ast.ListComp):
         yield from raw(expression.value if isinstance(expression, ast.Starred) else expression.elt)
 

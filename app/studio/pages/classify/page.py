@@ -8,7 +8,7 @@ from js import navigator
 from studio.shell.elements import action, announce, attempt, button, el, message_of, show
 from studio.shell.models import Failure, Model
 from studio.shell.page import Page, Problem
-from studio.shell.wording import share, t
+from studio.shell.wording import number, share, t, unit
 
 PAGE = {
     "place": 4,
@@ -22,7 +22,7 @@ PAGE = {
 
 TOP = 5
 PAUSE = 0.05  # seconds between two pictures of the camera, so that the page stays responsive
-LABELS = "a person, an animal, a plant, food, a building, a landscape, a vehicle, a document"
+LABELS = "a person, an animal, a plant, food, a building, a landscape, a vehicle, a document"  # CLIP knows English
 
 
 class Either(Model):
@@ -43,10 +43,10 @@ class Either(Model):
 
 class Classify(Page):
     def __init__(self, engine, name):
-        self.namer = Either(engine, "image-classification", "model for pictures",
-                           "Open the .safetensors and .json files of a model such as EfficientNet or ViT.")
-        self.clip = Either(engine, "zero-shot-image-classification", "CLIP model",
-                          "Open the .safetensors and .json files of a CLIP model.")
+        self.namer = Either(engine, "image-classification", t("model for pictures"),
+                           t("Open the .safetensors and .json files of a model such as EfficientNet or ViT."))
+        self.clip = Either(engine, "zero-shot-image-classification", t("CLIP model"),
+                          t("Open the .safetensors and .json files of a CLIP model."))
         self.namer.other, self.clip.other = self.clip, self.namer
         super().__init__(engine, name, t("Classify"), [self.namer, self.clip])
         self.make(t("What is in the picture?"),
@@ -58,29 +58,29 @@ class Classify(Page):
                        button(t("Choose a picture"), "pick-picture", sign="file")]
         self.start = el("div", *self.starts, cls="row")
         self.labels = el("textarea", LABELS, rows="3", id="labels", dir="auto", aria_describedby="labels-about")
-        self.again = button("Look again", "look-again")
-        about = el("p", "What it may show: two or more labels, separated by commas or line breaks.", cls="about",
+        self.again = button(t("Look again"), "look-again")
+        about = el("p", t("What it may show: two or more labels, separated by commas or line breaks."), cls="about",
                    id="labels-about")
-        self.choice = el("section", el("label", "Labels", **{"for": "labels"}), self.labels,
+        self.choice = el("section", el("label", t("Labels"), **{"for": "labels"}), self.labels,
                          el("div", about, self.again, cls="row"), cls="labels", hidden=True)
         self.picture = el("img", hidden=True)
-        self.video = el("video", playsinline=True, hidden=True, aria_label="Camera")
+        self.video = el("video", playsinline=True, hidden=True, aria_label=t("Camera"))
         self.video.muted = True  # only the HTML parser reads the attribute; a video with sound may not start itself
-        self.stop = button("Stop the camera", "cancel", cls="primary", sign="stop", hidden=True)
+        self.stop = button(t("Stop the camera"), "cancel", cls="primary", sign="stop", hidden=True)
         self.list, self.facts = el("ol", cls="bars"), el("p", cls="about")
         self.result = el("section", el("div", self.picture, self.video, self.stop, cls="seen"),
                          el("div", self.list, self.facts), cls="looked", hidden=True)
         self.body.append(self.start, self.choice, self.clip.card.box, self.namer.card.box, self.work.box, self.result)
         action("pick-picture")(lambda _source: pick.click())
         action("look-again")(lambda _source: self.take([self.file]))
-        action("camera")(lambda _source: self.begin(self.watch(), "The picture was not classified"))
+        action("camera")(lambda _source: self.begin(self.watch(), t("The picture was not classified")))
 
     def filled(self) -> bool:
         return self.busy or self.file is not None
 
     def take(self, files: list) -> None:
         if self.free():
-            self.begin(self.look(files[0]), "%s was not classified" % files[0].name)
+            self.begin(self.look(files[0]), t("%s was not classified") % files[0].name)
 
     @property
     def model(self) -> Either:
@@ -107,8 +107,8 @@ class Classify(Page):
             if label and label not in labels:
                 labels.append(label)
         if len(labels) < 2:
-            raise Problem("There are too few labels",
-                          "Write two or more different labels, with a comma between them, such as: a cat, a dog.")
+            raise Problem(t("There are too few labels"),
+                          t("Write two or more different labels, with a comma between them, such as: a cat, a dog."))
         return {"candidate_labels": labels}
 
     def show(self, visible: bool) -> None:
@@ -121,17 +121,17 @@ class Classify(Page):
         self.see(file)
         self.draw([])
         self.facts.textContent = ""
-        self.running("Looking at " + file.name)
+        self.running(t("Looking at %s") % file.name)
         self.update()
         try:
             await attempt(self.picture, "decode")
         except Exception:
             self.file = None
             show(self.result, False)
-            raise Problem("The browser cannot read %s as a picture" % file.name) from None
+            raise Problem(t("The browser cannot read %s as a picture") % file.name) from None
         labels = await self.answer(file)
         self.draw(labels)
-        self.facts.textContent = "in %d ms" % (1000 * self.took)
+        self.facts.textContent = t("in %s") % unit(1000 * self.took, "millisecond")
         announce(", ".join(["%s %s" % (found["label"], share(found["score"])) for found in labels[:TOP]]))
 
     async def answer(self, file) -> list:
@@ -148,14 +148,14 @@ class Classify(Page):
         """Classifies the camera's pictures until it is stopped."""
         self.options()  # raises for too few labels, before the camera is requested
         self.watching = True
-        self.running("Starting the camera")
+        self.running(t("Starting the camera"))
         self.update()
         options = js.JSON.parse('{"video": {"facingMode": "environment", "width": {"ideal": 640}}}')
         try:
             stream = await attempt(navigator.mediaDevices, "getUserMedia", options)
         except Exception as error:
             self.watching = False
-            raise Problem("The browser does not let this page use the camera", message_of(error)) from None
+            raise Problem(t("The browser does not let this page use the camera"), message_of(error)) from None
         self.draw([])
         self.facts.textContent = ""
         self.video.srcObject = stream
@@ -175,7 +175,7 @@ class Classify(Page):
                 if count == 1:  # the first picture may have waited for the model
                     began = time.time()
                 else:
-                    self.facts.textContent = "%.1f pictures a second" % ((count - 1) / (time.time() - began))
+                    self.facts.textContent = t("%s pictures a second") % number((count - 1) / (time.time() - began), 1)
                 await asyncio.sleep(PAUSE)
         finally:
             self.watching = False
@@ -190,7 +190,7 @@ class Classify(Page):
         if width:
             canvas = js.OffscreenCanvas.new(width, height)
             canvas.getContext("2d").drawImage(self.video, 0, 0)
-            self.see(js.File.new(js.Array.of(await canvas.convertToBlob()), "the camera’s last picture"))
+            self.see(js.File.new(js.Array.of(await canvas.convertToBlob()), t("the camera’s last picture")))
         self.video.srcObject = None
 
     def see(self, file) -> None:

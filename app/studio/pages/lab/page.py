@@ -12,7 +12,7 @@ from studio.shell.errors import explain
 from studio.shell.models import in_use
 from studio.shell.page import Page
 from studio.shell.transport import Engine
-from studio.shell.wording import amount, digits, duration, share, size, t
+from studio.shell.wording import amount, digits, duration, number, share, size, t
 
 PAGE = {
     "place": 6,
@@ -22,16 +22,16 @@ PAGE = {
     "icon": '<path d="M4 20V4M4 20h16M8 15l4-6 3 3 4-7"/>',
 }
 
-STAGES = {"read": "Reading memory", "multiply": "Multiplying matrices", "dispatch": "Starting kernels",
-          "tokens": "Writing tokens", "kernels": "Timing each kernel"}
-TIERS = {"software": "on the processor", "default": "plain WebGPU", "subgroups": "with subgroups"}
+STAGES = {"read": t("Reading memory"), "multiply": t("Multiplying matrices"), "dispatch": t("Starting kernels"),
+          "tokens": t("Writing tokens"), "kernels": t("Timing each kernel")}
+TIERS = {"software": t("on the processor"), "default": t("plain WebGPU"), "subgroups": t("with subgroups")}
 LIMITS = [  # WebGPU's name, ours, whether in bytes
-    ("maxBufferSize", "Largest buffer", True), ("maxStorageBufferBindingSize", "Largest binding", True),
-    ("maxComputeWorkgroupStorageSize", "Memory of a workgroup", True),
-    ("maxComputeInvocationsPerWorkgroup", "Invocations of a workgroup", False),
-    ("maxStorageBuffersPerShaderStage", "Buffers of a kernel", False),
+    ("maxBufferSize", t("Largest buffer"), True), ("maxStorageBufferBindingSize", t("Largest binding"), True),
+    ("maxComputeWorkgroupStorageSize", t("Memory of a workgroup"), True),
+    ("maxComputeInvocationsPerWorkgroup", t("Invocations of a workgroup"), False),
+    ("maxStorageBuffersPerShaderStage", t("Buffers of a kernel"), False),
 ]
-COLUMNS = ["Part", "Times", "µs each", "Floor, µs", "Floor / time", "MB", "MFLOP", "GB/s", "Kernel"]
+COLUMNS = [t("Part"), t("Times"), t("µs each"), t("Floor, µs"), t("Floor / time"), "MB", "MFLOP", "GB/s", t("Kernel")]
 
 
 class Lab(Page):
@@ -45,11 +45,11 @@ class Lab(Page):
         self._began, self._width = 0.0, 0
         self._info: dict | None = None
         self.note = el("p", cls="lab-note")
-        self.go = button("Measure", "measure", cls="primary")
-        self.copy = button("Copy as JSON", "copy-lab")
-        self.load = el("a", "Load a model", href="#chat", cls="quiet")
-        self.stage, self.bar = el("h3"), el("progress", max="1", aria_label="Measuring")
-        self.progress = el("div", el("div", self.stage, self.bar, cls="what"), button("Cancel", "cancel"),
+        self.go = button(t("Measure"), "measure", cls="primary")
+        self.copy = button(t("Copy as JSON"), "copy-lab")
+        self.load = el("a", t("Load a model"), href="#chat", cls="quiet")
+        self.stage, self.bar = el("h3"), el("progress", max="1", aria_label=t("Measuring"))
+        self.progress = el("div", el("div", self.stage, self.bar, cls="what"), button(t("Cancel"), "cancel"),
                            cls="notice")
         self.card = Card(el("div", cls="notice", hidden=True))
         self.gpu, self.sub = el("h2", cls="hello-head"), el("p", cls="hello-sub")
@@ -89,7 +89,7 @@ class Lab(Page):
 
     def told(self, kind: str, body: dict) -> None:
         if kind == "progress":
-            words = STAGES.get(body["stage"], "Measuring")
+            words = STAGES.get(body["stage"], t("Measuring"))
             if self.stage.textContent != words:
                 self.stage.textContent = words
                 announce(words)
@@ -98,7 +98,7 @@ class Lab(Page):
         if kind == "result":
             self.result = body
             self.draw_result()
-            announce("Measured in %s." % duration(time.time() - self._began))
+            announce(t("Measured in %s.") % duration(time.time() - self._began))
         else:
             self.problem = body
         self.update()
@@ -129,13 +129,13 @@ class Lab(Page):
             return
         busy, obstacle = bool(self.engine.measuring), self.obstacle()
         info = self.engine.info
-        self.gpu.textContent = adapter_name(info) or "This GPU"
-        slow = "It computes on the processor: measuring takes about a minute. " if software(info) else ""
-        self.sub.textContent = ("What it can do, measured with TensorTab’s own kernels, and how close the model comes "
-                                "to that. %sThe numbers stay in this tab." % slow)
+        self.gpu.textContent = adapter_name(info) or t("This GPU")
+        slow = t("It computes on the processor: measuring takes about a minute.") if software(info) else ""
+        self.sub.textContent = " ".join([t("What it can do, measured with TensorTab’s own kernels, and how close the "
+                                           "model comes to that. The numbers stay in this tab."), slow])
         show(self.go, not busy)
         self.go.disabled = bool(obstacle)
-        self.go.textContent = "Measure again" if self.result else "Measure"
+        self.go.textContent = t("Measure again") if self.result else t("Measure")
         show(self.copy, self.result is not None and not busy)
         show(self.load, self.chat is not None and self.chat.state == "idle" and self.engine.state == "up" and not busy)
         show(self.progress, busy)
@@ -146,7 +146,7 @@ class Lab(Page):
         else:
             title, advice, _ = explain(self.problem["code"])
             if self.problem["code"] == "bad_request":
-                title, advice = "Nothing was measured", ""
+                title, advice = t("Nothing was measured"), ""
             self.card.problem(title, advice, self.problem)
         if info != self._info:
             self._info = info
@@ -154,10 +154,10 @@ class Lab(Page):
 
     def hint(self) -> str:
         if self.problem is not None and self.problem["code"] in ("aborted", "ended"):
-            return "The measurement was stopped: nothing new was measured."
+            return t("The measurement was stopped: nothing new was measured.")
         if self.chat is None or self.chat.name is None:
-            return "No model is loaded: only the GPU is measured, and no tokens."
-        return "" if self.result else "Measures the GPU, and one token of %s." % self.chat.name
+            return t("No model is loaded: only the GPU is measured, and no tokens.")
+        return "" if self.result else t("Measures the GPU, and one token of %s.") % self.chat.name
 
     def draw_device(self, info: dict) -> None:
         if not info:
@@ -166,75 +166,77 @@ class Lab(Page):
         for feature in info.get("features") or []:
             tags.append(el("li", feature, cls="tag"))
         if not tags.childElementCount:
-            tags = el("p", "It has no optional feature of WebGPU.", cls="about")
+            tags = el("p", t("It has no optional feature of WebGPU."), cls="about")
         facts = el("dl")
-        rows = [("Kernels", TIERS.get(info.get("tier"), info.get("tier"))), ("Vendor", info.get("vendor")),
-                ("Architecture", info.get("architecture"))]
+        rows = [(t("Kernels"), TIERS.get(info.get("tier"), info.get("tier"))), (t("Vendor"), info.get("vendor")),
+                (t("Architecture"), info.get("architecture"))]
         for key, label, in_bytes in LIMITS:
             value = (info.get("limits") or {}).get(key)
-            rows.append((label, value and (size(value) if in_bytes else str(value))))
+            rows.append((label, value and (size(value) if in_bytes else number(value))))
         for label, value in rows:
             if value:
                 facts.append(el("div", el("dt", label), el("dd", value)))
-        fill(self.device, el("h2", "What the browser says about it"), tags, facts)
+        fill(self.device, el("h2", t("What the browser says about it")), tags, facts)
 
     def draw_result(self) -> None:
         made = self.result
         parts = [el("dl", *self.figures(made), cls="figures-list")]
         if made.get("kernels"):
             self.figure = el("figure")
-            parts.append(el("section", el("h2", "One token, kernel by kernel"), el("p", self.story(made), cls="about"),
-                            self.figure, self.legend(), el("p", self.small_print(made), cls="about small"),
-                            el("details", el("summary", "The same as a table"), self.table(made["kernels"]))))
+            parts.append(el("section", el("h2", t("One token, kernel by kernel")),
+                            el("p", self.story(made), cls="about"), self.figure,
+                            self.legend(), el("p", self.small_print(made), cls="about small"),
+                            el("details", el("summary", t("The same as a table")), self.table(made["kernels"]))))
         elif made.get("model"):
-            parts.append(el("section", el("h2", "One token, kernel by kernel"), el(
-                "p", "This browser does not tell how long a single kernel takes: that needs WebGPU’s timestamp-query, "
-                     "which Chrome and Edge have on most GPUs.", cls="about")))
+            parts.append(el("section", el("h2", t("One token, kernel by kernel")), el(
+                "p", t("This browser does not tell how long a single kernel takes: that needs WebGPU’s "
+                       "timestamp-query, which Chrome and Edge have on most GPUs."), cls="about")))
         fill(self.measured, *parts)
         self._width = 0
         self.fit()
 
     def figures(self, made: dict) -> list:
         rates = made["tflops"]
-        n = made["matmul_n"]
-        multiply = "32-bit products of %d × %d matrices" % (n, n)
+        n = number(made["matmul_n"])
+        multiply = t("32-bit products of %s × %s matrices") % (n, n)
         if "f16" in rates:
-            multiply += "; %s in 16 bits" % amount(1e12 * rates["f16"], "FLOP/s")
+            multiply = t("32-bit products of %s × %s matrices; %s in 16 bits") % (
+                n, n, amount(1e12 * rates["f16"], "FLOP/s"))
         rows = [
-            ("Reads", amount(1e9 * made["read_gb_s"], "B/s"), "from a buffer of %s" % size(made["read_bytes"])),
-            ("Multiplies", amount(1e12 * rates["f32"], "FLOP/s"), multiply),
-            ("Starts a kernel in", amount(made["dispatch_us"] / 1e6, "s"), "each waits for the one before"),
+            (t("Reads"), amount(1e9 * made["read_gb_s"], "B/s"), t("from a buffer of %s") % size(made["read_bytes"])),
+            (t("Multiplies"), amount(1e12 * rates["f32"], "FLOP/s"), multiply),
+            (t("Starts a kernel in"), amount(made["dispatch_us"] / 1e6, "s"), t("each waits for the one before")),
         ]
         if made.get("tokens_per_second"):
             most = made["floor_tokens_per_second"]
-            about = "%s of the %s that memory allows: each reads %s of weights" % (
+            about = t("%s of the %s that memory allows: each reads %s of weights") % (
                 share(made["tokens_per_second"] / most), digits(most), size(made["weight_bytes_a_token"]))
-            rows.insert(0, ("Writes", digits(made["tokens_per_second"]) + " tokens/s", about))
+            rows.insert(0, (t("Writes"), t("%s tokens/s") % digits(made["tokens_per_second"]), about))
         return [el("div", el("dt", label), el("dd", value, cls="big"), el("dd", about)) for label, value, about in rows]
 
     def story(self, made: dict) -> str:
         took, floor = made["us_a_token"] / 1e6, made["floor_us_a_token"] / 1e6
-        return ("A bar is the time that a kind of kernel takes in one token of %s: %s together. Yellow is the floor, "
-                "which this device cannot beat: the time to read their bytes, or to compute their products. It is %s, "
-                "or %s." % (made.get("model"), amount(took, "s"), amount(floor, "s"), share(floor / took)))
+        return t("A bar is the time that a kind of kernel takes in one token of %s: %s together. Yellow is the floor, "
+                 "which this device cannot beat: the time to read their bytes, or to compute their products. It is %s, "
+                 "or %s.") % (made.get("model"), amount(took, "s"), amount(floor, "s"), share(floor / took))
 
     def legend(self):
-        return el("p", el("span", cls="key floor"), "floor", el("span", cls="key spent"), "what goes beyond it",
+        return el("p", el("span", cls="key floor"), t("floor"), el("span", cls="key spent"), t("what goes beyond it"),
                   cls="legend", aria_hidden="true")
 
     def small_print(self, made: dict) -> str:
-        text = ("At position %d of a text. Each kernel is timed alone, which adds some µs to it, so the sum may be "
-                "more than a token takes." % made["position"])
+        found = [t("At position %s of a text. Each kernel is timed alone, which adds some µs to it, so the sum may be "
+                   "more than a token takes.") % number(made["position"])]
         if made["clock_us"]:
-            text += (" This browser rounds GPU times to %s; these are means of many. In Chrome, chrome://flags/"
-                     "#enable-webgpu-developer-features gives exact ones." % amount(made["clock_us"] / 1e6, "s"))
-        return text
+            found.append(t("This browser rounds GPU times to %s; these are means of many. In Chrome, chrome://flags/"
+                           "#enable-webgpu-developer-features gives exact ones.") % amount(made["clock_us"] / 1e6, "s"))
+        return " ".join(found)
 
     def table(self, kernels: list):
         body = el("tbody")
         for kernel in kernels:
             us, nbytes = kernel["us"], kernel["bytes"]
-            numbers = ["%d" % kernel["count"], digits(us), digits(kernel["floor_us"]), share(kernel["share"]),
+            numbers = [number(kernel["count"]), digits(us), digits(kernel["floor_us"]), share(kernel["share"]),
                        digits(nbytes / 1e6), digits(kernel["flops"] / 1e6), digits(nbytes / us / 1e3 if us else 0)]
             body.append(el("tr", el("th", name(kernel), scope="row"),
                            *[el("td", number, data_align="right") for number in numbers],
@@ -242,7 +244,7 @@ class Lab(Page):
         heads = [el("th", title, scope="col", data_align="right" if 0 < place < len(COLUMNS) - 1 else None)
                  for place, title in enumerate(COLUMNS)]
         return el("div", el("table", el("thead", el("tr", *heads)), body), cls="table", tabindex="0", role="region",
-                  aria_label="Kernels of one token")
+                  aria_label=t("Kernels of one token"))
 
     def fit(self) -> None:
         """Draws the picture as wide as the page allows."""

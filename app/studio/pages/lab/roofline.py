@@ -1,17 +1,18 @@
 """The picture of one token: a bar for each kind of kernel, with its floor. Pure Python: CPython runs its tests."""
 
-from studio.shell.wording import amount, share
+from studio.shell.wording import amount, plural, share, t
 
 PARTS = {
-    "self_attn.q_proj": "Queries, keys, values", "self_attn.o_proj": "Attention’s output",
-    "mlp.gate_proj": "Feed-forward, in", "mlp.down_proj": "Feed-forward, out",
-    "lm_head": "Word scores", "embed_tokens": "Word scores",
-    "input_layernorm": "Norm before attention", "post_attention_layernorm": "Norm before feed-forward",
-    "norm": "Last norm", "attention": "Attention", "attention_split": "Attention", "attention_serial": "Attention",
-    "attention_step": "Attention", "attention_step_linear": "Attention, whole",
-    "attention_merge": "Attention, merged", "kv_update": "Keys and values, kept", "elementwise": "Sums and products",
-    "sample_max": "Choice: best word", "sample_histogram": "Choice: histogram", "sample_select": "Choice: candidates",
-    "sample_draw": "Choice: draw",
+    "self_attn.q_proj": t("Queries, keys, values"), "self_attn.o_proj": t("Attention’s output"),
+    "mlp.gate_proj": t("Feed-forward, in"), "mlp.down_proj": t("Feed-forward, out"),
+    "lm_head": t("Word scores"), "embed_tokens": t("Word scores"),
+    "input_layernorm": t("Norm before attention"), "post_attention_layernorm": t("Norm before feed-forward"),
+    "norm": t("Last norm"), "attention": t("Attention"), "attention_split": t("Attention"),
+    "attention_serial": t("Attention"), "attention_step": t("Attention"),
+    "attention_step_linear": t("Attention, whole"), "attention_merge": t("Attention, merged"),
+    "kv_update": t("Keys and values, kept"), "elementwise": t("Sums and products"),
+    "sample_max": t("Choice: best word"), "sample_histogram": t("Choice: histogram"),
+    "sample_select": t("Choice: candidates"), "sample_draw": t("Choice: draw"),
 }
 NARROW = 560  # pixels: in a narrower picture a bar's words are above it
 SMALL = 0.01  # of a token's time: kernels that take less share one bar
@@ -20,7 +21,7 @@ SMALL = 0.01  # of a token's time: kernels that take less share one bar
 def name(kernel: dict) -> str:
     """What a kernel does, in words."""
     if kernel["kernel"].startswith("embedding"):
-        return "Word’s vector"
+        return t("Word’s vector")
     return PARTS.get(kernel["part"], kernel["part"])
 
 
@@ -37,7 +38,7 @@ def bars(kernels: list) -> list:
         shown += rest
     elif rest:
         spent, floor = sum([bar[2] for bar in rest]), sum([bar[3] for bar in rest])
-        shown.append(("%d others" % sum([bar[1] for bar in rest]), 1, spent, floor))
+        shown.append((plural(sum([bar[1] for bar in rest]), "%s other", "%s others"), 1, spent, floor))
     return shown
 
 
@@ -53,8 +54,8 @@ def drawing(kernels: list, width: float) -> tuple:
     def text(x: float, y: float, cls: str, words: str, anchor: str = "start") -> None:
         parts.append(("text", {"x": round(x, 1), "y": round(y, 1), "class": cls, "text-anchor": anchor}, words))
 
-    text(width - 62, 12, "head", "a token", "end")
-    text(width, 12, "head", "floor", "end")
+    text(width - 62, 12, "head", t("a token"), "end")
+    text(width, 12, "head", t("floor"), "end")
     for place, (words, count, spent, floor) in enumerate(shown):
         y = top + place * step
         times = "  × %d" % count if count > 1 else ""
@@ -74,6 +75,8 @@ def drawing(kernels: list, width: float) -> tuple:
 
 def in_words(kernels: list) -> str:
     """The picture in words, for screen readers."""
-    said = ["%s %s, of which the floor is %s" % (words, amount(spent / 1e6, "s"), share(floor / spent if spent else 0))
-            for words, _, spent, floor in bars(kernels)]
-    return "Time of a token by kind of kernel: " + "; ".join(said) + "."
+    said = []
+    for words, _, spent, floor in bars(kernels):
+        part = share(floor / spent if spent else 0)
+        said.append(t("%s %s, of which the floor is %s") % (words, amount(spent / 1e6, "s"), part))
+    return t("Time of a token by kind of kernel: %s.") % "; ".join(said)

@@ -9,7 +9,7 @@ from studio.shell import audio, elements, routing
 from studio.shell.elements import action, announce, button, el, fill, message_of, show
 from studio.shell.models import Model
 from studio.shell.page import Page, Problem
-from studio.shell.wording import duration, t
+from studio.shell.wording import duration, language_name, t
 
 PAGE = {
     "place": 2,
@@ -24,42 +24,42 @@ PAGE = {
 EVERY = 2.0  # seconds of new speech until the current window is transcribed again
 WINDOW = 24.0  # seconds that are transcribed again; older parts stay
 
-NAMES = js.Intl.DisplayNames.new("en", js.JSON.parse('{"type": "language"}'))
 FILES = {"txt": (plain, "text/plain"), "srt": (srt, "application/x-subrip"), "vtt": (vtt, "text/vtt")}
 
 
 class Transcribe(Page):
     def __init__(self, engine, name):
-        self.model = Model(engine, "automatic-speech-recognition", "Whisper model",
-                         "Open the .safetensors and .json files of a Whisper model.")
+        self.model = Model(engine, "automatic-speech-recognition", t("Whisper model"),
+                         t("Open the .safetensors and .json files of a Whisper model."))
         super().__init__(engine, name, t("Transcribe"), [self.model])
         self.make(t("What was said, in writing."),
                   t("Speak, or choose a recording or a video. It is transcribed on this device, which no sound "
                     "leaves."),
                   t("Drop a recording or a video here"))
-        self.microphone, self.chunks, self.drawn, self.file_name = None, [], [], "recording"
+        self.microphone, self.chunks, self.drawn, self.file_name = None, [], [], ""
         self.languages, self.heard = [], ""  # of a multilingual model; the language heard last
         pick = self.picker("audio/*,video/*", self.take)
         self.starts = [button(t("Record"), "record", cls="primary", sign="transcribe"),
                        button(t("Choose a recording"), "pick-audio", sign="file")]
         self.start = el("div", *self.starts, cls="row")
         self.spoken, self.english = el("select", id="spoken"), el("input", type="checkbox", id="english")
-        self.wishes = el("div", el("div", el("label", "Spoken language", **{"for": "spoken"}), self.spoken),
-                         el("div", self.english, el("label", "Translate into English", **{"for": "english"})),
+        self.wishes = el("div", el("div", el("label", t("Spoken language"), **{"for": "spoken"}), self.spoken),
+                         el("div", self.english, el("label", t("Translate into English"), **{"for": "english"})),
                          cls="row wishes", hidden=True)
         self.level, self.time = el("span", cls="level"), el("b", "0:00", cls="time")
         self.recording = el("section", el("span", cls="dot live", aria_hidden="true"), self.time,
                             el("span", self.level, cls="levels", aria_hidden="true"),
-                            button("Stop", "record-stop", cls="primary", sign="stop"),
-                            cls="notice recording", aria_label="Recording", hidden=True)
+                            button(t("Stop"), "record-stop", cls="primary", sign="stop"),
+                            cls="notice recording", aria_label=t("Recording"), hidden=True)
         self.player = el("audio", controls=True, hidden=True)
         self.facts, self.list = el("p", cls="about"), el("ol", cls="said")
-        self.tools = el("div", button("Copy", "copy-result", sign="copy"), button("Text", "save", data_kind="txt"),
-                        button("SRT", "save", data_kind="srt"), button("VTT", "save", data_kind="vtt"), cls="row")
+        self.tools = el("div", button(t("Copy"), "copy-result", sign="copy"),
+                        button(t("Text"), "save", data_kind="txt"), button("SRT", "save", data_kind="srt"),
+                        button("VTT", "save", data_kind="vtt"), cls="row")
         self.result = el("section", self.facts, self.player, self.tools, self.list, hidden=True)
         self.body.append(self.start, self.wishes, self.model.card.box, self.recording, self.work.box, self.result)
         action("pick-audio")(lambda _source: pick.click())
-        action("record")(lambda _source: self.begin(self.listen(), "It could not be transcribed"))
+        action("record")(lambda _source: self.begin(self.listen(), t("It could not be transcribed")))
         action("record-stop")(lambda _source: self.stop())
         action("save")(self.save)
         action("seek")(self.seek)
@@ -72,7 +72,7 @@ class Transcribe(Page):
 
     def take(self, files: list) -> None:
         if self.free():
-            self.begin(self.transcribe(files[0]), "Nothing was transcribed")
+            self.begin(self.transcribe(files[0]), t("Nothing was transcribed"))
 
     def update(self) -> None:
         super().update()
@@ -87,8 +87,8 @@ class Transcribe(Page):
         """Offers these language codes, sorted by their names."""
         if languages != self.languages:
             self.languages, self.english.checked = languages, False
-            rows = sorted([(named(code), code) for code in languages])
-            fill(self.spoken, *[el("option", name, value=code) for name, code in [("Detect it", "")] + rows])
+            rows = sorted([(language_name(code), code) for code in languages])
+            fill(self.spoken, *[el("option", name, value=code) for name, code in [(t("Detect it"), "")] + rows])
 
     def options(self) -> dict:
         """The options of the pipeline's call."""
@@ -103,34 +103,36 @@ class Transcribe(Page):
 
     async def transcribe(self, file) -> None:
         self.clear(file.name)
-        self.running("Reading " + file.name)
+        self.running(t("Reading %s") % file.name)
         self.update()
         try:
             samples = await audio.decoded(file)
         except Exception as error:
-            raise Problem("The browser cannot read %s as sound" % file.name, message_of(error)) from None
+            raise Problem(t("The browser cannot read %s as sound") % file.name, message_of(error)) from None
         self.check()
         total = samples.length / audio.RATE
 
         def told(body: dict) -> None:
             self.draw(body["chunks"])
             done, spent = body["done"], time.time() - self.job.sent
-            left = "  ·  about %s left" % duration(spent * (total - done) / done) if done else ""
-            self.running("Transcribing " + file.name, "%s of %s%s" % (clock(done), clock(total), left), done / total)
+            facts = [t("%s of %s") % (clock(done), clock(total))]
+            if done:
+                facts.append(t("about %s left") % duration(spent * (total - done) / done))
+            self.running(t("Transcribing %s") % file.name, "  ·  ".join(facts), done / total)
         self.play(file)
-        self.running("Transcribing " + file.name, clock(total))
+        self.running(t("Transcribing %s") % file.name, clock(total))
         body = await self.write(samples, told)
         self.finish(body["chunks"], [file.name, clock(total), self.heard,
-                                     "written down in %s" % duration(self.took)])
+                                     t("written down in %s") % duration(self.took)])
 
     async def write(self, samples, told=lambda body: None) -> dict:
         wish = self.options()
         body = await self.ask(self.model, "task", wish, (samples,), (samples.buffer,), told)
-        self.heard = named(body["language"])
+        self.heard = language_name(body["language"])
         if self.languages and "language" not in wish:
-            self.heard += " (detected)"
+            self.heard = t("%s (detected)") % self.heard
         if "task" in wish:
-            self.heard = "translated from " + self.heard
+            self.heard = t("translated from %s") % self.heard
         self.list.lang = "en" if "task" in wish else body["language"]  # how a screen reader says it
         return body
 
@@ -138,19 +140,19 @@ class Transcribe(Page):
 
     async def listen(self) -> None:
         """Transcribes the last seconds of the recording again and again while it grows; older parts stay."""
-        self.clear("recording")
+        self.clear(t("recording"))
         microphone = audio.Microphone(self.hear)
         try:
             await microphone.start()
         except Exception as error:
             microphone.stop()
-            raise Problem("The browser does not let this page use the microphone", message_of(error)) from None
+            raise Problem(t("The browser does not let this page use the microphone"), message_of(error)) from None
         self.microphone = microphone
         routing.live(self.name, True)
         show(self.recording)
         self.update()
         self.keep_focus(self.recording.querySelector("button"))
-        announce("Recording.")
+        announce(t("Recording."))
         fixed: list[dict] = []
         offset = written = 0.0
         try:
@@ -173,7 +175,7 @@ class Transcribe(Page):
             show(self.recording, False)
             if microphone.seconds:
                 self.play(audio.wav((await microphone.samples(0.0))[0]))
-        self.finish(self.chunks, ["Recording", clock(microphone.seconds), self.heard])
+        self.finish(self.chunks, [t("Recording"), clock(microphone.seconds), self.heard])
 
     def hear(self, peak: float) -> None:
         self.time.textContent = clock(self.microphone.seconds)
@@ -184,7 +186,7 @@ class Transcribe(Page):
         self.microphone.stop()
         routing.live(self.name, False)
         show(self.recording, False)
-        self.running("Writing the last words")
+        self.running(t("Writing the last words"))
 
     def cancel(self) -> None:
         """Called by Escape: ends a recording as its button does; a second call gives up what is not written yet."""
@@ -218,17 +220,18 @@ class Transcribe(Page):
         while self.list.childElementCount > same:
             self.list.lastElementChild.remove()
         for start, text in now[same:]:
-            self.list.append(el("li", button(clock(start), "seek", cls="time", data_time=start,
-                                             aria_label="Play from " + clock(start)), el("span", text, dir="auto")))
+            said = t("Play from %s") % clock(start)
+            self.list.append(el("li", button(clock(start), "seek", cls="time", data_time=start, aria_label=said),
+                                el("span", text, dir="auto")))
         self.drawn = now
         show(self.result, bool(now))
 
     def finish(self, chunks: list, facts: list) -> None:
         self.draw(chunks)
         show(self.result)
-        facts = [fact for fact in facts if fact] if chunks else ["No speech was found in it."]
+        facts = [fact for fact in facts if fact] if chunks else [t("No speech was found in it.")]
         self.facts.textContent = "  ·  ".join(facts)
-        announce("Transcribed: " + plain(chunks)[:1500])
+        announce(t("Transcribed: %s") % plain(chunks)[:1500])
 
     def save(self, source) -> None:
         kind = source.getAttribute("data-kind")
@@ -238,8 +241,3 @@ class Transcribe(Page):
     def seek(self, source) -> None:
         self.player.currentTime = float(source.getAttribute("data-time"))
         self.player.play()
-
-
-def named(code: str) -> str:
-    """The name of a language: "English" for "en". What is not a code stays, as DisplayNames would throw uncaught."""
-    return NAMES.of(code) if 2 <= len(code) <= 3 and code.isalpha() else code
