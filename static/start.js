@@ -106,7 +106,8 @@ addEventListener("hashchange", view);
 const early = (event) => {
   const form = document.getElementById("composer");
   if (form.dataset.python) return;
-  if (event.type === "keydown" && !(event.target.id === "prompt" && event.key === "Enter" && !event.shiftKey && !event.isComposing)) return;
+  const composing = event.isComposing || event.keyCode === 229; // Safari ends a composition by such an Enter
+  if (event.type === "keydown" && !(event.target.id === "prompt" && event.key === "Enter" && !event.shiftKey && !composing)) return;
   event.preventDefault();
   if (!(/** @type {HTMLTextAreaElement} */ (document.getElementById("prompt"))).value.trim()) return;
   form.dataset.early = "1";

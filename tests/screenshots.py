@@ -83,7 +83,7 @@ def main(folder: Path) -> None:
         picture("start")
         picture("start-phone", 390, 844)
         page.evaluate(f"void localStorage.setItem('tensortab.defaults', {SETTINGS!r})")
-        page.evaluate("void document.querySelector('[data-act=new-chat]').click()")
+        page.evaluate("void document.querySelector('[data-act=new]').click()")
         page.evaluate("void document.querySelector('[data-act=load-default]').click()")
         wait_for(page, "document.documentElement.dataset.engine === 'ready'", 300)
         page.open(site.url)  # the next visit: the model is loaded from this device

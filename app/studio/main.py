@@ -5,7 +5,7 @@ import asyncio
 import js
 from js import document
 from studio.shell import model_files, offline, outside, routing, settings, sidebar
-from studio.shell.elements import action, by_id, copied_soon, on, show, toast
+from studio.shell.elements import action, by_id, composing, copied_soon, on, show, toast
 from studio.shell.models import Model
 from studio.shell.transport import Engine
 from studio.shell.wording import t
@@ -138,7 +138,7 @@ def route(*_) -> None:
 
 
 def pressed(event) -> None:
-    if event.key == "Escape" and not event.isComposing and \
+    if event.key == "Escape" and not composing(event) and \
             document.querySelector("dialog[open], [popover]:popover-open") is None:
         if by_id("side").classList.contains("open"):
             sidebar.drawer(False)

@@ -15,7 +15,7 @@ def test_a_starter_says_its_cost_downloads_the_model_and_is_answered(page: Page)
     page.click(".starters button")
     page.answered(2)
     assert page.turns()[0] == question and page.turns()[1].startswith("The sky is blue")
-    page.click("[data-act=new-chat]")
+    page.click("[data-act=new]")
     assert page.js("document.querySelectorAll('.starters .cost').length") == 0, "it is here now"
 
 

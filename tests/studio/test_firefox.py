@@ -16,7 +16,7 @@ def test_a_chat_in_firefox(firefox: Firefox, fake: Site) -> None:
     wait_for(firefox, "document.querySelectorAll('.turn').length === 2 && !document.querySelector('.streaming')")
     assert firefox.evaluate("document.querySelectorAll('.turn table, .turn pre, .turn ol').length") == 3
     firefox.open(fake.url)
-    wait_for(firefox, "document.querySelectorAll('#conversations .open').length === 1")
+    wait_for(firefox, "document.querySelectorAll('#works .open').length === 1")
     assert [line for line in firefox.console() if line.startswith("error") and "sw.js" not in line] == []
 
 

@@ -43,7 +43,7 @@ def test_a_chat_with_figures_and_markdown(page: Page) -> None:
     assert page.js("document.querySelectorAll('.turn:last-child td')[2].dataset.align") == "right"
     assert page.text(".turn:last-child .figures").startswith("41.7 tokens/s")
     assert page.text("#title") == "Why is the sky blue?"
-    assert page.text("#conversations .here") == "Why is the sky blue?"
+    assert page.text("#works .here") == "Why is the sky blue?"
     assert "The sky is blue" in page.js("document.querySelector('#said').textContent")
     request = page.requests()[-1]
     assert request["messages"] == [{"role": "user", "content": "Why is the sky blue?"}]
@@ -168,19 +168,19 @@ def test_conversations_are_kept_renamed_deleted_and_brought_back(page: Page) -> 
     page.wait("!document.querySelector('#hello').hidden")
     page.send("short beta")
     page.answered(2)
-    titles = "[...document.querySelectorAll('#conversations .open')].map((e) => e.innerText)"
+    titles = "[...document.querySelectorAll('#works .open')].map((e) => e.innerText)"
     page.wait(f"{titles}.length === 2")
     assert page.js(titles) == ["short beta", "short alpha"]
-    page.js("document.querySelectorAll('#conversations .open')[1].click()")
+    page.js("document.querySelectorAll('#works .open')[1].click()")
     page.wait("document.querySelector('#title').innerText === 'short alpha'")
-    page.click("header.top [data-act=chat-menu]")
+    page.click("header.top [data-act=menu]")
     page.click("#menu [data-act=rename]")
     page.wait("document.activeElement.matches('.rename')")
     press(page, "Γ")
     press(page, Keys.ENTER)
     page.wait(f"{titles}.includes('Γ')")
-    page.click("header.top [data-act=chat-menu]")
-    page.click("#menu [data-act=delete-chat]")
+    page.click("header.top [data-act=menu]")
+    page.click("#menu [data-act=delete]")
     page.wait(f"{titles}.length === 1")
     page.wait("document.querySelector('#toast').innerText.includes('Undo')")
     page.click("#toast [data-act=undo-delete]")
@@ -391,7 +391,7 @@ def test_a_long_chat_can_leave_out_its_oldest(page: Page) -> None:
 
 GIVE = """(text) => { const box = document.getElementById('import-file'), list = new DataTransfer();
     list.items.add(new File([text], 'x.json')); box.files = list.files; box.dispatchEvent(new Event('change')); }"""
-TITLES = "[...document.querySelectorAll('#conversations .open')].map((e) => e.innerText)"
+TITLES = "[...document.querySelectorAll('#works .open')].map((e) => e.innerText)"
 
 
 def test_answering_an_empty_answer_again_keeps_what_follows(page: Page) -> None:
@@ -403,7 +403,7 @@ def test_answering_an_empty_answer_again_keeps_what_follows(page: Page) -> None:
         parent = conversation.add(role, text, 1.0, parent)
     page.js(f"({GIVE})({json.dumps(json.dumps(conversation.data))})")
     page.wait(f"{TITLES}.length === 1")
-    page.click("#conversations .open")
+    page.click("#works .open")
     page.answered(4)
     page.click(".turn:nth-child(2) [data-act=again]")
     page.answered(2)
@@ -421,8 +421,8 @@ def test_a_chat_deleted_while_it_is_answered_stays_deleted(page: Page) -> None:
     press(page, Keys.CONTROL, "k")
     page.send("short other")
     page.wait(f"{TITLES}.length === 2")
-    page.click("#conversations li:last-child [data-act=chat-menu]")
-    page.click("#menu [data-act=delete-chat]")
+    page.click("#works li:last-child [data-act=menu]")
+    page.click("#menu [data-act=delete]")
     page.answered(2)
     assert page.turns() == ["short other", "A short answer."], "the queue goes on"
     page.wait(f"{TITLES}.length === 1 && document.documentElement.dataset.engine === 'ready'")
@@ -458,11 +458,11 @@ def test_an_answer_is_written_into_its_own_chat(page: Page) -> None:
     assert "another chat" in page.text(".pending")
     page.js("new Promise((resolve) => setTimeout(resolve, 500))")
     assert page.turns() == ["short other", ""]
-    page.js("document.querySelectorAll('#conversations .open')[1].click()")
+    page.js("document.querySelectorAll('#works .open')[1].click()")
     page.wait("document.querySelector('#title').innerText === 'endlessly'")
     page.click("#stop")
     page.answered(2)
-    page.js("[...document.querySelectorAll('#conversations .open')].find((e) => e.innerText === 'short other').click()")
+    page.js("[...document.querySelectorAll('#works .open')].find((e) => e.innerText === 'short other').click()")
     page.wait("document.querySelector('#title').innerText === 'short other'")
     page.answered(2)
     assert page.turns() == ["short other", "A short answer."]
@@ -566,7 +566,7 @@ def test_what_is_typed_or_edited_stays(page: Page) -> None:
     page.wait("!document.querySelector('#hello').hidden")
     assert page.js("document.querySelector('#prompt').value") == ""
     page.write("for another chat")
-    page.click("#conversations .open")
+    page.click("#works .open")
     page.wait("document.querySelector('.editor textarea')")
     assert page.js("document.querySelector('.editor textarea').value") == "short one!"
     assert page.js("document.querySelector('#prompt').value") == "half a thought"
@@ -592,15 +592,15 @@ def test_storage_full_is_said_and_nothing_is_lost(page: Page) -> None:
     page.send("short")
     page.answered(2)
     page.wait("document.querySelector('#chat .notice').dataset.code === 'not_kept'")
-    assert "short" in page.text("#conversations")
-    page.click("[data-act=new-chat]")
+    assert "short" in page.text("#works")
+    page.click("[data-act=new]")
     page.wait("!document.querySelector('#hello').hidden")
-    page.js("document.querySelector('#conversations .open').click()")
+    page.js("document.querySelector('#works .open').click()")
     page.wait("document.querySelectorAll('.turn').length === 2")
     assert page.turns() == ["short", "A short answer."]
     leave = "(() => { const e = new Event('beforeunload', {cancelable: true}); return !dispatchEvent(e); })()"
     assert page.js(leave) is True, "the browser asks"
-    page.click("[data-act=new-chat]")
+    page.click("[data-act=new]")
     page.send("short too")
     page.answered(2)
     page.js("void (globalThis.saved = [], URL.createObjectURL = (blob) => (saved.push(blob), 'about:blank#'))")
@@ -634,10 +634,10 @@ def test_two_tabs_share_one_model(page: Page) -> None:
         page.browser.driver.switch_to.new_window("tab")
         page.open()
         page.send("short from a third tab")
-        page.wait("document.querySelectorAll('#conversations .open').length === 1")
+        page.wait("document.querySelectorAll('#works .open').length === 1")
         page.browser.driver.close()
         page.browser.driver.switch_to.window(first)
-        page.wait("document.querySelector('#conversations .open')?.innerText === 'short from a third tab'")
+        page.wait("document.querySelector('#works .open')?.innerText === 'short from a third tab'")
     finally:
         for handle in page.browser.driver.window_handles:
             if handle != first:
@@ -735,8 +735,8 @@ def test_export_and_import(page: Page) -> None:
     page.answered(2)
     page.js("void (globalThis.saved = [], URL.createObjectURL = (blob) => (saved.push(blob), 'about:blank#'))")
     page.js("void (HTMLAnchorElement.prototype.click = function () { saved.name = this.download; })")
-    page.click("header.top [data-act=chat-menu]")
-    page.click("#menu [data-act=export-markdown]")
+    page.click("header.top [data-act=menu]")
+    page.click("#menu [data-act=export]")
     page.wait("saved.length === 1")
     assert page.js("saved[0].text()") == "# short\n\n**You**\n\nshort\n\n**SmolLM2-135M-Instruct**\n\nA short answer.\n"
     page.click("#engine-line")
@@ -752,7 +752,7 @@ def test_export_and_import(page: Page) -> None:
         page.js(f"({give})({text!r})")
         page.wait("document.querySelector('#toast').innerText.includes('Nothing was imported')")
     page.js(f"({give})({json.dumps(json.dumps(exported))})")
-    page.wait("document.querySelectorAll('#conversations .open').length === 2")
+    page.wait("document.querySelectorAll('#works .open').length === 2")
 
 
 def measure(page: Page) -> None:

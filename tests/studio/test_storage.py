@@ -14,7 +14,7 @@ from tests.browser import Chromium, Firefox
 from tests.conftest import BROWSERS, Site
 from tests.studio.conftest import Page
 
-TITLES = "[...document.querySelectorAll('#conversations .open')].map((e) => e.innerText)"
+TITLES = "[...document.querySelectorAll('#works .open')].map((e) => e.innerText)"
 # Closes the connection under the page's next `count` transactions, as a browser does whose storage was cleared.
 CLOSING = """void ((count) => { const transaction = IDBDatabase.prototype.transaction;
     IDBDatabase.prototype.transaction = function (...names) {
@@ -69,7 +69,7 @@ def test_a_chat_is_kept_though_the_browser_closed_the_connection(either: Page) -
     either.js(CLOSING % 1)
     say(either, "short and closed")
     wait_kept(either, "short and closed")
-    assert either.js("document.querySelector('#notice').hidden") is True
+    assert either.js("document.querySelector('#chat .notice').hidden") is True
     either.open()
     either.answered(2)
     assert either.turns() == ["short and closed", "A short answer."]
@@ -97,8 +97,8 @@ def test_an_opening_that_fails_once_is_tried_again(either: Page) -> None:
         IDBFactory.prototype.open = open;
         throw new DOMException('Internal error opening backing store', 'UnknownError');
     }; })()""")
-    either.js("""void (new MutationObserver(() => { globalThis.said ||= notice.dataset.code === 'not_kept'; })
-        .observe(notice, {attributes: true}))""")
+    either.js("""void ((notice) => new MutationObserver(() => { globalThis.said ||= notice.dataset.code === 'not_kept'; })
+        .observe(notice, {attributes: true}))(document.querySelector('#chat .notice'))""")
     say(either, "short and late")
     wait_kept(either, "short and late")
     assert not either.js("globalThis.said")
@@ -109,7 +109,7 @@ def test_a_connection_that_stays_closed_is_told_and_loses_nothing(either: Page) 
     either.load()
     either.js(CLOSING % 1000)
     say(either, "short and unkept")
-    either.wait("document.querySelector('#notice').dataset.code === 'not_kept'")
+    either.wait("document.querySelector('#chat .notice').dataset.code === 'not_kept'")
     assert either.js(TITLES) == ["short and unkept"]
     assert either.turns() == ["short and unkept", "A short answer."]
 
@@ -125,9 +125,9 @@ def test_an_opening_that_does_not_answer_says_what_to_do(either: Page) -> None:
     either.js("""void (globalThis.late = setTimeout, globalThis.setTimeout = (then, ms, ...rest) =>
         late(then, ms === 10000 ? 100 : ms, ...rest))""")
     say(either, "short and blocked")
-    either.wait("document.querySelector('#notice').innerText.includes('close the other tabs of this site')")
+    either.wait("document.querySelector('#chat .notice').innerText.includes('close the other tabs of this site')")
     either.js("void (globalThis.setTimeout = late, globalThis.kept.close())")
-    either.js("void document.querySelector('#notice [data-act=save-again]').click()")
+    either.js("void document.querySelector('#chat .notice [data-act=save-again]').click()")
     wait_kept(either, "short and blocked")
 
 
@@ -166,7 +166,7 @@ def test_a_page_of_a_newer_version_may_change_the_database(either: Page) -> None
     assert either.js("""new Promise((resolve) => { const request = indexedDB.open('tensortab', 2);
         request.onsuccess = () => resolve('opened'); request.onblocked = () => resolve('blocked'); })""") == "opened"
     say(either, "short and new", 4)
-    either.wait("document.querySelector('#notice').innerText.includes('reload this page')")
+    either.wait("document.querySelector('#chat .notice').innerText.includes('reload this page')")
 
 
 texts = st.text(max_size=6)  # without lone surrogates, of which no text has any
@@ -222,5 +222,5 @@ def test_an_import_keeps_every_emoji_in_the_page(either: Page) -> None:
         list.items.add(new File([text], 'x.json')); box.files = list.files; box.dispatchEvent(new Event('change'));
         }})({json.dumps(json.dumps(conversation.data))})""")
     either.wait(f"{TITLES}.length === 1")
-    either.js("void document.querySelector('#conversations .open').click()")
+    either.js("void document.querySelector('#works .open').click()")
     either.wait("document.querySelector('.turn .text')?.innerText === 'Grüße \U0001f600 漢字'")

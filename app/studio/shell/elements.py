@@ -77,6 +77,11 @@ def on(target, event: str, handler) -> None:
     target.addEventListener(event, create_proxy(handler))
 
 
+def composing(event) -> bool:
+    """Whether a key belongs to an input method. Safari ends a composition by an Enter that says so by its code only."""
+    return event.isComposing or event.keyCode == 229
+
+
 def action(name: str):
     """Decorator: the function is called as `f(element)` when an element with data-act=`name` is clicked."""
     def register(function):

@@ -81,9 +81,11 @@ ERRORS = {
         [("Start it again", "restart")],
     ),
     "not_kept": (
-        "This chat cannot be saved",
-        "The browser's storage is full or switched off. It stays open in this tab: export it, or delete older chats.",
-        [("Export it", "export-unsaved"), ("Save again", "save-again")],
+        "This cannot be saved",
+        "The browser's storage is full or switched off. It stays open in this browser tab: export it, free some space "
+        "by deleting models or what you no longer need, or go on without saving.",
+        [("Export it", "export-unsaved"), ("Save again", "save-again"), ("Free some space", "settings"),
+         ("Go on without saving", "go-on-unsaved")],
     ),
     "bad_request": (
         "The engine refused this request",

@@ -3,15 +3,19 @@
 import asyncio
 import time
 
+import js
 from js import document
-from studio.shell import model_files, routing
+from studio.shell import model_files, routing, works
 from studio.shell.card import Card
+from studio.shell.database import Database
 from studio.shell.elements import announce, by_id, cost, el, icon_button, message_of, on, toast
 from studio.shell.errors import explain
+from studio.shell.history import History
 from studio.shell.models import STOPPED, Failure, Job, Model
 from studio.shell.picker import Picker
 from studio.shell.transport import Engine
 from studio.shell.wording import t
+from studio.shell.work import Work
 
 
 class Problem(Exception):
@@ -35,13 +39,20 @@ class Page:
         self.starts: list = []  # the buttons that begin what needs the first model
         self.main = by_id(name)  # the chat's is in the document, so that it is painted first
         self.drop = self.main.querySelector(".drop") if self.main is not None else None
+        self.history: History = None  # of a page whose works are kept: see keep_works
+        self.current: Work | None = None  # the open work
+        self.heading: js.JsProxy | None = None  # the element that shows the title of the open work, if one does
+        self.words: dict = {}  # of the list of works: "new" is its button, "none" is said where it is empty
+        self.exports: list = []  # (label, ending, MIME type, text of a work)
         engine.listen(self.update)
 
     def make(self, head: str, sub: str, drop: str) -> None:
         """Makes the page's elements. head, sub: the words above its body. drop: what is shown while a file is dragged
         over it."""
+        self.unsaved = Card(el("section", cls="notice", hidden=True))
         self.work = Card(el("section", cls="notice", aria_label=t("Progress"), hidden=True))
-        self.body = el("div", el("p", head, cls="hello-head"), el("p", sub, cls="hello-sub"), cls="tab-body")
+        self.body = el("div", el("p", head, cls="hello-head"), el("p", sub, cls="hello-sub"), self.unsaved.box,
+                       cls="tab-body")
         self.drop = el("div", el("p", drop), cls="drop", hidden=True)
         menu = icon_button("menu", t("Open the pages and conversations"), "drawer-open", aria_controls="side",
                            aria_expanded="false")
@@ -59,11 +70,13 @@ class Page:
         self.shown = visible
         self.main.hidden = not visible
         if visible:
+            if self.history is not None:
+                self.listed()
             self.update()
             self.focus()
 
     def focus(self) -> None:
-        routing.title("%s · TensorTab" % self.title)
+        self.mark()
         self.main.querySelector("h1").focus()
 
     def update(self) -> None:
@@ -100,6 +113,99 @@ class Page:
     def pickable(self) -> list:
         """The models that can be chosen on this page: the chat's, if it has none of its own."""
         return self.models or [self.engine.models["text-generation"]]
+    # The works that are kept
+
+    def keep_works(self, new: str, none: str, exports: list) -> None:
+        """Keeps what is made on the page. new, none, exports: see `words` and `exports`."""
+        self.history = History(self, Database("tensortab-works-" + self.name, "works"))
+        self.words, self.exports = {"new": new, "none": none}, exports
+        asyncio.create_task(self.read_list())
+
+    async def read_list(self) -> None:
+        try:
+            await self.history.read_list()
+        except Exception as error:
+            self.history.problem = message_of(error)
+            self.listed()
+
+    def listed(self) -> None:
+        """Draws the list of works, and whether some could not be kept."""
+        if self.shown:
+            works.draw(self)
+        if self.history.problem and not self.history.silent:
+            title, advice, buttons = explain("not_kept")
+            self.unsaved.problem(title, advice, {"code": "not_kept", "message": self.history.problem}, buttons)
+        else:
+            self.unsaved.hide()
+
+    async def locate(self, part: str) -> None:
+        """Shows what the address names: a work, or "new"."""
+        if part == "new":
+            if self.current is not None and self.free():
+                self.new_work()
+        elif part and self.history is not None:
+            await self.open(part)
+        self.mark()
+
+    def mark(self) -> None:
+        """Lets the address and the window's title follow what is shown."""
+        if self.shown:
+            named = self.current is not None and not self.current.empty
+            if named or routing.part() not in ("", "new"):
+                routing.replace(self.name, self.current.id if named else "new")
+            routing.title("%s · TensorTab" % (self.current.title if named else self.title))
+
+    def open_soon(self, key: str) -> None:
+        asyncio.create_task(self.open(key))
+
+    async def open(self, key: str) -> None:
+        """Opens a work of the list."""
+        if (self.current is not None and key == self.current.id) or not self.free():
+            return
+        try:
+            found = await self.find(key)
+        except Exception as error:
+            toast(t("The browser could not read it: %s") % message_of(error))
+            return
+        if found is None:
+            toast(t("It is not in this browser any more: it was deleted."))
+            await self.read_list()
+        else:
+            await self.show_work(found)
+            self.mark()
+            self.listed()
+
+    async def find(self, key: str) -> Work | None:
+        """A work of the list as it is now; None if it was deleted."""
+        return self.current if self.current is not None and key == self.current.id else await self.history.read(key)
+
+    async def show_work(self, work: Work) -> None:
+        """Shows a work of the list."""
+        raise NotImplementedError
+
+    def new_work(self) -> None:
+        """Shows the page as if nothing was made on it yet."""
+        self.current = None
+        self.mark()
+        self.listed()
+
+    def deleted(self, work: Work) -> None:
+        """A work was deleted."""
+        if self.current is not None and self.current.id == work.id:
+            if self.busy:
+                self.cancel()
+            self.new_work()
+
+    async def reread(self) -> None:
+        """Another browser tab wrote a work: it is read again if it is the open one, and nothing here writes it."""
+        if self.current is not None and not self.busy and self.current.id not in self.history.unsaved:
+            again = await self.history.read(self.current.id)
+            if again is not None and again.data["updated"] > self.current.data["updated"]:
+                await self.show_work(again)
+
+    def export_works(self, found: list) -> None:
+        for work in found:
+            works.save_as_file(work, self.exports[0])
 
     # What the user gives it
 

@@ -58,6 +58,13 @@ def go(name: str, part: str = "") -> None:
     js.location.hash = name + ("/" + part if part else "")
 
 
+def replace(name: str, part: str = "") -> None:
+    """Changes the address without an entry of its own in the browser's history."""
+    address = "#" + name + ("/" + part if part else "")
+    if js.location.hash != address:
+        js.history.replaceState(None, "", address)
+
+
 def page_of(task: str) -> str:
     """The name of the page that has a task's model, "" if there is none."""
     for link in links():
@@ -87,7 +94,7 @@ async def page(engine, name: str):
 
 async def route(engine) -> None:
     """Shows the page that the address names."""
-    name = current()
+    name, wanted = current(), part()
     for link in links():
         link.setAttribute("aria-current", "page" if name_of(link) == name else "false")
     for other in list(pages.values()):
@@ -100,3 +107,4 @@ async def route(engine) -> None:
         return
     if name == current():
         found.show(True)
+        asyncio.create_task(found.locate(wanted))

@@ -1,12 +1,9 @@
-"""The list of what was made on a page, the engine's status line, and the drawer that holds both on a phone."""
-
-import time
+"""The engine's status line, and the drawer that the sidebar is on a phone."""
 
 import js
 from js import document
-from studio.shell import routing
 from studio.shell.card import adapter_name, software
-from studio.shell.elements import by_id, el, icon_button
+from studio.shell.elements import by_id
 from studio.shell.models import in_use
 from studio.shell.transport import Engine
 from studio.shell.wording import t
@@ -15,33 +12,6 @@ STATES = {"starting": "Starting", "idle": "No model loaded", "loading": "Loading
           "failed": "Not available", "elsewhere": "In another tab"}
 
 side, scrim = by_id("side"), by_id("scrim")
-
-
-def day(updated: float) -> str:
-    days = (time.time() - updated) / 86400
-    if days < 1:
-        return t("Today")
-    return t("This week") if days < 7 else t("Earlier")
-
-
-def show_list(rows: list[dict], current: str) -> None:
-    """rows: [{id, title, updated}], newest first."""
-    place = by_id("conversations")
-    place.replaceChildren()
-    group = None
-    for row in rows:
-        if day(row["updated"]) != group:
-            group = day(row["updated"])
-            place.append(el("li", group, cls="group"))
-        here = row["id"] == current and routing.current() == "chat"
-        place.append(el(
-            "li",
-            el("button", row["title"], type="button", cls="open", act="open", data_key=row["id"], dir="auto",
-               aria_current="page" if here else None),
-            icon_button("more", t("Menu of %s") % row["title"], "chat-menu", data_key=row["id"], aria_haspopup="menu"),
-            cls="here" if here else None, data_key=row["id"]))
-    if not rows:
-        place.append(el("li", t("Your chats will be listed here."), cls="none"))
 
 
 def status(engine: Engine) -> None:

@@ -1,14 +1,11 @@
 """The answers that were asked for: one is written at a time, the others wait in a queue."""
 
-import asyncio
 import random
 import time
 
 from studio.pages.chat.conversation import Conversation, parts_of, without_thought
 from studio.shell.elements import announce
 from studio.shell.wording import t
-
-SAVED_SECONDS = 3  # a crash of the browser tab loses that much of an answer
 
 
 class Answer:
@@ -18,7 +15,7 @@ class Answer:
     def __init__(self, conversation: Conversation, question: str, key: str):
         self.conversation, self.question, self.key = conversation, question, key
         self.text = self.before = conversation.node(key)["content"]
-        self.request, self.saved, self.retried = None, time.time(), False
+        self.request, self.retried = None, False
         self.began, self.thought = 0.0, False  # when its first word came; whether the model has finished to think
 
     @property
@@ -96,12 +93,10 @@ class Answers:
             answer.node["content"] = answer.text
             self.measure_thought(answer)
             self.page.draw_growing(answer)
-            if time.time() - answer.saved > SAVED_SECONDS:
-                answer.saved = time.time()
-                asyncio.create_task(self.page.chats.keep(answer.conversation))
+            self.page.history.soon(answer.conversation)
             return
         self.active = None
-        gone = answer.conversation.id in self.page.chats.gone
+        gone = self.page.history.gone(answer.conversation)
         node = answer.node
         node.pop("stopped", None)
         if kind == "result":
@@ -124,7 +119,7 @@ class Answers:
                 self.page.fails(body)
         answer.conversation.data["updated"] = time.time()
         self.page.draw_finished(answer)
-        self.page.chats.save_soon(answer.conversation)
+        self.page.history.save_now(answer.conversation)
         self.model.engine.changed()
 
     def measure_thought(self, answer: Answer) -> None:

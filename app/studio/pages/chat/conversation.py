@@ -2,6 +2,8 @@
 is overwritten. The data is plain JSON. Pure Python: CPython runs its tests."""
 
 from studio.shell.parse import parse
+from studio.shell.wording import t
+from studio.shell.work import Work
 
 DEFAULTS = {  # sampling settings of a new conversation; None = chosen anew for each answer
     "temperature": 0.6, "top_p": 0.95, "min_p": 0.05, "top_k": 40, "repetition_penalty": 1.1,
@@ -12,13 +14,10 @@ DEFAULTS = {  # sampling settings of a new conversation; None = chosen anew for 
 THOUGHTS = (("<think>", "</think>"), ("<thinking>", "</thinking>"), ("[THINK]", "[/THINK]"))
 
 
-class Conversation:
+class Conversation(Work):
     """`data`: {"version", "id", "title", "created", "updated", "system", "sampling", "head", "from",
     "nodes": {id: {"parent", "role", "content", "time", ...}}}; times in seconds since 1970. The content of an answer
     has everything that the model wrote, its thoughts too."""
-
-    def __init__(self, data: dict):
-        self.data = data
 
     @staticmethod
     def new(key: str, now: float, system: str = "", sampling: dict | None = None) -> "Conversation":
@@ -28,15 +27,11 @@ class Conversation:
         })
 
     @property
-    def id(self) -> str:
-        return self.data["id"]
-
-    @property
     def title(self) -> str:
-        return self.data["title"] or "New chat"
+        return self.data["title"] or t("New chat")
 
     @property
-    def empty(self) -> bool:
+    def empty(self) -> bool:  # type: ignore[override]
         return not self.data["nodes"]
 
     def node(self, key: str) -> dict:
@@ -203,10 +198,10 @@ def exported(text: str) -> list[dict]:
     try:
         data = parse(text)
     except ValueError:
-        raise ValueError("The file is not JSON: choose one that TensorTab has exported.") from None
+        raise ValueError(t("The file is not JSON: choose one that TensorTab has exported.")) from None
     found = data["conversations"] if isinstance(data, dict) and "conversations" in data else [data]
     if not isinstance(found, list):
-        raise ValueError("This is not a file exported by TensorTab.")
+        raise ValueError(t("This is not a file exported by TensorTab."))
     return [check(item) for item in found]
 
 

@@ -7,12 +7,12 @@ import time
 import js
 from js import document
 from studio.pages.chat.answers import Answer, Answers
-from studio.pages.chat.chats import Chats
+from studio.pages.chat.chats import Chats, export
 from studio.pages.chat.conversation import Conversation, without_thought
 from studio.pages.chat.transcript import Transcript, editor
 from studio.pages.chat.tune import tune
-from studio.shell import elements, routing, sidebar, storage
-from studio.shell.elements import action, attempt, by_id, copied_soon, cost, el, message_of, on, show, toast
+from studio.shell import elements, routing, works
+from studio.shell.elements import action, attempt, by_id, composing, copied_soon, cost, el, on, show, toast
 from studio.shell.errors import explain
 from studio.shell.models import Model
 from studio.shell.page import Page
@@ -28,11 +28,13 @@ PAGE = {
 STARTERS = ["Explain why the sky is blue", "Write a short poem about rain", "Plan a quiet weekend at home",
             "Write a Python function that reverses a list"]
 
-prompt, composer, menu = by_id("prompt"), by_id("composer"), by_id("menu")
+prompt, composer = by_id("prompt"), by_id("composer")
 
 
 class Chat(Page):
-    """`conversation` is the open one; `problem` is an error of an answer or of the storage."""
+    """`conversation` is the open one; `problem` is the error of the answer that failed last."""
+
+    history: Chats
 
     def __init__(self, engine, name):
         self.model = Model(engine, "text-generation", t("model for chats"),
@@ -45,18 +47,22 @@ class Chat(Page):
         self.transcript = Transcript()
         self.transcript.reopen = self.open_editor
         self.answers = Answers(self)
-        self.chats = Chats(self)
-        self.conversation = self.chats.fresh()
-        self.last = js.tensortab.session.getItem("tensortab.open")  # a reload shows the same chat again
+        self.history = Chats(self)
+        self.words = {"new": t("New chat"), "none": t("Your chats will be listed here.")}
+        self.exports = [(t("Export as Markdown"), "md", "text/markdown", lambda chat: chat.markdown()),
+                        (t("Export as JSON"), "json", "application/json", lambda chat: json.dumps(chat.data))]
+        self.heading = by_id("title")
+        self.current = self.history.fresh()
+        self.last = js.tensortab.session.getItem("tensortab.open")  # this browser tab shows the same chat again
         self._drafted = None  # the id of the chat whose draft is in the message box
         self._draft_timer, self._store_draft_proxy = None, elements.create_proxy(self.store_draft)
         for text in STARTERS:
             by_id("starters").append(el("li", el("button", t(text), type="button", act="starter")))
         self.connect()
         self.draw()
-        self._first_text = prompt.value  # the box's text when the page started
+        self._first_text: str | None = prompt.value  # the box's text when the page started; None after that
         self.model.wish()
-        asyncio.create_task(self.restore())
+        asyncio.create_task(self.read_list())
 
     def connect(self) -> None:
         """Connects the clicks, keys and typing of this page."""
@@ -65,20 +71,11 @@ class Chat(Page):
             ("again", lambda source: self.again(key_of(source))), ("edit", lambda source: self.edit(key_of(source))),
             ("continue", lambda source: self.continue_answer(key_of(source))),
             ("edit-cancel", lambda source: self.edit_end(self.transcript.turns[key_of(source)])),
-            ("new-chat", lambda _source: self.go_on(self.new_chat)), ("chat-menu", self.open_menu),
-            ("open", lambda source: self.go_on(lambda: self.open_soon(source.getAttribute("data-key")))),
-            ("rename", lambda _source: self.from_menu(self.rename)),
-            ("delete-chat", lambda _source: self.from_menu(self.chats.delete)),
-            ("export-markdown", lambda _source: self.from_menu(lambda key: self.chats.export(key, "markdown"))),
-            ("export-json", lambda _source: self.from_menu(lambda key: self.chats.export(key, "json"))),
-            ("export-unsaved", lambda _source: self.chats.export_unsaved()),
-            ("export-all", lambda _source: asyncio.create_task(self.chats.export_all())),
+            ("export-all", lambda _source: asyncio.create_task(self.history.export_all())),
             ("import", lambda _source: by_id("import-file").click()),
-            ("delete-all", lambda _source: asyncio.create_task(self.chats.delete_all())),
-            ("undo-delete", lambda _source: asyncio.create_task(self.chats.undo_delete())),
+            ("delete-all", lambda _source: asyncio.create_task(self.history.delete_all())),
             ("shorten", lambda _source: self.shorten()),
             ("ask-again", lambda _source: self.ask_again()),
-            ("save-again", lambda _source: asyncio.create_task(self.chats.save_all())),
             ("tune", lambda _source: tune(self.conversation, self.save_soon)), ("tune-reset", self.tune_reset),
             ("tune-keep", self.tune_keep),
         ):
@@ -109,36 +106,23 @@ class Chat(Page):
 
         def imported(event) -> None:
             if event.target.files.length:
-                asyncio.create_task(self.chats.import_file(event.target.files.item(0)))
+                asyncio.create_task(self.history.import_file(event.target.files.item(0)))
                 event.target.value = ""
 
         def hidden(_event) -> None:
             if document.visibilityState == "hidden":
                 self.store_draft()
-                if self.answers.active is not None:
-                    self.chats.save_soon(self.answers.active.conversation)
-
-        def leaving(event) -> None:
-            """Makes the browser ask first if closing it would lose a chat."""
-            if self.chats.unsaved:
-                event.preventDefault()
         on(document, "keydown", self.pressed)
-        on(menu, "keydown", menu_pressed)
         on(composer, "submit", submitted)
         on(prompt, "input", self.typed)
         on(by_id("import-file"), "change", imported)
         on(document, "visibilitychange", hidden)
-        on(js.window, "beforeunload", leaving)
 
     # Showing
 
     def focus(self) -> None:
         self.draw()
         prompt.focus()
-
-    def show(self, visible: bool) -> None:
-        super().show(visible)
-        self.chats.show()
 
     def update(self) -> None:
         """Redraws the page after any change of the engine, and sends the next answer's request."""
@@ -155,9 +139,7 @@ class Chat(Page):
     def draw(self) -> None:
         """Draws everything of the open conversation."""
         conversation = self.conversation
-        by_id("title").textContent = conversation.title if not conversation.empty else t("New chat")
-        if self.shown:
-            routing.title("TensorTab" if conversation.empty else conversation.title + " · TensorTab")
+        self.mark()
         self.transcript.show(conversation)
         for answer in self.answers.all():
             self.draw_waiting(answer)
@@ -168,31 +150,27 @@ class Chat(Page):
             self._drafted = conversation.id
             prompt.value = elements.storage.getItem("tensortab.draft." + self.draft_name()) or ""
             fit_prompt()
-        self.chats.show()
+        self.listed()
         self.update()
 
     def draw_notice(self) -> None:
-        """Draws the card above the message box: an answer's error with its chat, the storage's everywhere."""
+        """Draws the card above the message box: what could not be kept, an error of this chat's answer, or the
+        model."""
         failed = self.answers.failed
-        if self.problem and (failed is None or failed.conversation is self.conversation):
-            title, advice, buttons = explain(self.problem["code"])
+        kept = not self.history.problem or self.history.silent
+        problem = self.problem if kept else {"code": "not_kept", "message": self.history.problem}
+        if problem and (not kept or failed is None or failed.conversation is self.conversation):
+            title, advice, buttons = explain(problem["code"])
             buttons = [(label, "ask-again" if act == "retry" else act) for label, act in buttons]
-            self.model.card.problem(title, advice, self.problem, buttons)
+            self.model.card.problem(title, advice, problem, buttons)
         else:
             self.model.draw()
         self.transcript.follow()
 
     def fails(self, problem: dict) -> None:
-        """Shows an error of the failed answer, or of the storage."""
+        """Shows the error of the failed answer."""
         self.problem = problem
-        if problem["code"] == "not_kept":
-            self.answers.failed = None
         self.draw_notice()
-
-    def solved(self, code: str) -> None:
-        if self.problem and self.problem["code"] == code:
-            self.problem = None
-            self.draw_notice()
 
     # Answers on the page
 
@@ -227,104 +205,81 @@ class Chat(Page):
 
     # Conversations
 
-    async def restore(self) -> None:
-        """Reads the list of conversations, and opens the one that was open last."""
-        try:
-            await storage.open_database()
-            await self.chats.read_list()
-            if self.last and self.conversation.empty and any(row["id"] == self.last for row in self.chats.rows):
-                await self.open_last()
-        except Exception as error:
-            self.fails({"code": "not_kept", "message": message_of(error)})
+    @property
+    def conversation(self):
+        return self.current
 
-    async def open_last(self) -> None:
-        """Moves the text that was typed in the meantime along with the user."""
-        found = await self.chats.find(self.last)
-        if found is None or not self.conversation.empty:
-            return
+    def listed(self) -> None:
+        if self.shown:
+            works.draw(self)
+        self.draw_notice()
+
+    def mark(self) -> None:
+        super().mark()
+        by_id("title").textContent = t("New chat") if self.conversation.empty else self.conversation.title
+        if self.shown and self.conversation.empty:
+            routing.title("TensorTab")
+
+    async def locate(self, part: str) -> None:
+        """Without a part in the address, a browser tab begins with the chat that it showed last."""
+        last, self.last = self.last, None
+        if last and not part and await self.history.read(last) is not None:
+            part = last
+        if self._first_text is None or self.conversation.empty:  # else the user has begun a chat meanwhile
+            await super().locate(part)
+        self._first_text = None
+
+    def free(self) -> bool:
+        """Another chat can be opened while one is being answered."""
+        return True
+
+    async def find(self, key: str):
+        """A conversation as it is now: in memory while it is being answered or could not be saved."""
+        for answer in self.answers.all():
+            if answer.conversation.id == key:
+                return answer.conversation
+        return await super().find(key)
+
+    async def show_work(self, work) -> None:
         typed, before = prompt.value, self._first_text
-        prompt.value = before
-        self.show_chat(found)
+        if before is None:
+            self.show_chat(work)
+            return
+        prompt.value = before  # what was typed while the page started moves along with the user
+        self.show_chat(work)
         if typed not in ("", before, prompt.value):
             prompt.value = prompt.value + "\n" + typed if prompt.value else typed
             self.typed()
 
     def show_chat(self, conversation: Conversation) -> None:
         self.store_draft()
-        self.conversation = conversation
+        self.current = conversation
         self.draw()
 
-    def open_soon(self, key: str) -> None:
-        asyncio.create_task(self.open(key))
-
-    async def open(self, key: str) -> None:
-        found = await self.chats.find(key)
-        if found is None:
-            toast(t("This chat was deleted in another tab."))
-            await self.chats.read_list()
-        else:
-            self.show_chat(found)
-
-    def new_chat(self) -> None:
-        """Begins a new chat."""
+    def new_work(self) -> None:
         if self.answers.failed is not None:
             self.answers.failed = self.problem = None
-        self.show_chat(self.conversation if self.conversation.empty else self.chats.fresh())
-        prompt.focus()
+        self.show_chat(self.conversation if self.conversation.empty else self.history.fresh())
+        if self.shown:
+            prompt.focus()
 
-    def go_on(self, do) -> None:
-        """Does something on this page, which is shown for it."""
-        sidebar.drawer(False)
-        if routing.current() != self.name:
-            document.documentElement.setAttribute("data-view", self.name)
-            routing.go(self.name)
-        do()
+    def deleted(self, work) -> None:
+        self.answers.forget(work)
+        if self.conversation.id == work.id:
+            self.show_chat(self.history.fresh())
+
+    async def reread(self) -> None:
+        if not self.busy_here() and not self.conversation.empty:
+            await super().reread()
+
+    def export_works(self, found: list) -> None:
+        if len(found) == 1:
+            works.save_as_file(found[0], self.exports[1])
+        else:
+            export([chat.data for chat in found])
 
     def save_soon(self) -> None:
-        self.chats.save_soon(self.conversation)
-
-    def open_menu(self, source) -> None:
-        menu.setAttribute("data-key", source.getAttribute("data-key") or self.conversation.id)
-        menu.showPopover()
-        box = source.getBoundingClientRect()
-        left = min(box.left, js.innerWidth - menu.offsetWidth - 8)
-        top = box.bottom + 4 if box.bottom + menu.offsetHeight < js.innerHeight else box.top - menu.offsetHeight - 4
-        menu.style.left, menu.style.top = "%dpx" % left, "%dpx" % top
-        menu.querySelector("button").focus()
-
-    def from_menu(self, do) -> None:
-        """Does `do(id)`, a coroutine, with the chat whose menu is open."""
-        menu.hidePopover()
-        asyncio.create_task(do(menu.getAttribute("data-key")))
-
-    async def rename(self, key: str) -> None:
-        conversation = await self.chats.find(key)
-        here = key == self.conversation.id
-        place = by_id("title") if here else document.querySelector('li[data-key="%s"] .open' % key)
-        field = el("input", type="text", cls="rename", aria_label=t("Name of the chat"), maxlength="120", dir="auto")
-        field.value = conversation.title
-        place.replaceWith(field)
-        field.select()
-        state = {"open": True}
-
-        def done(kept: bool) -> None:
-            if not state["open"]:
-                return
-            state["open"] = False
-            field.replaceWith(place)
-            if kept and field.value.strip() and not conversation.empty:
-                conversation.data["title"] = field.value.strip()
-                if here:
-                    place.textContent = conversation.title
-                self.chats.save_soon(conversation)
-
-        def pressed(event):
-            event.stopPropagation()
-            if event.key in ("Enter", "Escape") and not event.isComposing:
-                done(event.key == "Enter")
-        on(field, "keydown", pressed)
-        on(field, "blur", lambda _event: done(True))
-        field.focus()
+        self.history.save_now(self.conversation)
 
     # Asking
 
@@ -348,7 +303,7 @@ class Chat(Page):
             self.transcript.append(conversation, question)
         else:
             self.transcript.show(conversation)
-        by_id("title").textContent = conversation.title
+        self.mark()
         if not path:
             attempt(elements.storage, "removeItem", "tensortab.draft.new")
         self.store_draft()  # a text beside the starter in the message box belongs to this chat from now on
@@ -356,8 +311,7 @@ class Chat(Page):
 
     def answer(self, question: str) -> None:
         """Asks for an answer to a message; it is saved from its first word on."""
-        if self.problem and self.problem["code"] != "not_kept":
-            self.problem = None
+        self.problem = None
         answer = self.answers.ask(self.conversation, question)
         self.transcript.append(self.conversation, answer.key)
         self.transcript.to_end()
@@ -409,7 +363,7 @@ class Chat(Page):
         if self.engine.state == "failed":
             self.engine.restart()
         if answer is not None and answer.key in answer.conversation.data["nodes"]:
-            self.conversation = answer.conversation
+            self.current = answer.conversation
             self.again(answer.key)
         self.draw_notice()
 
@@ -450,7 +404,7 @@ class Chat(Page):
             if event.key == "Escape":
                 event.stopPropagation()
                 self.edit_end(turn)
-            elif event.key == "Enter" and not event.shiftKey and not event.isComposing:
+            elif event.key == "Enter" and not event.shiftKey and not composing(event):
                 submitted(event)
         on(form, "submit", submitted)
         on(area, "keydown", pressed)
@@ -501,14 +455,14 @@ class Chat(Page):
         self._draft_timer = js.setTimeout(self._store_draft_proxy, 250)
 
     def pressed(self, event) -> None:
-        if event.isComposing:
+        if composing(event):
             return
         if event.key == "Enter" and not event.shiftKey and event.target.id == "prompt":
             event.preventDefault()
             self.submit()
         elif event.key in ("k", "K") and (event.ctrlKey or event.metaKey) and not event.shiftKey:
             event.preventDefault()
-            self.go_on(self.new_chat)
+            works.begin(self)
         elif event.key == "ArrowUp" and event.target.id == "prompt" and not prompt.value and not self.busy_here():
             mine = [key for key in self.conversation.path() if self.conversation.node(key)["role"] == "user"]
             if mine:
@@ -519,16 +473,6 @@ class Chat(Page):
 def key_of(source) -> str:
     """The id of the message that contains an element."""
     return source.closest(".turn").getAttribute("data-key")
-
-
-def menu_pressed(event) -> None:
-    if event.key in ("ArrowDown", "ArrowUp"):
-        event.preventDefault()
-        items = list(menu.querySelectorAll("button"))
-        for place, item in enumerate(items):
-            if item.matches(":focus"):
-                items[(place + (1 if event.key == "ArrowDown" else -1)) % len(items)].focus()
-                break
 
 
 def fit_prompt() -> None:
