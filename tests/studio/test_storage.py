@@ -97,7 +97,8 @@ def test_an_opening_that_fails_once_is_tried_again(either: Page) -> None:
         IDBFactory.prototype.open = open;
         throw new DOMException('Internal error opening backing store', 'UnknownError');
     }; })()""")
-    either.js("""void ((notice) => new MutationObserver(() => { globalThis.said ||= notice.dataset.code === 'not_kept'; })
+    either.js("""void ((notice) => new MutationObserver(() => {
+        globalThis.said ||= notice.dataset.code === 'not_kept'; })
         .observe(notice, {attributes: true}))(document.querySelector('#chat .notice'))""")
     say(either, "short and late")
     wait_kept(either, "short and late")

@@ -39,7 +39,7 @@ ERRORS = {
     "context_exceeded": (
         "This chat is longer than the model can read",
         "Leave out its oldest messages (they stay here, but the model no longer sees them), or start a new chat.",
-        [("Leave out the oldest", "shorten"), ("New chat", "new-chat")],
+        [("Leave out the oldest", "shorten"), ("New chat", "new")],
     ),
     "quota": (
         "This device's storage is full",

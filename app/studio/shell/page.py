@@ -8,7 +8,7 @@ from js import document
 from studio.shell import model_files, routing, works
 from studio.shell.card import Card
 from studio.shell.database import Database
-from studio.shell.elements import announce, by_id, cost, el, icon_button, message_of, on, toast
+from studio.shell.elements import announce, by_id, cost, el, icon_button, message_of, on, show, toast
 from studio.shell.errors import explain
 from studio.shell.history import History
 from studio.shell.models import STOPPED, Failure, Job, Model
@@ -93,6 +93,12 @@ class Page:
                 self.running(self._doing, t("Waits for the model") if model.coming else
                              t("Waits for the model: see above"))
 
+    def reveal(self, result) -> None:
+        """Shows a result, and scrolls to it if it is below what is in view."""
+        show(result)
+        if self.shown and result.getBoundingClientRect().top > js.innerHeight - 96:
+            result.scrollIntoView()
+
     def filled(self) -> bool:
         """Whether the page has something of the user's, so that the words at its top are folded away."""
         return self.busy
@@ -141,7 +147,7 @@ class Page:
     async def locate(self, part: str) -> None:
         """Shows what the address names: a work, or "new"."""
         if part == "new":
-            if self.current is not None and self.free():
+            if self.current is not None and self.can_leave():
                 self.new_work()
         elif part and self.history is not None:
             await self.open(part)
@@ -160,7 +166,7 @@ class Page:
 
     async def open(self, key: str) -> None:
         """Opens a work of the list."""
-        if (self.current is not None and key == self.current.id) or not self.free():
+        if (self.current is not None and key == self.current.id) or not self.can_leave():
             return
         try:
             found = await self.find(key)
@@ -174,6 +180,10 @@ class Page:
             await self.show_work(found)
             self.mark()
             self.listed()
+
+    def can_leave(self) -> bool:
+        """Whether another work can be shown now; if not, tells the user."""
+        return self.free()
 
     async def find(self, key: str) -> Work | None:
         """A work of the list as it is now; None if it was deleted."""

@@ -29,7 +29,7 @@ class Work:
         """Merges another tab's version. The one that is written last stays, except where a subclass does better."""
 
 
-def new_work(title: str, **fields) -> Work:
+def begin_work(title: str, **fields) -> Work:
     now = time.time()
     return Work({"id": new_key("w"), "title": title, "created": now, "updated": now} | fields)
 
@@ -37,3 +37,14 @@ def new_work(title: str, **fields) -> Work:
 def new_key(letter: str) -> str:
     """An id; letter: "c" of a chat, "w" of other works."""
     return "%s%d%06x" % (letter, int(time.time() * 1000), random.getrandbits(24))
+
+
+def shorten(text: str, limit: int = 48) -> str:
+    """A title from a message: its first words."""
+    words = text.split()
+    title = ""
+    for word in words:
+        if title and len(title) + 1 + len(word) > limit:
+            return title + "…"
+        title = title + " " + word if title else word
+    return title if len(title) <= limit else title[:limit] + "…"

@@ -57,7 +57,8 @@ class Answers:
         if answer is self.active:
             return t("Reading your message …")
         if self.active is not None:
-            return t("Waits for the answer in another chat")
+            return t("Waits for the answer above") if self.active.conversation is answer.conversation else \
+                t("Waits for the answer in another chat")
         if engine.measuring:
             return t("Waits for the Lab, which is measuring")
         if engine.state == "failed":
@@ -143,19 +144,25 @@ class Answers:
         self.page.draw_growing(answer)
         self.pump()
 
-    def withdraw(self, conversation: Conversation) -> bool:
-        """Ends a chat's answers: aborts the one that is being written, and removes those in the queue (then True)."""
+    def stop(self, conversation: Conversation) -> bool:
+        """Stops the answer that is written in a chat; if there is none, removes those in the queue (then True)."""
         if self.active is not None and self.active.conversation is conversation:
             self.model.engine.abort(self.active.request)
+            return False
+        return self.withdraw(conversation)
+
+    def withdraw(self, conversation: Conversation) -> bool:
+        """Removes a chat's answers from the queue; whether there were some."""
         waiting = [answer for answer in self.queue if answer.conversation is conversation]
-        for answer in waiting:
+        for answer in reversed(waiting):
             self.queue.remove(answer)
-            if not answer.before:
+            if not answer.before and not conversation.children(answer.key):
                 conversation.remove(answer.key)
         return bool(waiting)
 
     def forget(self, conversation: Conversation) -> None:
         """A chat is deleted: nothing of its answers is left."""
+        self.stop(conversation)
         self.withdraw(conversation)
         if self.failed is not None and self.failed.conversation is conversation:
             self.failed = None

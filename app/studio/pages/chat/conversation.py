@@ -3,7 +3,7 @@ is overwritten. The data is plain JSON. Pure Python: CPython runs its tests."""
 
 from studio.shell.parse import parse
 from studio.shell.wording import t
-from studio.shell.work import Work
+from studio.shell.work import Work, shorten
 
 DEFAULTS = {  # sampling settings of a new conversation; None = chosen anew for each answer
     "temperature": 0.6, "top_p": 0.95, "min_p": 0.05, "top_k": 40, "repetition_penalty": 1.1,
@@ -180,17 +180,6 @@ def is_end(text: str, place: int, closing: str) -> bool:
 def without_thought(node: dict) -> str:
     """The text of a message, without what the model thought before its answer."""
     return parts_of(node["content"])[1] if node["role"] == "assistant" else node["content"]
-
-
-def shorten(text: str, limit: int = 48) -> str:
-    """A title from a message: its first words."""
-    words = text.split()
-    title = ""
-    for word in words:
-        if title and len(title) + 1 + len(word) > limit:
-            return title + "…"
-        title = title + " " + word if title else word
-    return title if len(title) <= limit else title[:limit] + "…"
 
 
 def exported(text: str) -> list[dict]:

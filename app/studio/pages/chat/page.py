@@ -122,6 +122,7 @@ class Chat(Page):
 
     def focus(self) -> None:
         self.draw()
+        fit_prompt()
         prompt.focus()
 
     def update(self) -> None:
@@ -131,7 +132,7 @@ class Chat(Page):
         for source in by_id("starters").querySelectorAll("button"):
             cost(source, self.model.cost)
         show(by_id("stop"), self.busy_here())
-        show(by_id("send"), not self.busy_here())
+        self.show_send()
         self.draw_notice()
         for answer in self.answers.queue:
             self.draw_waiting(answer)
@@ -229,7 +230,7 @@ class Chat(Page):
             await super().locate(part)
         self._first_text = None
 
-    def free(self) -> bool:
+    def can_leave(self) -> bool:
         """Another chat can be opened while one is being answered."""
         return True
 
@@ -285,7 +286,7 @@ class Chat(Page):
 
     def submit(self) -> None:
         text = prompt.value.strip()
-        if not text or self.busy_here():
+        if not text:
             return
         prompt.value = ""
         self.store_draft()
@@ -340,15 +341,15 @@ class Chat(Page):
 
     def resend(self, key: str, text: str) -> None:
         """Sends an edited message, as a branch beside the first."""
-        if self.busy_here():
-            self.stop()
+        self.answers.stop(self.conversation)
+        self.answers.withdraw(self.conversation)
         question = self.conversation.add("user", text, time.time(), self.conversation.node(key)["parent"])
         self.transcript.show(self.conversation)
         self.answer(question)
 
     def stop(self) -> None:
-        """Stops this chat's answer, or removes it from the queue."""
-        if self.answers.withdraw(self.conversation):
+        """Stops this chat's answer, or removes it from the queue. A message that waits behind it is answered next."""
+        if self.answers.stop(self.conversation):
             self.save_soon()
             self.draw()
         prompt.focus()
@@ -448,8 +449,13 @@ class Chat(Page):
         prompt.value = prompt.value + "\n\n" + text if prompt.value.strip() else text
         self.typed()
 
+    def show_send(self) -> None:
+        """A message can be sent while an answer is being written: it waits for its turn."""
+        show(by_id("send"), not self.busy_here() or bool(prompt.value.strip()))
+
     def typed(self, *_) -> None:
         fit_prompt()
+        self.show_send()
         if self._draft_timer is not None:
             js.clearTimeout(self._draft_timer)
         self._draft_timer = js.setTimeout(self._store_draft_proxy, 250)
@@ -477,6 +483,8 @@ def key_of(source) -> str:
 
 def fit_prompt() -> None:
     """Makes the box grow with its text, where the browser does not do so itself."""
+    if not prompt.checkVisibility():  # it has no height while another page is shown
+        return
     prompt.style.height = "auto"
     prompt.style.height = "%dpx" % min(prompt.scrollHeight, 260)
     by_id("composer").classList.toggle("filled", bool(prompt.value.strip()))

@@ -208,7 +208,10 @@ class Transcript:
             scroller.scrollTop = scroller.scrollHeight
 
     def to_end(self) -> None:
-        self._stuck = True
+        """Shows the end of the chat; a new one begins at the top."""
+        self._stuck = bool(self.turns)
+        if not self.turns:
+            scroller.scrollTop = 0
         self.follow()
         show(by_id("latest"), False)
 

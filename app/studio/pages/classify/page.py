@@ -5,10 +5,13 @@ import time
 
 import js
 from js import navigator
-from studio.shell.elements import action, announce, attempt, button, el, message_of, show
+from studio.shell import elements
+from studio.shell.elements import action, announce, attempt, button, el, message_of, on, show
 from studio.shell.models import Failure, Model
 from studio.shell.page import Page, Problem
+from studio.shell.pictures import preview
 from studio.shell.wording import number, share, t, unit
+from studio.shell.work import Work, begin_work
 
 PAGE = {
     "place": 4,
@@ -53,11 +56,15 @@ class Classify(Page):
                   t("Choose a photo, or point the camera at something. The pictures stay on this device."),
                   t("Drop a picture here"))
         self.watching, self.file = False, None  # file: the picture that is shown
+        self.labelled: list = []  # what was found in it
         pick = self.picker("image/*", self.take)
         self.starts = [button(t("Use the camera"), "camera", cls="primary", sign="camera"),
                        button(t("Choose a picture"), "pick-picture", sign="file")]
         self.start = el("div", *self.starts, cls="row")
-        self.labels = el("textarea", LABELS, rows="3", id="labels", dir="auto", aria_describedby="labels-about")
+        self.labels = el("textarea", rows="3", id="labels", dir="auto", aria_describedby="labels-about")
+        self.labels.value = elements.storage.getItem("tensortab.labels") or LABELS
+        on(self.labels, "input", lambda _event: attempt(elements.storage, "setItem", "tensortab.labels",
+                                                        self.labels.value))
         self.again = button(t("Look again"), "look-again")
         about = el("p", t("What it may show: two or more labels, separated by commas or line breaks."), cls="about",
                    id="labels-about")
@@ -71,6 +78,8 @@ class Classify(Page):
         self.result = el("section", el("div", self.picture, self.video, self.stop, cls="seen"),
                          el("div", self.list, self.facts), cls="looked", hidden=True)
         self.body.append(self.start, self.choice, self.clip.card.box, self.namer.card.box, self.work.box, self.result)
+        self.keep_works(t("New picture"), t("Your pictures will be listed here."),
+                        [(t("Export as text"), "txt", "text/plain", exported)])
         action("pick-picture")(lambda _source: pick.click())
         action("look-again")(lambda _source: self.take([self.file]))
         action("camera")(lambda _source: self.begin(self.watch(), t("The picture was not classified")))
@@ -118,7 +127,7 @@ class Classify(Page):
 
     async def look(self, file) -> None:
         """Classifies one picture."""
-        self.see(file)
+        self.see(file, self.current if file is self.file else None)
         self.draw([])
         self.facts.textContent = ""
         self.running(t("Looking at %s") % file.name)
@@ -131,8 +140,40 @@ class Classify(Page):
             raise Problem(t("The browser cannot read %s as a picture") % file.name) from None
         labels = await self.answer(file)
         self.draw(labels)
+        self.reveal(self.list)
         self.facts.textContent = t("in %s") % unit(1000 * self.took, "millisecond")
         announce(", ".join(["%s %s" % (found["label"], share(found["score"])) for found in labels[:TOP]]))
+        await self.keep(file, labels)
+
+    async def keep(self, file, labels: list) -> None:
+        """Keeps what was found, with a small copy of the picture."""
+        if self.current is None:
+            self.current = work = begin_work(file.name)
+            work.change(labels=labels, facts=self.facts.textContent)
+            self.mark()
+            await self.history.keep_file(work, await preview(file))
+        self.current.change(labels=labels, facts=self.facts.textContent)
+        await self.history.save(self.current)
+
+    async def show_work(self, work) -> None:
+        self.current = work
+        picture = await self.history.file(work)
+        if self.current is work:
+            if picture is not None:
+                self.see(js.File.new(js.Array.of(picture), work.title), work)
+            else:
+                self.file = None
+                show(self.picture, False)
+            self.draw(work.data["labels"])
+            self.facts.textContent = work.data["facts"]
+            show(self.result)
+            self.update()
+
+    def new_work(self) -> None:
+        self.file = None
+        show(self.result, False)
+        super().new_work()
+        self.update()
 
     async def answer(self, file) -> list:
         """Labels by the page's model, or by the other one if that takes its place meanwhile."""
@@ -190,11 +231,15 @@ class Classify(Page):
         if width:
             canvas = js.OffscreenCanvas.new(width, height)
             canvas.getContext("2d").drawImage(self.video, 0, 0)
-            self.see(js.File.new(js.Array.of(await canvas.convertToBlob()), t("the camera’s last picture")))
+            file = js.File.new(js.Array.of(await canvas.convertToBlob()), t("the camera’s last picture"))
+            self.see(file)
+            if self.labelled:
+                await self.keep(file, self.labelled)
         self.video.srcObject = None
 
-    def see(self, file) -> None:
-        self.file = file
+    def see(self, file, work: Work | None = None) -> None:
+        """Shows a picture. work: the one that it is of, if that is kept already."""
+        self.file, self.current = file, work
         if self.picture.src:
             js.URL.revokeObjectURL(self.picture.src)
         self.picture.src, self.picture.alt = js.URL.createObjectURL(file), file.name
@@ -207,6 +252,7 @@ class Classify(Page):
         show(self.result)
 
     def draw(self, labels: list) -> None:
+        self.labelled = labels
         while self.list.childElementCount < len(labels):
             self.list.append(el("li", el("b", dir="auto"), el("span", cls="share"),
                                 el("span", el("span"), cls="bar", aria_hidden="true")))
@@ -217,3 +263,7 @@ class Classify(Page):
             bar.firstElementChild.style.width = "%.1f%%" % (100 * found["score"])
         while self.list.childElementCount > len(labels):
             self.list.lastElementChild.remove()
+
+
+def exported(work) -> str:
+    return "".join(["%s\t%s\n" % (found["label"], share(found["score"])) for found in work.data["labels"]])

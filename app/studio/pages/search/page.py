@@ -12,8 +12,10 @@ from studio.shell.files import Document, is_photo, not_read
 from studio.shell.models import Failure, Model, Progress
 from studio.shell.nearest import nearest, vectors_of
 from studio.shell.page import Page, Problem
+from studio.shell.pictures import preview
 from studio.shell.reader import marked, show_document, words_of
 from studio.shell.wording import duration, number, plural, t
+from studio.shell.work import begin_work, shorten
 
 PAGE = {
     "place": 3,
@@ -24,7 +26,6 @@ PAGE = {
 }
 
 BATCH = 16  # records that are embedded, and then stored, at a time
-SHORT_SIDE = 448  # pixels of a photo's stored preview: twice what CLIP sees
 MOST = 20  # results of each kind
 MOST_FILES = 20000
 # Cosines of MiniLM's vectors, measured with 40 questions on different things and the passages that answer them. Below
@@ -114,6 +115,8 @@ class Search(Page):
         self.note = el("p", cls="about small")
         self.body.append(self.form, *[model.card.box for model in self.models], self.work.box, self.found,
                          el("section", self.shelf, self.start, self.note))
+        self.keep_works(t("New search"), t("Your searches will be listed here."),
+                        [(t("Export as text"), "txt", "text/plain", self.exported)])
         on(self.form, "submit", self.submitted)
         asyncio.create_task(self.restore())
         action("pick-folder")(lambda _source: folder.click())
@@ -349,6 +352,56 @@ class Search(Page):
         self.found.setAttribute("aria-busy", "false")
         self.partial = any(kind.model.state == "ready" and bool(kind.pending()) for kind in self.kinds)
         self.draw_found(lists, problem)
+        if not problem:
+            self.keep(lists)
+
+    def keep(self, lists: list) -> None:
+        """Keeps the search with what it found; the passages and photos are in the index."""
+        if self.current is None or self.current.data["query"] != self.asked:
+            self.current = begin_work(shorten(self.asked), query=self.asked)
+        self.current.change(found=[[kind.name, [[record.id, score] for record, score in found]]
+                                   for kind, found in lists])
+        self.mark()
+        self.history.save_now(self.current)
+
+    def kept(self, work) -> list:
+        """[(kind, [(record, cosine), ...])] of a kept search, without what was removed from the index since."""
+        lists = []
+        for name, found in work.data["found"]:
+            items = self.kind(name).items
+            lists.append((self.kind(name), [(items[key].record, score) for key, score in found if key in items]))
+        return lists
+
+    async def show_work(self, work) -> None:
+        await self.restored.wait()
+        self.current = work
+        self.query.value = self.asked = work.data["query"]
+        self.partial = False
+        lists = self.kept(work)
+        gone = any(len(found) < len(before) for (_, found), (_, before) in zip(lists, work.data["found"]))  # noqa: B905
+        self.draw_found(lists, t("What it found was removed from the index.") if gone and not lists else "")
+        if gone:
+            self.found.append(el("p", t("Some of what it found was removed from the index."), cls="about small"))
+
+    def new_work(self) -> None:
+        self.query.value = self.asked = ""
+        show(self.found, False)
+        super().new_work()
+        self.query.focus()
+
+    def can_leave(self) -> bool:
+        """Searches can be made and shown while the index is made."""
+        return True
+
+    def deleted(self, work) -> None:
+        if self.current is not None and self.current.id == work.id:
+            self.new_work()
+
+    def exported(self, work) -> str:
+        lines = [work.data["query"], ""]
+        for _, found in self.kept(work):
+            lines += ["%s: %s" % (record.name, " ".join(record.text.split())) for record, _ in found]
+        return "\n".join(lines) + "\n"
 
     async def close_to(self, kind: Kind, text: str) -> list:
         """[(record, cosine), ...]: what is close enough to a text, the nearest first. Raises Failure."""
@@ -369,7 +422,7 @@ class Search(Page):
         if self.partial and not problem:
             sections.append(el("p", t("The index is not complete yet: there may be more."), cls="about small"))
         fill(self.found, *sections)
-        show(self.found)
+        self.reveal(self.found)
         if not problem:
             announce(plural(len(self.results), "%s result, the nearest first.", "%s results, the nearest first."))
 
@@ -421,14 +474,3 @@ def document_of(records: list) -> Document:
 
 def nearness(score: float) -> str:
     return t("very close") if score >= VERY_CLOSE else t("close") if score >= CLOSE else t("related")
-
-
-async def preview(file):
-    """A small JPEG of a photo. Raises JsException where the browser cannot read it."""
-    bitmap = await elements.attempt(js.self, "createImageBitmap", file)
-    scale = min(1.0, SHORT_SIDE / min(bitmap.width, bitmap.height))
-    width, height = max(1, round(bitmap.width * scale)), max(1, round(bitmap.height * scale))
-    canvas = js.OffscreenCanvas.new(width, height)
-    canvas.getContext("2d").drawImage(bitmap, 0, 0, width, height)
-    bitmap.close()
-    return await canvas.convertToBlob(js.JSON.parse('{"type": "image/jpeg", "quality": 0.85}'))

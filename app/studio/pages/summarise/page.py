@@ -6,6 +6,7 @@ from studio.shell.files import not_read
 from studio.shell.models import Model, stored, to_download
 from studio.shell.page import Page, Problem
 from studio.shell.wording import number, plural, t
+from studio.shell.work import begin_work, shorten
 
 PAGE = {
     "place": 5,
@@ -76,7 +77,9 @@ class Summarise(Page):
                  button("open its files", "pick-file", cls="link"), cls="about small", data_task=self.model.task)
         self.body.append(el("label", "Text", cls="unseen", **{"for": "document"}), self.given, self.start, self.place,
                          self.model.card.box, self.work.box, self.result, own)
-        on(self.given, "input", lambda _event: self.counts())
+        self.keep_works(t("New text"), t("Your texts and their summaries will be listed here."),
+                        [(t("Export as text"), "txt", "text/plain", exported)])
+        on(self.given, "input", lambda _event: self.typed())
         self.counts()
         action("pick-document")(lambda _source: pick.click())
         action("summarise")(lambda _source: self.begin(self.summarise(), "Nothing was summarised"))
@@ -122,6 +125,34 @@ class Summarise(Page):
         self.size.textContent = words_in(words) if words else ""
         self.go.disabled = not words
 
+    def typed(self) -> None:
+        """Keeps the text. A text that has a summary stays as it is: a changed one is another."""
+        self.counts()
+        text = self.given.value.strip()
+        if text:
+            work = self.current
+            if work is None or (work.data["summary"] and work.data["text"] != self.given.value):
+                self.current = begin_work("", summary="", facts="")
+            title = shorten(text)
+            self.current.change(text=self.given.value, title=title)
+            self.history.soon(self.current)
+            self.mark()
+
+    async def show_work(self, work) -> None:
+        self.current, self.given.value = work, work.data["text"]
+        self.output.textContent, self.facts.textContent = work.data["summary"], work.data["facts"]
+        show(self.result, bool(work.data["summary"]))
+        self.counts()
+        self.update()
+
+    def new_work(self) -> None:
+        self.given.value = self.output.textContent = self.facts.textContent = ""
+        show(self.result, False)
+        self.counts()
+        super().new_work()
+        self.update()
+        self.given.focus()
+
     def take(self, files: list) -> None:
         if self.free():
             self.begin(self.read(files), t("Nothing was read"))
@@ -136,9 +167,10 @@ class Summarise(Page):
                 skipped.append((file.name, message_of(problem)))
         if not texts:
             raise Problem(t("Nothing was read"), not_read(skipped))
+        self.current = None
         self.given.value = "\n\n".join(texts)
         self.given.scrollTop = 0
-        self.counts()
+        self.typed()
         if skipped:
             toast(not_read(skipped), seconds=20)
 
@@ -148,6 +180,8 @@ class Summarise(Page):
 
     async def summarise(self) -> None:
         text = self.given.value.strip()
+        self.typed()
+        work = self.current
         self.output.textContent = self.facts.textContent = ""
         show(self.result, False)
         self.running(t("Reading %s") % words_in(len(text.split())))
@@ -159,14 +193,23 @@ class Summarise(Page):
             part = (t("%d of %s") % (done, of), done / total) if total > 1 else ("", None)
             self.running(t("Summarising"), *part)
             self.output.textContent = body["text"]
-            show(self.result, bool(body["text"]))
+            if body["text"]:
+                self.reveal(self.result)
+            work.change(summary=body["text"], facts=t("not complete"))
+            self.history.soon(work)
         body = await self.ask(self.model, "task", {"inputs": text}, told=told)
         self.output.textContent = body["text"]
-        show(self.result)
+        self.reveal(self.result)
         words = words_in(len(body["text"].split())), words_in(len(text.split()))
         self.facts.textContent = t("%s instead of %s") % words
+        work.change(summary=body["text"], facts=self.facts.textContent)
+        await self.history.save(work)
         announce(t("Summary: %s") % body["text"][:1500])
 
 
 def words_in(count: int) -> str:
     return plural(count, "%s word", "%s words")
+
+
+def exported(work) -> str:
+    return "%s\n\n%s\n" % (work.data["summary"], work.data["text"]) if work.data["summary"] else work.data["text"]

@@ -7,9 +7,10 @@ import js
 from studio.pages.transcribe.subtitles import clock, later, plain, settled, srt, vtt
 from studio.shell import audio, elements, routing
 from studio.shell.elements import action, announce, button, el, fill, message_of, show
-from studio.shell.models import Model
+from studio.shell.models import Failure, Model
 from studio.shell.page import Page, Problem
 from studio.shell.wording import duration, language_name, t
+from studio.shell.work import begin_work, shorten
 
 PAGE = {
     "place": 2,
@@ -58,6 +59,11 @@ class Transcribe(Page):
                         button("VTT", "save", data_kind="vtt"), cls="row")
         self.result = el("section", self.facts, self.player, self.tools, self.list, hidden=True)
         self.body.append(self.start, self.wishes, self.model.card.box, self.recording, self.work.box, self.result)
+        self.keep_works(
+            t("New transcript"), t("Your transcripts will be listed here."),
+            [(t("Export as text"), "txt", "text/plain", lambda work: plain(work.data["chunks"])),
+             (t("Export as subtitles (SRT)"), "srt", FILES["srt"][1], lambda work: srt(work.data["chunks"])),
+             (t("Export as subtitles (VTT)"), "vtt", FILES["vtt"][1], lambda work: vtt(work.data["chunks"]))])
         action("pick-audio")(lambda _source: pick.click())
         action("record")(lambda _source: self.begin(self.listen(), t("It could not be transcribed")))
         action("record-stop")(lambda _source: self.stop())
@@ -112,8 +118,12 @@ class Transcribe(Page):
         self.check()
         total = samples.length / audio.RATE
 
+        reached = [0.0]
+
         def told(body: dict) -> None:
             self.draw(body["chunks"])
+            reached[0] = body["done"]
+            self.keep([file.name, t("%s of %s") % (clock(reached[0]), clock(total))])
             done, spent = body["done"], time.time() - self.job.sent
             facts = [t("%s of %s") % (clock(done), clock(total))]
             if done:
@@ -121,9 +131,13 @@ class Transcribe(Page):
             self.running(t("Transcribing %s") % file.name, "  ·  ".join(facts), done / total)
         self.play(file)
         self.running(t("Transcribing %s") % file.name, clock(total))
-        body = await self.write(samples, told)
-        self.finish(body["chunks"], [file.name, clock(total), self.heard,
-                                     t("written down in %s") % duration(self.took)])
+        try:
+            body = await self.write(samples, told)
+        except Failure:  # also if it was cancelled: the part that is there stays
+            await self.stopped_at(file, [file.name, t("stopped at %s of %s") % (clock(reached[0]), clock(total))])
+            raise
+        await self.finish(file, body["chunks"], [file.name, clock(total), self.heard,
+                                                 t("written down in %s") % duration(self.took)])
 
     async def write(self, samples, told=lambda body: None) -> dict:
         wish = self.options()
@@ -155,6 +169,7 @@ class Transcribe(Page):
         announce(t("Recording."))
         fixed: list[dict] = []
         offset = written = 0.0
+        sound = None
         try:
             while microphone.on or written < microphone.seconds:
                 if microphone.on and microphone.seconds - written < EVERY:
@@ -165,17 +180,22 @@ class Transcribe(Page):
                 body = await self.write(samples)
                 found = later(body["chunks"], start)
                 self.draw(fixed + found)
+                self.keep([t("Recording"), clock(written), self.heard])
                 count = settled(found, written - start, WINDOW)
                 if count:
                     fixed, offset = fixed + found[:count], found[count - 1]["timestamp"][1]
+        except Failure:
+            await self.stopped_at(None, [t("Recording"), t("stopped at %s of %s") % (clock(offset), clock(written))])
+            raise
         finally:
             microphone.stop()
             routing.live(self.name, False)
             self.microphone = None
             show(self.recording, False)
             if microphone.seconds:
-                self.play(audio.wav((await microphone.samples(0.0))[0]))
-        self.finish(self.chunks, [t("Recording"), clock(microphone.seconds), self.heard])
+                sound = audio.wav((await microphone.samples(0.0))[0])
+                self.play(sound)
+        await self.finish(sound, self.chunks, [t("Recording"), clock(microphone.seconds), self.heard])
 
     def hear(self, peak: float) -> None:
         self.time.textContent = clock(self.microphone.seconds)
@@ -198,7 +218,8 @@ class Transcribe(Page):
     # What was said
 
     def clear(self, name: str) -> None:
-        self.file_name = name.rpartition(".")[0] or name
+        self.file_name, self.current = name.rpartition(".")[0] or name, None
+        self.facts.textContent = ""
         self.draw([])
         self.player.removeAttribute("src")
         show(self.player, False)
@@ -223,15 +244,52 @@ class Transcribe(Page):
             said = t("Play from %s") % clock(start)
             self.list.append(el("li", button(clock(start), "seek", cls="time", data_time=start, aria_label=said),
                                 el("span", text, dir="auto")))
+        first = bool(now) and not self.drawn
         self.drawn = now
         show(self.result, bool(now))
+        if first:
+            self.reveal(self.result)
 
-    def finish(self, chunks: list, facts: list) -> None:
+    async def finish(self, sound, chunks: list, facts: list) -> None:
         self.draw(chunks)
         show(self.result)
-        facts = [fact for fact in facts if fact] if chunks else [t("No speech was found in it.")]
-        self.facts.textContent = "  ·  ".join(facts)
+        await self.stopped_at(sound, facts if chunks else [t("No speech was found in it.")])
         announce(t("Transcribed: %s") % plain(chunks)[:1500])
+
+    def keep(self, facts: list) -> None:
+        """Keeps what is written down so far."""
+        if self.chunks:
+            if self.current is None:
+                title = self.file_name if facts[0] != t("Recording") else shorten(plain(self.chunks))
+                self.current = begin_work(title)
+                self.mark()
+            facts = [fact for fact in facts if fact]
+            self.current.change(chunks=self.chunks, facts="  ·  ".join(facts), language=self.list.lang)
+            self.history.soon(self.current)
+
+    async def stopped_at(self, sound, facts: list) -> None:
+        """Nothing more will be written down."""
+        self.facts.textContent = "  ·  ".join([fact for fact in facts if fact])
+        self.keep(facts)
+        if self.current is not None and not self.history.gone(self.current):
+            if sound is not None:
+                await self.history.keep_file(self.current, sound)
+            await self.history.save(self.current)
+
+    async def show_work(self, work) -> None:
+        self.clear(work.title)
+        self.current, self.file_name, self.list.lang = work, work.title, work.data["language"]
+        self.draw(work.data["chunks"])
+        self.facts.textContent = work.data["facts"]
+        self.update()
+        sound = await self.history.file(work)
+        if sound is not None and self.current is work:
+            self.play(sound)
+
+    def new_work(self) -> None:
+        self.clear("recording")
+        super().new_work()
+        self.update()
 
     def save(self, source) -> None:
         kind = source.getAttribute("data-kind")
