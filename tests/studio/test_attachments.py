@@ -10,8 +10,9 @@ from tests.studio.test_documents import file_of
 from tests.studio.test_tabs import PNG, drop, give, seen
 
 CHIPS = "[...document.querySelectorAll('.composer .chip span')].map((e) => e.innerText).join()"
-PAGES = [f"Page {n}: {'aeiou ' * 100}" for n in range(1, 13)]
-PAGES[6] = "Page 7: " + "sss " * 150  # what a question with an s is near to
+LINE = "aeiou " * 10 + "\n"
+PAGES = [f"Page {n}: {LINE * 10}" for n in range(1, 13)]
+PAGES[6] = "Page 7: " + ("sss " * 15 + "\n") * 10  # what a question with an s is near to
 
 
 def attach(page: Page, *files: tuple[bytes, str]) -> None:
