@@ -161,10 +161,12 @@ def dropped(event) -> None:
 
 
 def pasted(event) -> None:
-    if routing.shown() is not None and event.clipboardData is not None and event.clipboardData.files.length \
-            and routing.current() != "chat":
+    """What programs such as Word copy has a text and a picture of it: the text is pasted."""
+    given = event.clipboardData
+    if routing.shown() is not None and given is not None and given.files.length and \
+            not (event.target.matches("textarea, input") and given.types.includes("text/plain")):
         event.preventDefault()
-        routing.shown().receive(event.clipboardData)
+        routing.shown().receive(given)
 
 
 def picked(event) -> None:

@@ -142,3 +142,22 @@ def file_name(title: str, ending: str) -> str:
     if device in RESERVED or (len(device) == 4 and device[:3] in ("com", "lpt") and device[3] in "0123456789¹²³"):
         name = "_" + name
     return name + ending
+
+
+def check_files(files) -> list:
+    """The files of an imported message, which is not trusted. Raises ValueError."""
+    if not isinstance(files, list) or not all(is_file(file) for file in files):
+        raise ValueError("The files of a message are broken: export the chat again.")
+    return [{name: file[name] for name in ("id", "name", "unit", "passages")} for file in files]
+
+
+def is_file(file) -> bool:
+    return isinstance(file, dict) and isinstance(file.get("id"), str) and isinstance(file.get("name"), str) and \
+        file.get("unit") in UNITS and isinstance(file.get("passages"), list) and len(file["passages"]) > 0 and \
+        all(is_passage(passage) for passage in file["passages"])
+
+
+def is_passage(passage) -> bool:
+    if not isinstance(passage, list) or len(passage) != 2 or not isinstance(passage[1], str):
+        return False
+    return isinstance(passage[0], str) or (isinstance(passage[0], int) and 0 <= passage[0] < 1e9)

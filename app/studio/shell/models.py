@@ -402,6 +402,11 @@ class Model:
             self.card.missing(*self._missing, engine.unlisted)
 
 
+def shared(engine: Engine, task: str, kind: str, advice: str) -> Model:
+    """The model of a task that several pages have."""
+    return engine.models.get(task) or Model(engine, task, kind, advice)
+
+
 class Job:
     """One request of a page. It waits until the model is loaded; `sent` is when it was sent, in seconds since 1970."""
 

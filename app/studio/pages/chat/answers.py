@@ -3,6 +3,7 @@
 import random
 import time
 
+from studio.pages.chat import quoting
 from studio.pages.chat.conversation import Conversation, parts_of, without_thought
 from studio.shell.elements import announce
 from studio.shell.wording import t
@@ -56,6 +57,8 @@ class Answers:
         engine, state = self.model.engine, self.model.state
         if answer is self.active:
             return t("Reading your message …")
+        if state == "ready" and self.page.finding.waits(answer):
+            return self.page.finding.waits(answer)
         if self.active is not None:
             return t("Waits for the answer above") if self.active.conversation is answer.conversation else \
                 t("Waits for the answer in another chat")
@@ -71,12 +74,16 @@ class Answers:
         """Sends the engine the next answer's request."""
         if self.active is not None or not self.queue or self.model.state != "ready" or self.model.engine.measuring:
             return
-        answer = self.active = self.queue.pop(0)
+        ready = [answer for answer in self.queue if self.page.finding.ready(answer)]
+        if not ready:
+            return
+        answer = self.active = ready[0]
+        self.queue.remove(answer)
         settings = answer.conversation.sampling()
         if settings["seed"] is None:
             settings["seed"] = random.getrandbits(32)
         answer.node["seed"], answer.node["model"] = settings["seed"], self.model.name
-        messages = answer.conversation.messages(answer.question)
+        messages = quoting.messages(answer.conversation, answer.question, answer.node.get("quotes"))
         if answer.before:
             messages.append({"role": "assistant", "content": answer.before})
         request = {"model": self.model.name, "messages": messages, "stream": True}

@@ -1,6 +1,7 @@
 """A conversation is a tree of messages, of which one path is shown. Editing or regenerating adds a branch, so nothing
 is overwritten. The data is plain JSON. Pure Python: CPython runs its tests."""
 
+from studio.shell.files import check_files
 from studio.shell.parse import parse
 from studio.shell.wording import t
 from studio.shell.work import Work, shorten
@@ -146,6 +147,7 @@ class Conversation(Work):
             node = self.node(key)
             who = "You" if node["role"] == "user" else node.get("model") or "Model"
             parts.append("**%s**" % who)
+            parts += ["*%s*" % file["name"] for file in node.get("files", [])]
             thought = parts_of(node["content"])[0] if node["role"] == "assistant" else ""
             if thought:
                 parts.append("> " + thought.replace("\n", "\n> "))
@@ -237,6 +239,10 @@ def check_node(key: str, node, nodes: dict) -> dict:
     for name in ("stopped", "model"):
         if isinstance(node.get(name), str):
             found[name] = node[name]
+    if "files" in node:
+        found["files"] = check_files(node["files"])
+    if "quotes" in node:
+        found["quotes"] = check_quotes(node["quotes"])
     if isinstance(node.get("stats"), dict):
         found["stats"] = stats = {}
         for group in ("usage", "timings"):
@@ -245,6 +251,14 @@ def check_node(key: str, node, nodes: dict) -> dict:
         if isinstance(node["stats"].get("finish_reason"), str):
             stats["finish_reason"] = node["stats"]["finish_reason"]
     return found
+
+
+def check_quotes(quotes) -> list:
+    for quote in quotes if isinstance(quotes, list) else [None]:
+        known = isinstance(quote, dict) and isinstance(quote.get("file"), str) and isinstance(quote.get("passage"), int)
+        if not known or quote["passage"] < 0:
+            raise ValueError("The quotes of a message are broken: export the chat again.")
+    return [{"file": quote["file"], "passage": quote["passage"]} for quote in quotes]
 
 
 def is_number(value) -> bool:

@@ -7,8 +7,10 @@ import time
 import js
 from js import document
 from studio.pages.chat.answers import Answer, Answers
+from studio.pages.chat.attachments import Attachments
 from studio.pages.chat.chats import Chats, export
 from studio.pages.chat.conversation import Conversation, without_thought
+from studio.pages.chat.finding import Finding
 from studio.pages.chat.transcript import Transcript, editor
 from studio.pages.chat.tune import tune
 from studio.shell import elements, routing, works
@@ -46,6 +48,7 @@ class Chat(Page):
         self.problem: dict | None = None
         self.transcript = Transcript()
         self.transcript.reopen = self.open_editor
+        self.attachments, self.finding = Attachments(self), Finding(self)
         self.answers = Answers(self)
         self.history = Chats(self)
         self.words = {"new": t("New chat"), "none": t("Your chats will be listed here.")}
@@ -134,6 +137,7 @@ class Chat(Page):
         show(by_id("stop"), self.busy_here())
         self.show_send()
         self.draw_notice()
+        self.finding.draw()
         for answer in self.answers.queue:
             self.draw_waiting(answer)
 
@@ -151,6 +155,7 @@ class Chat(Page):
             self._drafted = conversation.id
             prompt.value = elements.storage.getItem("tensortab.draft." + self.draft_name()) or ""
             fit_prompt()
+            self.attachments.open(self.draft_name())
         self.listed()
         self.update()
 
@@ -286,20 +291,29 @@ class Chat(Page):
 
     def submit(self) -> None:
         text = prompt.value.strip()
-        if not text:
+        if self.attachments.reading:
+            toast(t("Wait until %s is read.") % self.attachments.reading)
+            return
+        if not (text or self.attachments.files):
             return
         prompt.value = ""
         self.store_draft()
         fit_prompt()
-        self.send(text)
+        self.send(text or t("Summarise this."), self.attachments.take())
 
-    def send(self, text: str) -> None:
+    def take(self, files: list) -> None:
+        self.attachments.add(files)
+
+    def send(self, text: str, files: list | None = None) -> None:
         conversation = self.conversation
         path = conversation.path()
         parent = path[-1] if path else None
         if parent is not None and conversation.node(parent)["role"] == "user":
+            files = conversation.node(parent).get("files", []) + (files or [])
             parent = conversation.node(parent)["parent"]  # an unanswered question is replaced by this branch
         question = conversation.add("user", text, time.time(), parent)
+        if files:
+            conversation.node(question)["files"] = files
         if parent == (path[-1] if path else None):
             self.transcript.append(conversation, question)
         else:
@@ -307,6 +321,7 @@ class Chat(Page):
         self.mark()
         if not path:
             attempt(elements.storage, "removeItem", "tensortab.draft.new")
+        self.attachments.rename(self.draft_name())
         self.store_draft()  # a text beside the starter in the message box belongs to this chat from now on
         self.answer(question)
 
@@ -343,7 +358,10 @@ class Chat(Page):
         """Sends an edited message, as a branch beside the first."""
         self.answers.stop(self.conversation)
         self.answers.withdraw(self.conversation)
-        question = self.conversation.add("user", text, time.time(), self.conversation.node(key)["parent"])
+        before = self.conversation.node(key)
+        question = self.conversation.add("user", text, time.time(), before["parent"])
+        if "files" in before:
+            self.conversation.node(question)["files"] = before["files"]
         self.transcript.show(self.conversation)
         self.answer(question)
 

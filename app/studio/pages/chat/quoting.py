@@ -5,7 +5,7 @@ A message's `files` are [{"id", "name", "unit", "passages"}, ...] (see Document)
 "passage": number}, ...], in the order of their numbers in the prompt."""
 
 from studio.pages.chat.conversation import Conversation, without_thought
-from studio.shell.files import UNITS, Document
+from studio.shell.files import Document
 
 MOST_QUOTES = 6  # a small model loses the thread among more
 FRAME = 100  # tokens of the words around files and messages
@@ -82,7 +82,7 @@ def quoting(question: str, conversation: Conversation, quotes: list[dict]) -> st
     parts = []
     for number, quote in enumerate(quotes):
         file = file_of(conversation, quote["file"])
-        if file is not None:
+        if file is not None and quote["passage"] < len(file["passages"]):
             document, place = document_of(file), quote["passage"]
             parts.append("[%d] %s, %s:\n%s" % (number + 1, file["name"], document.place(place),
                                                document.passages[place][1].strip()))
@@ -102,22 +102,3 @@ def messages(conversation: Conversation, until: str, quotes: list[dict] | None) 
 
 def document_of(file: dict) -> Document:
     return Document(file["name"], file["unit"], file["passages"])
-
-
-def check_files(files) -> list[dict]:
-    """The files of an imported message, which is not trusted. Raises ValueError."""
-    if not isinstance(files, list) or not all(is_file(file) for file in files):
-        raise ValueError("The files of a message are broken: export the chat again.")
-    return [{name: file[name] for name in ("id", "name", "unit", "passages")} for file in files]
-
-
-def is_file(file) -> bool:
-    return isinstance(file, dict) and isinstance(file.get("id"), str) and isinstance(file.get("name"), str) and \
-        file.get("unit") in UNITS and isinstance(file.get("passages"), list) and len(file["passages"]) > 0 and \
-        all(is_passage(passage) for passage in file["passages"])
-
-
-def is_passage(passage) -> bool:
-    if not isinstance(passage, list) or len(passage) != 2 or not isinstance(passage[1], str):
-        return False
-    return isinstance(passage[0], str) or (isinstance(passage[0], int) and 0 <= passage[0] < 1e9)

@@ -4,6 +4,7 @@ import json
 
 import js
 from jsffi import create_proxy
+from studio.pages.chat.attachments import attached
 from studio.pages.chat.conversation import Conversation, parts_of
 from studio.pages.chat.markdown import Rendered
 from studio.shell.elements import attempt, button, by_id, el, fill, icon_button, on, show, storage
@@ -28,8 +29,10 @@ class Turn:
         self.body = el("div", cls="text", dir="auto" if self.mine else None)
         self.foot = el("footer")
         self.label = el("h2", cls="who")
-        self.element = el("article", self.label, self.body, self.foot, cls="turn mine" if self.mine else "turn",
-                          data_key=key, aria_label=t("You wrote") if self.mine else t("The model answered"))
+        self.extra = el("div", cls="attached")
+        self.element = el("article", self.label, self.body, self.extra, self.foot, data_key=key,
+                          cls="turn mine" if self.mine else "turn",
+                          aria_label=t("You wrote") if self.mine else t("The model answered"))
         self.rendered = None if self.mine else Rendered(self.body)
         self.thought: Thought | None = None
         self.text(self.node["content"])
@@ -62,6 +65,7 @@ class Turn:
         node = self.node
         self.name()
         self.element.classList.remove("streaming")
+        fill(self.extra, *attached(conversation, node))
         tools = el("div", cls="tools")
         siblings = conversation.siblings(self.key)
         if len(siblings) > 1:
