@@ -86,8 +86,8 @@ class Picker:
 
     def __init__(self, page):
         self.page = page
-        self._name, self._detail = el("b", dir="auto"), el("span")
-        self.button = el("button", self._name, self._detail, icon("fold"), type="button", cls="pick", act="pick-model",
+        self._name = el("b", dir="auto")
+        self.button = el("button", self._name, icon("fold"), type="button", cls="pick", act="pick-model",
                          aria_haspopup="dialog")
 
     def update(self) -> None:
@@ -107,7 +107,7 @@ class Picker:
         else:
             said = t("%s: none is chosen") % kind
         self._name.textContent = name or t("Choose a model")
-        self._detail.textContent = detail
+        self.button.setAttribute("data-detail", detail)  # which the styles show; the label says it in words
         self.button.setAttribute("aria-label", said)
         self.button.setAttribute("data-state", model.state)
         self.button.setAttribute("data-task", model.task)

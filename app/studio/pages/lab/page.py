@@ -127,6 +127,7 @@ class Lab(Page):
         """Redraws the head and its buttons after any change of the engine."""
         if not self.shown:
             return
+        self.head.update()
         busy, obstacle = bool(self.engine.measuring), self.obstacle()
         info = self.engine.info
         self.gpu.textContent = adapter_name(info) or t("This GPU")
