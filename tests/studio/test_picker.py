@@ -184,7 +184,7 @@ def test_the_sheet_is_used_with_the_keyboard(page: Page) -> None:
 
 def test_each_page_lists_the_models_of_its_tasks(page: Page) -> None:
     opened(page, QWEN, WHISPER, CLIP, view="transcribe")
-    heads = "[...document.querySelectorAll('#picker [data-task] h3')].map((head) => head.innerText)"
+    heads = "[...document.querySelectorAll('#picker [data-task] h3')].map((head) => head.textContent)"
     assert page.js(heads) == ["Speech model"]
     assert page.js(f"{ROWS}.map((row) => row.dataset.name)") == ["whisper-tiny.en", "openai/whisper-base"]
     press_in(page, WHISPER["name"], "use-model")
