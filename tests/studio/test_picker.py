@@ -83,7 +83,7 @@ def test_a_model_of_the_hub_is_one_click_away(page: Page) -> None:
     assert page.js("tensortab.run('get kept')") == "{}"
     press_in(page, QWEN["name"], "use-model")
     page.wait("!document.querySelector('#picker').open")
-    page.wait("/^Chat model: Qwen3 0.6B, loading, [1-9]\\d? %$/.test(document.querySelector('.pick').ariaLabel)")
+    page.wait("/^Chat model: Qwen3 0.6B, loading, [1-9]\\d?%$/.test(document.querySelector('.pick').ariaLabel)")
     state(page, "ready")
     assert label(page) == "Chat model: Qwen3 0.6B, ready"
     assert page.text("#chat .pick") == "Qwen3 0.6B\n639 MB"
@@ -167,6 +167,7 @@ def test_the_sheet_is_used_with_the_keyboard(page: Page) -> None:
     """Its rows are a list of buttons with names; what is drawn again keeps the focus; Escape closes it, and the focus
     goes back to the header."""
     opened(page, QWEN, LLAMA, pace=100)
+    row(page, QWEN["name"])
     assert page.js("document.querySelector('.pick').ariaHasPopup") == "dialog"
     names = page.js(f"{ROWS}.flatMap((row) => [...row.querySelectorAll('button')]).map((b) => b.ariaLabel)")
     assert "Qwen3 0.6B: Download 639 MB" in names
@@ -174,7 +175,7 @@ def test_the_sheet_is_used_with_the_keyboard(page: Page) -> None:
     state(page, "loading")
     sheet(page)
     page.js(f"{row_of(LLAMA)}.querySelector('button').focus()")
-    page.wait(f"/^Loading, [1-9]0 %$/.test({row_of(QWEN)}.querySelector('.tag').innerText)")
+    page.wait(f"/^Loading, [1-9]0%$/.test({row_of(QWEN)}.querySelector('.tag').innerText)")
     page.wait(f"{row_of(QWEN)}.querySelector('[data-act=unload]')")
     assert page.js("document.activeElement.ariaLabel") == "Llama 3.2 3B: Download 2.0 GB"
     press(page, Keys.ESCAPE)
