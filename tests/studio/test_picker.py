@@ -175,7 +175,7 @@ def test_the_sheet_is_used_with_the_keyboard(page: Page) -> None:
     state(page, "loading")
     sheet(page)
     page.js(f"{row_of(LLAMA)}.querySelector('button').focus()")
-    page.wait(f"/^Loading, [1-9]0%$/.test({row_of(QWEN)}.querySelector('.tag').innerText)")
+    page.wait(f"/^Loading, [1-9]0%$/.test({row_of(QWEN)}.querySelector('.tag')?.innerText)")
     page.wait(f"{row_of(QWEN)}.querySelector('[data-act=unload]')")
     assert page.js("document.activeElement.ariaLabel") == "Llama 3.2 3B: Download 2.0 GB"
     press(page, Keys.ESCAPE)
@@ -227,6 +227,28 @@ def test_a_dropped_model_opens_on_the_page_that_it_is_for(page: Page) -> None:
     assert "read where it is: My model.gguf" in page.text("#settings .models")
     page.click("#settings [data-act=delete-model][data-name=My-model]")
     page.wait("!document.querySelector('#settings .models').innerText.includes('My-model')")
+
+
+FOLDER = """void (DataTransferItem.prototype.webkitGetAsEntry = () => {
+  const file = (path) => ({ isFile: true, isDirectory: false, fullPath: "/" + path,
+    file: (found) => found(new File([path], path.split("/").at(-1))) });
+  const folder = (entries) => ({ isFile: false, isDirectory: true,
+    createReader: () => ({ readEntries: (found) => found(entries.splice(0)) }) });
+  return folder([file("bge/vit.safetensors"), file("bge/config.json"), folder([file("bge/1_Pooling/config.json")]),
+    folder([file("bge/onnx/model.onnx")])]);
+})"""
+
+
+def test_the_folder_of_a_model_is_dropped(page: Page) -> None:
+    """Its files are opened, and those of its modules under their names; others are left out."""
+    page.open()
+    page.wait("document.documentElement.dataset.engine !== 'starting'")
+    page.js(FOLDER)
+    drop(page, "bge")
+    page.wait("document.documentElement.dataset.view === 'classify'")
+    state(page, "ready", "classify")
+    given = json.loads(str(page.js("tensortab.run('get given')")))
+    assert sorted(given) == ["1_Pooling/config.json", "config.json", "vit.safetensors"]
 
 
 def test_a_dropped_file_that_is_no_model_says_why(page: Page) -> None:
