@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from .decoder import CONTEXT
 from .errors import Error
 from .fit import fit
 from .formats import open_checkpoint
@@ -9,6 +10,8 @@ from .sources import endpoint
 from .sources.browser import catalogue, keep, library, runs, storage
 from .sources.model import offered
 from .tasks import tasks_of
+
+CHAT = "text-generation"
 
 
 async def offers() -> list[dict[str, Any]]:
@@ -25,6 +28,7 @@ async def known(info: dict[str, Any] | None, device_memory: float = 0) -> list[d
     """What offers() or library.models() says of each model, and
 
     offered, stored, used  whether it is offered, the bytes of it that are here, and when it was last opened
+    context                if it is known, the most tokens that it reads here
     tasks                  those that it is for; none if its files can't be read now
     fits, reason           whether it fits the GPU of `info`, and why (fit.py)
     room                   whether the storage has room for what is missing
@@ -41,6 +45,8 @@ async def known(info: dict[str, Any] | None, device_memory: float = 0) -> list[d
     for model in here.values():
         described.append({**model, "tasks": await _tasks(model, notes), "offered": False})
     for about in described:
+        if CHAT in about["tasks"] and "context" in about:
+            about["context"] = min(about["context"], CONTEXT)
         memory = about["memory"] or about["size"]
         about["fits"], about["reason"] = fit(about["name"], memory, info, ran, device_memory)
         missing = 0 if about["kind"] == "file" else about["size"] - about["stored"]

@@ -29,7 +29,8 @@ def test_the_site_s_and_the_hub_s_models_are_offered(engine: Engine) -> None:
     assert (tiny["tasks"], tiny["kind"], tiny["stored"], tiny["offered"]) == (["testing"], "site", 0, True)
     for about in offered():
         model = models[about["name"]]
-        assert {**model, **about} == model
+        assert {**model, **about, "context": model.get("context")} == {"context": None, **model}
+        assert model.get("context", 0) <= 4096
         assert (model["kind"], model["stored"], model["used"], model["speed"]) == ("hub", 0, 0, 0)
         assert model["source"] == "https://huggingface.co/" + about["name"].partition(":")[0]
     assert {about["task"] for about in catalogue().values()} <= {task for a in offered() for task in a["tasks"]}

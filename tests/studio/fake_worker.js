@@ -259,8 +259,9 @@ function storage() {
 }
 
 const methods = {
-  load: async (params, id, file) => {
-    const made = await load(params, id, file);
+  load: async (params, id, ...files) => {
+    state.given = files.map((file) => file.name);
+    const made = await load(params, id, files[0]);
     if (params.task === MODEL.task) state.loaded = made.model;
     return made;
   },

@@ -83,7 +83,7 @@ def test_a_model_of_the_hub_is_one_click_away(page: Page) -> None:
     assert page.js("tensortab.run('get kept')") == "{}"
     press_in(page, QWEN["name"], "use-model")
     page.wait("!document.querySelector('#picker').open")
-    page.wait("/^Chat model: Qwen3 0.6B, loading, [1-9]\\d? %$/.test(document.querySelector('.pick').ariaLabel)")
+    page.wait("/^Chat model: Qwen3 0.6B, loading, [1-9]\\d?%$/.test(document.querySelector('.pick').ariaLabel)")
     state(page, "ready")
     assert label(page) == "Chat model: Qwen3 0.6B, ready"
     assert page.text("#chat .pick") == "Qwen3 0.6B\n639 MB"
@@ -167,6 +167,7 @@ def test_the_sheet_is_used_with_the_keyboard(page: Page) -> None:
     """Its rows are a list of buttons with names; what is drawn again keeps the focus; Escape closes it, and the focus
     goes back to the header."""
     opened(page, QWEN, LLAMA, pace=100)
+    row(page, QWEN["name"])
     assert page.js("document.querySelector('.pick').ariaHasPopup") == "dialog"
     names = page.js(f"{ROWS}.flatMap((row) => [...row.querySelectorAll('button')]).map((b) => b.ariaLabel)")
     assert "Qwen3 0.6B: Download 639 MB" in names
@@ -174,7 +175,7 @@ def test_the_sheet_is_used_with_the_keyboard(page: Page) -> None:
     state(page, "loading")
     sheet(page)
     page.js(f"{row_of(LLAMA)}.querySelector('button').focus()")
-    page.wait(f"/^Loading, [1-9]0 %$/.test({row_of(QWEN)}.querySelector('.tag').innerText)")
+    page.wait(f"/^Loading, [1-9]0%$/.test({row_of(QWEN)}.querySelector('.tag')?.innerText)")
     page.wait(f"{row_of(QWEN)}.querySelector('[data-act=unload]')")
     assert page.js("document.activeElement.ariaLabel") == "Llama 3.2 3B: Download 2.0 GB"
     press(page, Keys.ESCAPE)
@@ -184,7 +185,7 @@ def test_the_sheet_is_used_with_the_keyboard(page: Page) -> None:
 
 def test_each_page_lists_the_models_of_its_tasks(page: Page) -> None:
     opened(page, QWEN, WHISPER, CLIP, view="transcribe")
-    heads = "[...document.querySelectorAll('#picker [data-task] h3')].map((head) => head.innerText)"
+    heads = "[...document.querySelectorAll('#picker [data-task] h3')].map((head) => head.textContent)"
     assert page.js(heads) == ["Speech model"]
     assert page.js(f"{ROWS}.map((row) => row.dataset.name)") == ["whisper-tiny.en", "openai/whisper-base"]
     press_in(page, WHISPER["name"], "use-model")
@@ -226,6 +227,28 @@ def test_a_dropped_model_opens_on_the_page_that_it_is_for(page: Page) -> None:
     assert "read where it is: My model.gguf" in page.text("#settings .models")
     page.click("#settings [data-act=delete-model][data-name=My-model]")
     page.wait("!document.querySelector('#settings .models').innerText.includes('My-model')")
+
+
+FOLDER = """void (DataTransferItem.prototype.webkitGetAsEntry = () => {
+  const file = (path) => ({ isFile: true, isDirectory: false, fullPath: "/" + path,
+    file: (found) => found(new File([path], path.split("/").at(-1))) });
+  const folder = (entries) => ({ isFile: false, isDirectory: true,
+    createReader: () => ({ readEntries: (found) => found(entries.splice(0)) }) });
+  return folder([file("bge/vit.safetensors"), file("bge/config.json"), folder([file("bge/1_Pooling/config.json")]),
+    folder([file("bge/onnx/model.onnx")])]);
+})"""
+
+
+def test_the_folder_of_a_model_is_dropped(page: Page) -> None:
+    """Its files are opened, and those of its modules under their names; others are left out."""
+    page.open()
+    page.wait("document.documentElement.dataset.engine !== 'starting'")
+    page.js(FOLDER)
+    drop(page, "bge")
+    page.wait("document.documentElement.dataset.view === 'classify'")
+    state(page, "ready", "classify")
+    given = json.loads(str(page.js("tensortab.run('get given')")))
+    assert sorted(given) == ["1_Pooling/config.json", "config.json", "vit.safetensors"]
 
 
 def test_a_dropped_file_that_is_no_model_says_why(page: Page) -> None:

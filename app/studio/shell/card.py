@@ -22,6 +22,11 @@ def adapter_name(info: dict) -> str:
     return " ".join([word.upper() if word in ("nvidia", "amd") else word[0].upper() + word[1:] for word in words])
 
 
+def title(about: dict) -> str:
+    """A model's plain name."""
+    return about.get("title") or about["name"]
+
+
 class Card:
     """One box that shows one thing at a time, or nothing."""
 
@@ -57,7 +62,7 @@ class Card:
             slow = el("p", t("The browser offers no GPU here, so answers will be slow."), cls="warn")
         self.put(("offer", model["name"], kept),
                  el("span", icon("logo"), cls="mark", aria_hidden="true"),
-                 el("div", el("h2", model["name"]), el("p", "  ·  ".join(facts)), slow, cls="what"),
+                 el("div", el("h2", title(model)), el("p", "  ·  ".join(facts)), slow, cls="what"),
                  el("div", button(t("Use model files"), "pick-file"),
                     button(label, "load-default", cls="primary"), cls="row"))
 

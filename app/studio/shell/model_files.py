@@ -37,7 +37,7 @@ async def _run(work) -> None:
     except Failure as failure:
         toast(failure.error["message"], seconds=SECONDS)
     except Exception as error:
-        if not message_of(error).startswith("The user aborted"):  # the file picker was closed
+        if "AbortError" not in error.args:  # else the user closed the browser's dialog
             toast(message_of(error), seconds=SECONDS)
 
 
@@ -54,6 +54,19 @@ def handles(transfer):
                 return None
             found.append(item.getAsFileSystemHandle())
     return js.Promise.all(js.Array.of(*found)) if found else None
+
+
+def of_folder(files: list) -> list:
+    """The files of a model's folder, of (path, File): those in the folder itself, and those of a sentence model's
+    modules, such as 1_Pooling/config.json, which keep that name."""
+    found = []
+    for path, file in files:
+        inside = path.partition("/")[2] or path
+        if "/" not in inside:
+            found.append(file)
+        elif inside[0].isdigit() and inside.endswith("/config.json"):
+            found.append(js.File.new(js.Array.of(file), inside))
+    return found
 
 
 def open_soon(engine: Engine, files: list, promised=None) -> None:

@@ -9,7 +9,7 @@ import js
 from js import navigator
 from jsffi import create_proxy
 from studio.shell import elements
-from studio.shell.card import Card
+from studio.shell.card import Card, title
 from studio.shell.elements import attempt, el
 from studio.shell.errors import explain
 from studio.shell.transport import Engine
@@ -147,6 +147,16 @@ class Model:
     def can_use(self, tasks: list) -> bool:
         """Whether this can be a model that is for these tasks."""
         return self.task in tasks
+
+    @property
+    def listing(self) -> dict | None:
+        """What is known of the model that is loaded or being loaded, else of the one that is offered."""
+        return (self.engine.known or {}).get(self.asked) if self.state in ("loading", "ready") else self.offered
+
+    @property
+    def title(self) -> str:
+        """The plain name of that model, "" if there is none."""
+        return title(self.listing) if self.listing else self.name or ""
 
     @property
     def asked(self) -> str | None:

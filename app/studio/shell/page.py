@@ -5,7 +5,7 @@ import time
 
 import js
 from js import document
-from studio.shell import model_files, routing, works
+from studio.shell import folders, model_files, routing, works
 from studio.shell.card import Card
 from studio.shell.database import Database
 from studio.shell.elements import announce, by_id, cost, el, icon_button, message_of, on, show, toast
@@ -16,6 +16,8 @@ from studio.shell.picker import Picker
 from studio.shell.transport import Engine
 from studio.shell.wording import t
 from studio.shell.work import Work
+
+MOST_FILES = 1000  # of a dropped folder
 
 
 class Problem(Exception):
@@ -225,8 +227,17 @@ class Page:
 
     def receive(self, transfer) -> None:
         """Receives what was dropped or pasted: a model's files, an exported model, or something to work on."""
+        dropped = folders.entries(transfer)
+        if any(entry.isDirectory for entry in dropped):
+            asyncio.create_task(self._give_folder(dropped))
+            return
         files = [transfer.files.item(n) for n in range(transfer.files.length)]
         self.give(files, model_files.handles(transfer) if model_files.is_model(files) else None)
+
+    async def _give_folder(self, dropped: list) -> None:
+        files = await folders.files_in(dropped, MOST_FILES)
+        given = [file for _, file in files]
+        self.give(model_files.of_folder(files) if model_files.is_model(given) else given)
 
     def give(self, files: list, promised=None) -> None:
         """promised: a promise of the files' handles, if there is one."""

@@ -2,6 +2,7 @@
 
 from js import document
 from studio.shell import routing
+from studio.shell.card import title
 from studio.shell.elements import action, button, by_id, el, fill, icon, icon_button, on, open_sheet, toast
 from studio.shell.models import Model, stored
 from studio.shell.wording import ago, digits, language_name, number, plural, share, size, t
@@ -17,14 +18,11 @@ FITS = {  # by the engine's reason (tensortab/fit.py)
     "failed": "Does not fit: this GPU had no memory for it",
     "smaller_failed": "Does not fit: this GPU had no memory for a smaller model",
 }
+READS = ("text-generation", "summarization", "feature-extraction")  # tasks for which the length of a text matters
 EXAMPLE = "HuggingFaceTB/SmolLM2-360M-Instruct-GGUF:smollm2-360m-instruct-q8_0.gguf"
 
 
 # Words about a model
-
-def title(about: dict) -> str:
-    return about.get("title") or about["name"]
-
 
 def fits(about: dict) -> str:
     """Whether a model fits the GPU, and why."""
@@ -42,18 +40,16 @@ def fits(about: dict) -> str:
 
 def facts(about: dict) -> str:
     """The line under a model's title."""
-    found = [size(about["size"])]
-    if about["license"]:
-        found.append(about["license"])
+    found = [size(about["size"]), about["license"]]
     if about.get("languages"):
         found.append(languages(about["languages"]))
-    if about.get("context"):
+    if about.get("context") and about["tasks"][0] in READS:
         found.append(t("reads %s tokens") % number(about["context"]))
     if about["speed"]:
         found.append(t("%s tokens/s here") % digits(about["speed"]))
     if about["used"]:
         found.append(t("used %s") % ago(about["used"]))
-    return "  ·  ".join(found)
+    return "  ·  ".join([fact for fact in found if fact])
 
 
 def languages(codes: list) -> str:
@@ -74,8 +70,8 @@ def download_label(about: dict) -> str:
 
 def described(about: dict):
     """An element with all that is known of a model."""
-    return el("div", el("b", title(about), dir="auto"), el("small", facts(about)),
-              el("small", t(about["about"])) if about.get("about") else None,
+    return el("div", el("b", title(about), dir="auto"),
+              el("small", t(about["about"]), cls="about") if about.get("about") else None, el("small", facts(about)),
               el("small", fits(about), cls="fits", data_fits=about["fits"]), cls="what")
 
 
@@ -93,8 +89,7 @@ class Picker:
     def update(self) -> None:
         """Shows which model the page uses, and its state."""
         model = self.page.using()
-        about, kind, detail = about_of(model), t(KINDS[model.task]), ""
-        name = title(about) if about else model.name or ""
+        about, name, kind, detail = model.listing, model.title, t(KINDS[model.task]), ""
         if model.state == "loading":
             detail = share(model.progress.part)
             said = t("%s: %s, loading, %s") % (kind, name, detail)
@@ -120,14 +115,14 @@ class Sheet:
         self.page, self._listens = None, False  # page: the one that it is open for
         self._rows: dict = {}  # by task and name: what a row shows, and the row
         self._drawn: dict = {}  # by task: the rows in their order
+        self.title = el("h2", id="picker-title", tabindex="-1", autofocus=True)
         self.lists = el("div")
         self.other = el("input", type="text", id="other-model", placeholder=EXAMPLE, spellcheck="false",
                         autocapitalize="off", aria_label=t("A name on the Hugging Face hub, or an address"))
         form = el("form", self.other, el("button", t("Load"), type="submit", cls="quiet"), cls="row other")
         on(form, "submit", self._other)
         self.box = el(
-            "dialog", el("header", el("h2", t("Models"), id="picker-title", tabindex="-1", autofocus=True),
-                         icon_button("close", t("Close"), "close-dialog")),
+            "dialog", el("header", self.title, icon_button("close", t("Close"), "close-dialog")),
             el("div", self.lists, el(
                 "section", el("h3", t("Another model")), form,
                 el("p", t("From the Hugging Face hub: organisation/model, and :file.gguf where it has several. The hub "
@@ -142,8 +137,10 @@ class Sheet:
 
     def open(self, page) -> None:
         self.page, self._rows, self._drawn = page, {}, {}
-        fill(self.lists, *[el("section", el("h3", t(KINDS[model.task])), el("ul", cls="models"), data_task=model.task)
-                           for model in page.pickable()])
+        one = len(page.pickable()) == 1
+        self.title.textContent = t(KINDS[page.pickable()[0].task]) if one else t("Models")
+        fill(self.lists, *[el("section", el("h3", t(KINDS[model.task]), hidden=one), el("ul", cls="models"),
+                              data_task=model.task) for model in page.pickable()])
         if not self._listens:
             self._listens = True
             page.engine.listen(self.draw)
@@ -204,13 +201,6 @@ class Sheet:
         model = self.page.using()
         self.box.close()
         model.load(name)
-
-
-def about_of(model: Model) -> dict | None:
-    """What is known of the model that is loaded or being loaded, else of the one that is offered."""
-    if model.state in ("loading", "ready"):
-        return (model.engine.known or {}).get(model.asked)
-    return model.offered
 
 
 def room(model: Model) -> int:

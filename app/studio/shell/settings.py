@@ -5,9 +5,10 @@ import asyncio
 import js
 from js import document
 from studio.shell import card, elements, model_files, offline
+from studio.shell.card import title
 from studio.shell.elements import action, attempt, button, by_id, el, fill, message_of, on, open_sheet, toast
 from studio.shell.models import in_use, stored
-from studio.shell.picker import here, title
+from studio.shell.picker import here
 from studio.shell.transport import Engine
 from studio.shell.wording import ago, language_name, size, t
 

@@ -20,11 +20,11 @@ def status(engine: Engine) -> None:
     document.documentElement.setAttribute("data-engine", state)
     text = t(STATES[state])
     for model in in_use(engine):
-        state, text = model.state, model.name or t("Loading")
+        state, text = model.state, model.title or t("Loading")
         if state == "loading" and model.progress.total:
             text = t("Loading, %d %%") % (100 * model.progress.loaded / model.progress.total)
         elif model.working:
-            state, text = "working", t("Working with %s") % model.name
+            state, text = "working", t("Working with %s") % model.title
     by_id("engine-line").setAttribute("data-state", state)
     by_id("engine-state").textContent = text
     name = adapter_name(engine.info)

@@ -5,7 +5,7 @@ from collections import OrderedDict
 
 import js
 from studio.pages.search import shelf
-from studio.shell import elements, model_files
+from studio.shell import elements, folders, model_files
 from studio.shell.documents import Unreadable, read
 from studio.shell.elements import action, announce, button, copied_soon, el, fill, icon_button, message_of, on, show
 from studio.shell.files import Document, is_photo, not_read
@@ -216,8 +216,7 @@ class Search(Page):
     # Adding
 
     def receive(self, transfer) -> None:
-        entries = [item.webkitGetAsEntry() for item in getattr(js.Array, "from")(transfer.items)]
-        entries = [entry for entry in entries if entry is not None]
+        entries = folders.entries(transfer)
         if not entries:
             self.add_files([transfer.files.item(n) for n in range(transfer.files.length)])
         elif self.free():
@@ -227,23 +226,7 @@ class Search(Page):
         """Adds the files that were dropped, and those in dropped folders."""
         self.running(t("Reading the folder"))
         self.update()
-        files: list = []
-        while entries and len(files) <= MOST_FILES:
-            entry, waiting = entries.pop(), js.Promise.withResolvers()
-            if entry.isFile:
-                entry.file(waiting.resolve, waiting.reject)
-                file = await waiting.promise
-                files.append((entry.fullPath.strip("/"), file))
-            else:
-                reader = entry.createReader()
-                while True:
-                    waiting = js.Promise.withResolvers()
-                    reader.readEntries(waiting.resolve, waiting.reject)
-                    listed = list(await waiting.promise)
-                    if not listed:
-                        break
-                    entries.extend(listed)
-            self.check()
+        files = await folders.files_in(entries, MOST_FILES, self.check)
         await self.add(files)
 
     def add_files(self, files: list) -> None:
@@ -253,9 +236,8 @@ class Search(Page):
 
     async def add(self, files: list) -> None:
         """files: [(path, File)]. Passages and previews are stored first, so that indexing can continue later."""
-        given = [file for _, file in files]
-        if model_files.is_model(given):
-            model_files.open_soon(self.engine, given)
+        if model_files.is_model([file for _, file in files]):
+            model_files.open_soon(self.engine, model_files.of_folder(files))
             return
         await self.restored.wait()
         self.paused = False
