@@ -55,10 +55,10 @@ def show_document(shown: Document, number: int | None = None) -> None:
 
 
 def _sections(shown: Document, number: int | None) -> list:
-    """A section for each page or title; the lines of a text are one."""
+    """A section for each page; another document is one, whose text has its titles."""
     groups: list[tuple] = []  # the heading, and the texts
-    for place, (where, text) in enumerate(shown.passages):
-        heading = shown.place(place) if shown.unit == "page" or isinstance(where, str) else ""
+    for place, (_, text) in enumerate(shown.passages):
+        heading = shown.place(place) if shown.unit == "page" else ""
         if not groups or groups[-1][0] != heading:
             groups.append((heading, [""]))
         texts = groups[-1][1]
