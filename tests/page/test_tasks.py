@@ -122,7 +122,6 @@ def test_texts_are_found_by_their_meaning(firefox: Browser, site: Site) -> None:
     firefox.open(site.url + "#search")
     wait_for(firefox, seen("#search [data-act=pick-files]"), 60)
     drop(firefox, *[(name, pdf(text) if name == "tide.md" else text.encode()) for name, text in NOTES.items()])
-    load(firefox, "search")
     shelf = "document.querySelector('.shelf small')?.innerText"
     wait_for(firefox, f"{shelf} === '3 texts' && {seen('[data-act=pick-files]')}", 120)
     for query, best in (("ocean currents", "tide.md"), ("a recipe", "bread.txt"), ("damage by wind", "oak.txt")):

@@ -63,7 +63,8 @@ def _sections(shown: Document, number: int | None) -> list:
             groups.append((heading, [""]))
         texts = groups[-1][1]
         if place == number:
-            texts.extend([el("mark", text), ""])
+            shown_text = text.rstrip()
+            texts.extend([el("mark", shown_text), text[len(shown_text):]])
         else:
             texts[-1] += text
     return [el("section", el("h3", heading, dir="auto") if heading else None, el("div", *texts, cls="read", dir="auto"))
