@@ -19,6 +19,7 @@ from tests.conftest import Site
 from tests.models.test_vision import MODELS, tensors
 from tests.recipe import write_folder
 from tests.speech import clip
+from tests.studio.documents import pdf
 
 NOTES = {
     "tide.md": "The moon pulls at the sea, and so the water rises and falls twice a day.",
@@ -120,8 +121,7 @@ def test_speech_is_transcribed_and_translated_by_a_multilingual_model_of_the_use
 def test_texts_are_found_by_their_meaning(firefox: Browser, site: Site) -> None:
     firefox.open(site.url + "#search")
     wait_for(firefox, seen("#search [data-act=pick-files]"), 60)
-    drop(firefox, *[(name, text.encode()) for name, text in NOTES.items()])
-    load(firefox, "search")
+    drop(firefox, *[(name, pdf(text) if name == "tide.md" else text.encode()) for name, text in NOTES.items()])
     shelf = "document.querySelector('.shelf small')?.innerText"
     wait_for(firefox, f"{shelf} === '3 texts' && {seen('[data-act=pick-files]')}", 120)
     for query, best in (("ocean currents", "tide.md"), ("a recipe", "bread.txt"), ("damage by wind", "oak.txt")):
@@ -129,6 +129,8 @@ def test_texts_are_found_by_their_meaning(firefox: Browser, site: Site) -> None:
         firefox.evaluate("void document.querySelector('.found').replaceChildren()")
         click(firefox, ".query [type=submit]")
         assert wait_for(firefox, "document.querySelector('.passages b')?.innerText", 60) == best
+        found = firefox.evaluate("[...document.querySelectorAll('.passages b')].map((e) => e.innerText)")
+        assert found == [best], "what does not belong to the question is below the floor"
 
 
 def test_a_picture_is_classified(firefox: Browser, site: Site) -> None:

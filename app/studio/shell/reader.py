@@ -55,15 +55,16 @@ def show_document(shown: Document, number: int | None = None) -> None:
 
 
 def _sections(shown: Document, number: int | None) -> list:
-    """A section for each page or title; the lines of a text are one."""
+    """A section for each page; another document is one, whose text has its titles."""
     groups: list[tuple] = []  # the heading, and the texts
-    for place, (where, text) in enumerate(shown.passages):
-        heading = shown.place(place) if shown.unit == "page" or isinstance(where, str) else ""
+    for place, (_, text) in enumerate(shown.passages):
+        heading = shown.place(place) if shown.unit == "page" else ""
         if not groups or groups[-1][0] != heading:
             groups.append((heading, [""]))
         texts = groups[-1][1]
         if place == number:
-            texts.extend([el("mark", text), ""])
+            shown_text = text.rstrip()
+            texts.extend([el("mark", shown_text), text[len(shown_text):]])
         else:
             texts[-1] += text
     return [el("section", el("h3", heading, dir="auto") if heading else None, el("div", *texts, cls="read", dir="auto"))

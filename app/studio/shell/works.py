@@ -6,6 +6,7 @@ import time
 import js
 from studio.shell import routing, sidebar
 from studio.shell.elements import action, by_id, composing, download, el, fill, icon_button, on, show
+from studio.shell.files import file_name
 from studio.shell.wording import t
 
 listed, menu = by_id("works"), by_id("menu")
@@ -174,10 +175,4 @@ async def rename(work) -> None:
 def save_as_file(work, export: tuple) -> None:
     """export: (label, ending, MIME type, text of a work), one of a page's `exports`."""
     _, ending, mime, write = export
-    download(file_name(work.title) + "." + ending, write(work), mime)
-
-
-def file_name(title: str) -> str:
-    """A name that all systems allow."""
-    name = "".join(["-" if c in '/\\:*?"<>|' or ord(c) < 32 else c for c in title]).strip(" .-")
-    return name[:80] or "TensorTab"
+    download(file_name(work.title, "." + ending), write(work), mime)

@@ -74,7 +74,11 @@ class Answers:
         """Sends the engine the next answer's request."""
         if self.active is not None or not self.queue or self.model.state != "ready" or self.model.engine.measuring:
             return
-        ready = [answer for answer in self.queue if self.page.finding.ready(answer)]
+        first: list = []  # the next answer of each chat: its questions are answered in their order
+        for waiting in self.queue:
+            if not any(waiting.conversation is other.conversation for other in first):
+                first.append(waiting)
+        ready = [waiting for waiting in first if self.page.finding.ready(waiting)]
         if not ready:
             return
         answer = self.active = ready[0]

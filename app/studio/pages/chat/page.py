@@ -469,7 +469,7 @@ class Chat(Page):
 
     def show_send(self) -> None:
         """A message can be sent while an answer is being written: it waits for its turn."""
-        show(by_id("send"), not self.busy_here() or bool(prompt.value.strip()))
+        show(by_id("send"), not self.busy_here() or bool(prompt.value.strip() or self.attachments.files))
 
     def typed(self, *_) -> None:
         fit_prompt()

@@ -7,6 +7,7 @@ import js
 from studio.pages.transcribe.subtitles import clock, later, plain, settled, srt, vtt
 from studio.shell import audio, elements, routing
 from studio.shell.elements import action, announce, button, el, fill, message_of, show
+from studio.shell.files import file_name
 from studio.shell.models import Failure, Model
 from studio.shell.page import Page, Problem
 from studio.shell.wording import duration, language_name, t
@@ -294,7 +295,7 @@ class Transcribe(Page):
     def save(self, source) -> None:
         kind = source.getAttribute("data-kind")
         write, mime = FILES[kind]
-        elements.download("%s.%s" % (self.file_name, kind), write(self.chunks), mime)
+        elements.download(file_name(self.file_name, "." + kind), write(self.chunks), mime)
 
     def seek(self, source) -> None:
         self.player.currentTime = float(source.getAttribute("data-time"))
