@@ -25,8 +25,11 @@ SAME = {
     "SRT": "a format",
     "VTT": "a format",
     "\\u": "of JSON",
-    "organisation/model": "how the hub writes names",
+    "The message %s has answers.": "a fault of the page's own code",
 }
+
+
+CATALOGUED = "t(about['about'])"  # picker.py's, of a model of the catalogues
 
 
 def called(node: ast.AST) -> str:
@@ -39,75 +42,43 @@ def called(node: ast.AST) -> str:
 # The texts that are translated
 
 
-def constants(tree: ast.Module) -> dict[str, ast.expr]:
-    """The module's constants, by their names of capital letters."""
-    found: dict[str, ast.expr] = {}
-    for node in tree.body:
-        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id.isupper():
-            found[node.targets[0].id] = node.value
-    return found
-
-
-def table_texts(value: ast.AST) -> Iterator[str]:
-    """The texts in a constant: strings that begin with a capital letter or have a space, but no keys."""
-    if isinstance(value, ast.Dict):
-        for item in value.values:
-            yield from table_texts(item)
-    elif isinstance(value, ast.Constant):
-        text = value.value
-        if isinstance(text, str) and LETTER.search(text) and (" " in text or text[0].isupper()):
-            yield text
-    else:
-        for child in ast.iter_child_nodes(value):
-            yield from table_texts(child)
-
-
-def literal(argument: ast.AST) -> list[str] | None:
-    """The texts that an argument may be, if the call says it: a string, or one of two."""
+def literal(argument: ast.AST) -> list[str]:
+    """The texts that a call of t() may translate: it has one, or one of two."""
     if isinstance(argument, ast.IfExp):
-        first, second = literal(argument.body), literal(argument.orelse)
-        return None if first is None or second is None else first + second
-    return [argument.value] if isinstance(argument, ast.Constant) and isinstance(argument.value, str) else None
+        return literal(argument.body) + literal(argument.orelse)
+    assert isinstance(argument, ast.Constant), f"line {argument.lineno}: t() is given a text, not what has one"
+    return [argument.value]
 
 
 def python_texts() -> dict[str, str]:
-    """{text: where it is} of app/studio. A module that calls t() with something else than a string has its texts in
-    its constants, or in those that it imports."""
+    """{text: where it is} of app/studio."""
     found: dict[str, str] = {}
-    everywhere = {name: value for tree in MODULES.values() for name, value in constants(tree).items()}
     for file, tree in MODULES.items():
-        indirect = False
         for node in ast.walk(tree):
-            if called(node) in ("t", "plural"):
-                assert isinstance(node, ast.Call)
+            if called(node) in ("t", "plural") and ast.unparse(node) != CATALOGUED:
                 texts = literal(node.args[0 if called(node) == "t" else 2])
-                indirect = indirect or texts is None
-                found.update(dict.fromkeys(texts or [], f"{file.name}:{node.lineno}"))
-        if indirect:
-            names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and node.id.isupper()}
-            for name in names - {"PAGE"}:
-                texts = list(table_texts(everywhere.get(name, ast.Tuple([]))))
-                found.update(dict.fromkeys(texts, f"{file.name}: {name}"))
+                found.update(dict.fromkeys(texts, f"{file.relative_to(ROOT)}:{node.lineno}"))
     return found
+
+
+def catalogue_texts() -> dict[str, str]:
+    """What the catalogues say about the models."""
+    ours, hub = (json.loads((ROOT / "app/tensortab" / name).read_text()) for name in ("catalogue.json", "hub.json"))
+    return {model["about"]: "a catalogue of models" for model in (*ours.values(), *hub)}
 
 
 class DocumentTexts(HTMLParser):
     def __init__(self) -> None:
         super().__init__()
         self.found: dict[str, str] = {}
-        self.tag = ""
 
     def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
-        self.tag = tag
         for name, value in attributes:
             if name in ("aria-label", "title", "placeholder") and value:
                 self.found[value] = "index.html"
 
-    def handle_endtag(self, tag: str) -> None:
-        self.tag = ""
-
     def handle_data(self, data: str) -> None:
-        if LETTER.search(data) and self.tag != "noscript" and self.get_starttag_text() not in ("<noscript>",):
+        if LETTER.search(data):
             self.found[data.strip()] = "index.html"
 
 
@@ -127,7 +98,7 @@ def script_texts() -> dict[str, str]:
 def texts() -> dict[str, str]:
     """All texts of the page in English, and where they are."""
     titles = {page.title: f"{page.name}/page.py" for page in pages.pages()}
-    found = titles | script_texts() | document_texts() | python_texts()
+    found = titles | script_texts() | document_texts() | catalogue_texts() | python_texts()
     return {text: place for text, place in found.items() if text not in SAME}
 
 
@@ -144,9 +115,7 @@ def test_each_text_is_translated(file: Path) -> None:
     for english, other in translated.items():
         for form in forms(other):
             assert form.strip() == form and form, english
-            assert PLACEHOLDER.findall(form) == PLACEHOLDER.findall(english), (
-                english
-            )
+            assert PLACEHOLDER.findall(form) == PLACEHOLDER.findall(english), english
             assert PLACEHOLDER.findall(english.replace("%%", "")) == ["%s"] * english.count("%s"), english
 
 
@@ -158,10 +127,10 @@ SHOWN: dict[str, slice] = {  # a function: which of its arguments are texts for 
     "toast": slice(0, 2), "announce": slice(None), "Problem": slice(None), "running": slice(0, 2), "begin": slice(1, 2),
     "make": slice(None), "problem": slice(0, 2), "missing": slice(None), "progress": slice(0, 2),
     "Model": slice(2, None), "Either": slice(2, None), "Summary": slice(2, None), "shape": slice(2, None),
+    "ValueError": slice(None), "OSError": slice(None), "Unreadable": slice(None),
 }  # fmt: skip
 ATTRIBUTES = ("aria_label", "title", "placeholder", "alt", "label")
 PROPERTIES = ("textContent", "title", "placeholder", "alt", "innerText")
-FORMATS = ("%s  ·  %s", "  ·  ")
 
 
 def shown(node: ast.AST) -> Iterator[ast.expr]:
@@ -169,6 +138,8 @@ def shown(node: ast.AST) -> Iterator[ast.expr]:
     if isinstance(node, ast.Call):
         yield from node.args[SHOWN.get(called(node), slice(0))]
         yield from (keyword.value for keyword in node.keywords if keyword.arg in ATTRIBUTES)
+        if called(node) == "setAttribute" and ast.unparse(node.args[0]) in ("'aria-label'", "'title'", "'placeholder'"):
+            yield node.args[1]
     if isinstance(node, ast.Assign) and getattr(node.targets[0], "attr", "") in PROPERTIES:
         yield node.value
 

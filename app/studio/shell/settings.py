@@ -11,7 +11,7 @@ from studio.shell.picker import here, title
 from studio.shell.transport import Engine
 from studio.shell.wording import ago, language_name, size, t
 
-THEMES = [("", "As the system"), ("light", "Light"), ("dark", "Dark")]
+THEMES = [("", t("As the system")), ("light", t("Light")), ("dark", t("Dark"))]
 
 
 class Settings:
@@ -119,7 +119,7 @@ class Settings:
 
     def _themes(self):
         now = document.documentElement.getAttribute("data-theme") or ""
-        return choices(t("Appearance"), "theme", [(value, t(label), None) for value, label in THEMES], now, self._theme)
+        return choices(t("Appearance"), "theme", [(value, label, None) for value, label in THEMES], now, self._theme)
 
     def _languages(self):
         names = [(code, language_name(code, code), code) for code in js.tensortab.languages]
