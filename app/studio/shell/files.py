@@ -147,7 +147,7 @@ def file_name(title: str, ending: str) -> str:
 def check_files(files) -> list:
     """The files of an imported message, which is not trusted. Raises ValueError."""
     if not isinstance(files, list) or not all(is_file(file) for file in files):
-        raise ValueError("The files of a message are broken: export the chat again.")
+        raise ValueError(t("The files of a message are broken: export the chat again."))
     return [{name: file[name] for name in ("id", "name", "unit", "passages")} for file in files]
 
 

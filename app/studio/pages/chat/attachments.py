@@ -177,11 +177,11 @@ def attached(conversation, node: dict) -> list:
     if node.get("files"):
         return [el("ul", *[chip(file) for file in node["files"]], cls="chips", aria_label=t("Attached files"))]
     rows = []
-    for number, quote in enumerate(node.get("quotes", [])):
+    for index, quote in enumerate(node.get("quotes", [])):
         file = file_of(conversation, quote["file"])
         if file is not None and quote["passage"] < len(file["passages"]):
             place = document_of(file).place(quote["passage"])
-            text = "[%d] %s" % (number + 1, t("%s, %s") % (file["name"], place) if place else file["name"])
+            text = "[%d] %s" % (index + 1, t("%s, %s") % (file["name"], place) if place else file["name"])
             rows.append(el("li", el("button", text, type="button", cls="link", act="show-quote", dir="auto",
                                     data_file=file["id"], data_passage=quote["passage"])))
     if not rows:

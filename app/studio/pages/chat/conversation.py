@@ -257,7 +257,7 @@ def check_quotes(quotes) -> list:
     for quote in quotes if isinstance(quotes, list) else [None]:
         known = isinstance(quote, dict) and isinstance(quote.get("file"), str) and isinstance(quote.get("passage"), int)
         if not known or quote["passage"] < 0:
-            raise ValueError("The quotes of a message are broken: export the chat again.")
+            raise ValueError(t("The quotes of a message are broken: export the chat again."))
     return [{"file": quote["file"], "passage": quote["passage"]} for quote in quotes]
 
 
