@@ -12,10 +12,15 @@ import pytest
 
 from building import pages
 from building.steps import ROOT
+from tests.browser import Firefox, wait_for
+from tests.conftest import Site
+from tests.studio.conftest import Page
+from tests.studio.test_tabs import WAV, drop
 
 MODULES = {file: ast.parse(file.read_text()) for file in sorted((ROOT / "app/studio").rglob("*.py"))}
 LANGUAGES = pages.language_files()
 LETTER = re.compile(r"[A-Za-z]")
+WORD = re.compile(r"[A-Za-z]{2,}[0-9]*|[A-Za-z][0-9]+")
 PLACEHOLDER = re.compile(r"%[a-z]")
 
 # Texts that are the same in all languages, and why.
@@ -172,3 +177,137 @@ def test_no_text_is_shown_untranslated() -> None:
 def test_numbers_are_written_by_intl() -> None:
     """No number is put into a translated text by %d or %f."""
     assert [text for text in texts() if PLACEHOLDER.search(text.replace("%s", ""))] == []
+
+
+# The page in a browser
+
+TEXTS_IN_SIGHT = """[...document.querySelectorAll('body *')].filter((e) => e.checkVisibility() && !e.closest(SKIPPED))
+    .flatMap((e) => [...['aria-label', 'title', 'placeholder', 'alt'].map((name) => e.getAttribute(name) ?? ''),
+        ...[...e.childNodes].map((node) => node.nodeType === 3 ? node.data : '')])
+    .map((text) => text.trim()).filter(Boolean)"""
+# What the user, the models, the engine and the GPU said; and the names that languages have of themselves.
+SKIPPED = "[lang=en], .turn .text, .said li span, .found li, .bars, .summary, textarea, code, .tags, dd, .seen, #engine-gpu, kbd"
+NAMES = ("English", "TensorTab", "SmolLM2", "Instruct", "Qwen3", "Whisper", "tiny", "en", "EfficientNet", "Lite0",
+         "all", "MiniLM", "L6", "v2", "efficientnet", "lite0", "whisper", "Apache", "MIT", "Llama", "SRT", "VTT", "kB",
+         "MB", "GB", "ms", "NVIDIA", "Lovelace", "nvidia", "FLOP", "TFLOP", "MFLOP", "TB")  # fmt: skip
+
+
+@pytest.fixture
+def korean(page: Page) -> Iterator[Page]:
+    """The page in a browser whose user reads Korean, then German."""
+    driver = page.browser.driver
+    agent = page.js("navigator.userAgent")
+    driver.execute_cdp_cmd("Emulation.setUserAgentOverride", {"userAgent": agent, "acceptLanguage": "ko-KR,de"})
+    yield page
+    driver.execute_cdp_cmd("Emulation.setUserAgentOverride", {"userAgent": agent, "acceptLanguage": "en-US"})
+
+
+def english(page: Page) -> set[str]:
+    """The words of Latin letters in sight that no Korean text has."""
+    ours = json.loads((pages.STUDIO / "languages/ko.json").read_text())
+    known = {word for text in ours.values() for form in forms(text) for word in WORD.findall(form)} | set(NAMES)
+    seen = page.js(TEXTS_IN_SIGHT.replace("SKIPPED", json.dumps(SKIPPED)))
+    return {text for text in seen if set(WORD.findall(text)) - known}
+
+
+def test_the_page_opens_in_the_browsers_language(korean: Page) -> None:
+    korean.open()
+    assert korean.js("[document.documentElement.lang, document.documentElement.dir]") == ["ko", "ltr"]
+    assert korean.js("document.querySelector('#prompt').placeholder") == "메시지를 입력하세요"
+    korean.wait("document.querySelector('#chat .notice [data-act=load-default]')?.checkVisibility()")
+    assert english(korean) == set()
+    for act, sheet in (("settings", "#settings"), ("tune", "#tune"), ("pick-model", "#picker")):
+        korean.js(f"void [...document.querySelectorAll('[data-act={act}]')].find((e) => e.checkVisibility()).click()")
+        korean.wait(f"document.querySelector('{sheet}').open")
+        assert english(korean) == set(), sheet
+        korean.js(f"document.querySelector('{sheet}').close()")
+    for page in pages.pages():
+        korean.js(f"void (location.hash = '{page.name}')")
+        korean.wait(f"document.querySelector('#{page.name}')?.checkVisibility()")
+        korean.js("new Promise((resolve) => setTimeout(resolve, 100))")
+        assert english(korean) == set(), page.name
+
+
+def test_what_happens_is_said_in_the_pages_language(korean: Page) -> None:
+    korean.open()
+    korean.load()
+    korean.send("안녕")
+    korean.answered(2)
+    assert re.search(r"[0-9.]+토큰/초  ·  첫 토큰까지 [0-9.]+초  ·  토큰 [0-9]+개", korean.text(".turn .figures"))
+    assert english(korean) == set()
+    korean.js("void (location.hash = 'transcribe')")
+    korean.wait("document.querySelector('#transcribe .notice [data-act=load-default]')?.checkVisibility()")
+    drop(korean, f"[{WAV}(3, 'a.wav')]")
+    korean.wait("document.querySelectorAll('.said li').length === 4")
+    korean.wait("document.querySelector('#transcribe [data-act=save]').checkVisibility()")
+    assert "영어" in korean.text("#transcribe section > .about")
+    assert english(korean) == set()
+    korean.js("void (location.hash = 'lab')")
+    korean.wait("document.querySelector('[data-act=measure]')?.disabled === false")
+    korean.click("[data-act=measure]")
+    korean.wait("document.querySelector('.roofline')?.checkVisibility()")
+    assert korean.js("document.querySelector('#said').textContent") == "측정하는 데 1초 걸렸습니다."
+    assert english(korean) == set()
+
+
+def test_the_language_is_chosen_in_the_settings_and_kept(korean: Page) -> None:
+    korean.open()
+    korean.write("못 보낸 글")
+    korean.click("[data-act=settings]")
+    chosen = "document.querySelector('input[name=language]:checked').value"
+    labels = "[...document.querySelectorAll('input[name=language] + span')].map((e) => `${e.innerText} ${e.lang}`)"
+    assert korean.js(chosen) == "" and korean.js(labels) == ["브라우저와 같게 ", "English en", "한국어 ko"]
+    korean.click("input[name=language][value=en]")
+    korean.wait("document.documentElement.lang === 'en' && document.documentElement.hasAttribute('data-ready')")
+    assert korean.text(".hello-head") == "Ask here.\nIt stays in this tab."
+    assert korean.js("document.querySelector('#prompt').value") == "못 보낸 글", "drafts are kept"
+    korean.open("?again")
+    korean.click("[data-act=settings]")
+    assert korean.js(chosen) == "en" and korean.text("#settings h2") == "Settings"
+    korean.click("input[name=language][value='']")
+    korean.wait("document.documentElement.lang === 'ko' && document.documentElement.hasAttribute('data-ready')")
+
+
+def test_no_work_is_ended_by_another_language(korean: Page) -> None:
+    korean.open()
+    korean.load()
+    korean.fake(pace=300)
+    korean.send("Why?")
+    korean.wait("document.querySelector('.streaming')")
+    korean.click("[data-act=settings]")
+    korean.click("input[name=language][value=en]")
+    korean.wait("document.querySelector('#toast').matches(':popover-open')")
+    assert korean.text("#toast span") == "언어는 페이지를 새로 고칠 때 바뀝니다. 지금 진행 중인 작업은 중단됩니다."
+    assert korean.js("document.documentElement.lang") == "ko"
+    korean.click("#toast button")
+    korean.wait("document.documentElement.lang === 'en'")
+
+
+def test_firefox_opens_the_page_in_its_language(fake: Site) -> None:
+    firefox = Firefox("ko")
+    try:
+        firefox.open(fake.url)
+        wait_for(firefox, "document.documentElement.hasAttribute('data-ready')")
+        assert (
+            firefox.evaluate("document.querySelector('.hello-head').innerText")
+            == "여기에 물어보세요.\n이 탭 밖으로 나가지 않습니다."
+        )
+        firefox.evaluate("void document.querySelector('[data-act=settings]').click()")
+        assert firefox.evaluate("document.querySelector('#settings h3').innerText") == "화면"
+    finally:
+        firefox.close()
+
+
+def test_a_text_that_the_document_has_is_never_painted_in_english(korean: Page) -> None:
+    """start.js translates while the parser works: before interface.js is there."""
+    korean.browser.driver.execute_cdp_cmd("Network.enable", {})
+    korean.browser.driver.execute_cdp_cmd("Network.setBlockedURLs", {"urls": ["*interface.js"]})
+    try:
+        korean.browser.open(korean.url)
+        assert korean.js("document.querySelector('h1').innerText") == "새 채팅"
+        korean.wait(
+            "document.querySelector('#trouble').innerText.startsWith('interface.js 파일을 불러오지 못했습니다.')"
+        )
+        assert english(korean) == set()
+    finally:
+        korean.browser.driver.execute_cdp_cmd("Network.setBlockedURLs", {"urls": []})
