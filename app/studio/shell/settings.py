@@ -151,6 +151,7 @@ class Settings:
         if hasattr(elements.storage, "blocked"):
             toast(t("The browser stores nothing for this site, so it also decides on the language."))
         elif any(model.working or model.state == "loading" for model in self.engine.models.values()):
+            by_id("settings").close()  # nothing beside a sheet can be clicked
             toast(t("The language changes when the page is loaded again. That ends what is running now."), t("Reload"),
                   "reload", 20)
         else:
