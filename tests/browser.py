@@ -27,7 +27,6 @@ FIREFOX_PREFS = {
     "app.update.enabled": False,
     "browser.shell.checkDefaultBrowser": False,
     "datareporting.policy.dataSubmissionEnabled": False,
-    "intl.accept_languages": "en-US",
     "network.captive-portal-service.enabled": False,
     "network.connectivity-service.enabled": False,
     "toolkit.telemetry.enabled": False,
@@ -131,7 +130,7 @@ class Chromium:
 
 
 class Firefox:
-    def __init__(self) -> None:
+    def __init__(self, languages: str = "en-US") -> None:
         from websocket import create_connection
 
         binary = next(filter(None, map(shutil.which, ("firefox-esr", "firefox"))), None)
@@ -139,7 +138,8 @@ class Firefox:
             raise FileNotFoundError("no Firefox: python build.py doctor says what to install")
         self._profile = tempfile.TemporaryDirectory(prefix="firefox-", ignore_cleanup_errors=True)
         folder = Path(self._profile.name)
-        prefs = [f"user_pref({json.dumps(name)}, {json.dumps(value)});" for name, value in FIREFOX_PREFS.items()]
+        values = {**FIREFOX_PREFS, "intl.accept_languages": languages}
+        prefs = [f"user_pref({json.dumps(name)}, {json.dumps(value)});" for name, value in values.items()]
         (folder / "user.js").write_text("\n".join(prefs))
         log = folder / "output.txt"
         with log.open("w") as output:

@@ -177,7 +177,7 @@ def picked(event) -> None:
     if model_files.is_model(files):
         model_files.open_soon(engine, files)
     elif files:
-        toast(t(model_files.NO_MODEL) % files[0].name)
+        toast(model_files.NO_MODEL % files[0].name)
 
 
 def given(files: list, text: str, handles) -> None:

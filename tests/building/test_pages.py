@@ -45,6 +45,20 @@ def test_a_page_is_one_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
     }  # fmt: skip
 
 
+def test_a_language_is_one_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """start.js has only those of its texts that are shown before Python is up; the rest is fetched."""
+    for part in ("main.py", "shell", "pages"):
+        (tmp_path / part).symlink_to(pages.STUDIO / part)
+    (tmp_path / "languages").mkdir()
+    texts = {"New chat": "Neuer Chat", "Settings": "Einstellungen", "Undo": "Rückgängig", "Search": "Suche"}
+    (tmp_path / "languages/de.json").write_text(json.dumps(texts))
+    monkeypatch.setattr(pages, "STUDIO", tmp_path)
+    site = pages.composed()
+    assert json.loads(site["studio/languages/de.json"]) == texts
+    early = {"New chat": "Neuer Chat", "Settings": "Einstellungen", "Search": "Suche"}
+    assert f"({json.dumps({'de': early})}); // {{code" in site["start.js"].decode()
+
+
 def test_a_page_without_a_description_is_told(tmp_path: Path) -> None:
     (tmp_path / "page.py").write_text("import js\n")
     with pytest.raises(BuildError, match="has no PAGE"):

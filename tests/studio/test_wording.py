@@ -25,9 +25,9 @@ def test_numbers_in_english() -> None:
         'amount(999.9e6, "B/s")': "1.00 GB/s", 'amount(7e8, "FLOP/s")': "700 MFLOP/s",
         'plural(1, "%s text", "%s texts")': "1 text", 'plural(0, "%s text", "%s texts")': "0 texts",
         'plural(1234, "%s text", "%s texts")': "1,234 texts", 'language_name("ko")': "Korean",
-        'language_name("no code")': "no code", 't("Yes")': "Yes", "ago(time.time())": "this minute",
+        'language_name("no code")': "no code", 't("Yes")': "Yes", "ago(time.time())": "just now",
         "ago(time.time() - 90)": "1 minute ago", "ago(time.time() - 86401)": "yesterday",
-        "ago(time.time() - 3 * 86400 - 1)": "3 days ago", "ago(time.time() + 99)": "this minute", "figures({})": "",
+        "ago(time.time() - 3 * 86400 - 1)": "3 days ago", "ago(time.time() + 99)": "just now", "figures({})": "",
         f"figures({STATS})": "123 tokens/s  ·  first token after 0.42 sec  ·  61 tokens  ·  stopped at the limit",
     }  # fmt: skip
     assert dict(zip(cases, values(SETUP, *cases), strict=True)) == cases

@@ -4,7 +4,7 @@ from studio.shell.elements import button, el, fill, icon, show
 from studio.shell.errors import explain
 from studio.shell.wording import duration, number, rate, size, t
 
-STAGES = {"download": "Downloading", "load": "Copying to the GPU", "compile": "Compiling its kernels"}
+STAGES = {"download": t("Downloading"), "load": t("Copying to the GPU"), "compile": t("Compiling its kernels")}
 
 
 def software(info: dict) -> bool:
@@ -87,7 +87,7 @@ class Card:
                 parts.append(t("about %s left") % duration(progress.left))
             amount = "  ·  ".join(parts)
         part = progress.loaded / progress.total if progress.total else None
-        title = t(STAGES.get(progress.stage, "Getting ready"))
+        title = STAGES.get(progress.stage, t("Getting ready"))
         self.progress(title, amount, part, t("Loading the model"), "cancel-load")
 
     def progress(self, title: str, detail: str, part: float | None, name: str, cancel: str) -> None:

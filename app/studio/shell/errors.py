@@ -5,97 +5,97 @@ from studio.shell.wording import t
 # code: (title, what to do, [(button, action)])
 ERRORS = {
     "no_webgpu": (
-        "This browser has no WebGPU",
-        "The model computes on your GPU through WebGPU. Open this page in a current Chrome, Edge or Safari, "
-        "or in Firefox 141 or later. Your conversations stay readable here.",
-        [("Check again", "reload")],
+        t("This browser has no WebGPU"),
+        t("The model computes on your GPU through WebGPU. Open this page in a current Chrome, Edge or Safari, or in "
+          "Firefox 141 or later. Your conversations stay readable here."),
+        [(t("Check again"), "reload")],
     ),
     "no_adapter": (
-        "No GPU answered",
-        "The browser supports WebGPU but offers no adapter. Turn on hardware acceleration in its settings, update the "
-        "graphics driver or close other programs that use the GPU, and try again.",
-        [("Try again", "retry")],
+        t("No GPU answered"),
+        t("The browser supports WebGPU but offers no adapter. Turn on hardware acceleration in its settings, update "
+          "the graphics driver or close other programs that use the GPU, and try again."),
+        [(t("Try again"), "retry")],
     ),
     "out_of_memory": (
-        "Not enough memory for this model",
-        "Close other tabs and programs that use the GPU and try again, or choose a smaller model.",
-        [("Choose another model", "pick-model"), ("Try again", "retry")],
+        t("Not enough memory for this model"),
+        t("Close other tabs and programs that use the GPU and try again, or choose a smaller model."),
+        [(t("Choose another model"), "pick-model"), (t("Try again"), "retry")],
     ),
     "device_lost": (
-        "The GPU was lost",
-        "The driver or the browser reset it. Your conversations are safe; load the model again to continue.",
-        [("Load the model again", "retry")],
+        t("The GPU was lost"),
+        t("The driver or the browser reset it. Your conversations are safe; load the model again to continue."),
+        [(t("Load the model again"), "retry")],
     ),
     "bad_shard": (
-        "A part of the model is damaged",
-        "It does not match its checksum, so it was not used. Delete the model and download it again.",
-        [("Delete and download again", "download-again")],
+        t("A part of the model is damaged"),
+        t("It does not match its checksum, so it was not used. Delete the model and download it again."),
+        [(t("Delete and download again"), "download-again")],
     ),
     "bad_file": (
-        "This file cannot be used",
-        "It must be a complete GGUF file, or all files of a model's folder, of a model for this task.",
-        [("Choose another file", "pick-file"), ("Use the site’s model", "load-default")],
+        t("This file cannot be used"),
+        t("It must be a complete GGUF file, or all files of a model's folder, of a model for this task."),
+        [(t("Choose another file"), "pick-file"), (t("Use the site’s model"), "load-default")],
     ),
     "context_exceeded": (
-        "This chat is longer than the model can read",
-        "Leave out its oldest messages (they stay here, but the model no longer sees them), or start a new chat.",
-        [("Leave out the oldest", "shorten"), ("New chat", "new")],
+        t("This chat is longer than the model can read"),
+        t("Leave out its oldest messages (they stay here, but the model no longer sees them), or start a new chat."),
+        [(t("Leave out the oldest"), "shorten"), (t("New chat"), "new")],
     ),
     "quota": (
-        "This device's storage is full",
-        "The browser has no room to store the model. Delete models that you no longer use, or run this one without "
-        "keeping it: then it is downloaded again at your next visit.",
-        [("Delete other models", "settings"), ("Run without keeping it", "use-unkept"), ("Try again", "retry")],
+        t("This device's storage is full"),
+        t("The browser has no room to store the model. Delete models that you no longer use, or run this one "
+          "without keeping it: then it is downloaded again at your next visit."),
+        [(t("Delete other models"), "settings"), (t("Run without keeping it"), "use-unkept"),
+         (t("Try again"), "retry")],
     ),
     "permission": (
-        "The browser asks for your files again",
-        "It reads the files of your own model only after you have allowed it again.",
-        [("Allow it", "allow-files"), ("Choose other files", "pick-file")],
+        t("The browser asks for your files again"),
+        t("It reads the files of your own model only after you have allowed it again."),
+        [(t("Allow it"), "allow-files"), (t("Choose other files"), "pick-file")],
     ),
     "offline": (
-        "No connection",
-        "The model is not completely on this device yet. As soon as you are online, the download continues by itself "
-        "where it stopped.",
-        [("Try now", "retry")],
+        t("No connection"),
+        t("The model is not completely on this device yet. As soon as you are online, the download continues by "
+          "itself where it stopped."),
+        [(t("Try now"), "retry")],
     ),
     "two_tabs": (
-        "The models are in use in another tab",
-        "One tab at a time has them, so that they do not fill the GPU twice. You can read and write here, too.",
-        [("Use it here", "use-here")],
+        t("The models are in use in another tab"),
+        t("One tab at a time has them, so that they do not fill the GPU twice. You can read and write here, too."),
+        [(t("Use it here"), "use-here")],
     ),
     "internal": (
-        "Something in TensorTab is broken",
-        "This is not your mistake. Try again; if it happens again, copy the report and send it to the developers. "
-        "It says where the program failed, in which browser and on which GPU.",
-        [("Try again", "retry"), ("Reload", "reload")],
+        t("Something in TensorTab is broken"),
+        t("This is not your mistake. Try again; if it happens again, copy the report and send it to the developers. "
+          "It says where the program failed, in which browser and on which GPU."),
+        [(t("Try again"), "retry"), (t("Reload"), "reload")],
     ),
     "start_failed": (
-        "The engine could not start",
-        "Reload the page, or try another browser. Your conversations stay readable here. If it happens again, copy the "
-        "report and send it to the developers.",
-        [("Try again", "retry"), ("Reload", "reload")],
+        t("The engine could not start"),
+        t("Reload the page, or try another browser. Your conversations stay readable here. If it happens again, "
+          "copy the report and send it to the developers."),
+        [(t("Try again"), "retry"), (t("Reload"), "reload")],
     ),
     "crashed": (
-        "The engine stopped",
-        "It ran out of memory, or a fault ended it. Your conversations are safe.",
-        [("Start it again", "restart")],
+        t("The engine stopped"),
+        t("It ran out of memory, or a fault ended it. Your conversations are safe."),
+        [(t("Start it again"), "restart")],
     ),
     "not_kept": (
-        "This cannot be saved",
-        "The browser's storage is full or switched off. It stays open in this browser tab: export it, free some space "
-        "by deleting models or what you no longer need, or go on without saving.",
-        [("Export it", "export-unsaved"), ("Save again", "save-again"), ("Free some space", "settings"),
-         ("Go on without saving", "go-on-unsaved")],
+        t("This cannot be saved"),
+        t("The browser's storage is full or switched off. It stays open in this browser tab: export it, free some "
+          "space by deleting models or what you no longer need, or go on without saving."),
+        [(t("Export it"), "export-unsaved"), (t("Save again"), "save-again"),
+         (t("Free some space"), "settings"), (t("Go on without saving"), "go-on-unsaved")],
     ),
     "bad_request": (
-        "The engine refused this request",
-        "Check the sampling settings of this chat.",
-        [("Settings", "tune")],
+        t("The engine refused this request"),
+        t("Check the sampling settings of this chat."),
+        [(t("Settings"), "tune")],
     ),
 }
 
 
 def explain(code: str) -> tuple:
     """(title, advice, buttons) for an error's code, in the page's language."""
-    title, advice, buttons = ERRORS[code]
-    return t(title), t(advice), [(t(label), act) for label, act in buttons]
+    return ERRORS[code]

@@ -12,7 +12,7 @@ ENDS = [[mark.encode() for mark in marks] for marks in (
     ("\n\n",), (". ", "? ", "! ", ".\n", "?\n", "!\n", "。", "？", "！"), ("\n",), (" ", "\t"))]
 # What browsers assume, by the user's language, where a file does not say its encoding and is not UTF-8.
 ENCODINGS = {"ko": "euc-kr", "ja": "shift_jis", "zh": "gb18030", "ru": "windows-1251", "uk": "windows-1251"}
-UNITS = {"page": "page %s", "line": "line %s", "paragraph": "paragraph %s"}
+UNITS = {"page": t("page %s"), "line": t("line %s"), "paragraph": t("paragraph %s")}
 RESERVED = ("con", "prn", "aux", "nul")  # names of devices on Windows, beside COM1 to LPT9
 
 
@@ -50,7 +50,7 @@ class Document:
     def place(self, number: int) -> str:
         """Where the passage begins, in words."""
         place = self.passages[number][0]
-        return place if isinstance(place, str) else t(UNITS[self.unit]) % place
+        return place if isinstance(place, str) else UNITS[self.unit] % place
 
 
 def split(text: str, longest: int = PASSAGE) -> list:
@@ -147,7 +147,7 @@ def file_name(title: str, ending: str) -> str:
 def check_files(files) -> list:
     """The files of an imported message, which is not trusted. Raises ValueError."""
     if not isinstance(files, list) or not all(is_file(file) for file in files):
-        raise ValueError("The files of a message are broken: export the chat again.")
+        raise ValueError(t("The files of a message are broken: export the chat again."))
     return [{name: file[name] for name in ("id", "name", "unit", "passages")} for file in files]
 
 

@@ -12,7 +12,7 @@ from studio.shell.wording import share, t
 
 WEIGHTS = (".gguf", ".safetensors")
 ARCHIVE = ".tar"  # of an exported model
-NO_MODEL = "“%s” is not a model: choose a .gguf file, or all files of a model's folder."
+NO_MODEL = t("“%s” is not a model: choose a .gguf file, or all files of a model's folder.")
 KINDS = {"application/octet-stream": [".gguf", ".safetensors"], "application/json": [".json"],
          "text/plain": [".jinja", ".txt"]}
 LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-"

@@ -223,7 +223,7 @@ class Page:
 
     def take(self, files: list) -> None:
         """Starts working on files that were chosen, dropped or pasted. A page that takes nothing but models says so."""
-        toast(t(model_files.NO_MODEL) % files[0].name)
+        toast(model_files.NO_MODEL % files[0].name)
 
     def receive(self, transfer) -> None:
         """Receives what was dropped or pasted: a model's files, an exported model, or something to work on."""

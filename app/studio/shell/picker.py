@@ -8,15 +8,16 @@ from studio.shell.models import Model, stored
 from studio.shell.wording import ago, digits, language_name, number, plural, share, size, t
 
 KINDS = {
-    "text-generation": "Chat model", "summarization": "Model for summaries",
-    "automatic-speech-recognition": "Speech model", "feature-extraction": "Model for texts",
-    "image-feature-extraction": "Model for photos", "image-classification": "Model for pictures",
-    "zero-shot-image-classification": "Model for your own labels",
+    "text-generation": t("Chat model"), "summarization": t("Model for summaries"),
+    "automatic-speech-recognition": t("Speech model"), "feature-extraction": t("Model for texts"),
+    "image-feature-extraction": t("Model for photos"), "image-classification": t("Model for pictures"),
+    "zero-shot-image-classification": t("Model for your own labels"),
 }
 FITS = {  # by the engine's reason (tensortab/fit.py)
-    "no_gpu": "No GPU answered", "ran": "Ran on this GPU", "larger_ran": "Fits: a larger model ran on this GPU",
-    "failed": "Does not fit: this GPU had no memory for it",
-    "smaller_failed": "Does not fit: this GPU had no memory for a smaller model",
+    "no_gpu": t("No GPU answered"), "ran": t("Ran on this GPU"),
+    "larger_ran": t("Fits: a larger model ran on this GPU"),
+    "failed": t("Does not fit: this GPU had no memory for it"),
+    "smaller_failed": t("Does not fit: this GPU had no memory for a smaller model"),
 }
 READS = ("text-generation", "summarization", "feature-extraction")  # tasks for which the length of a text matters
 EXAMPLE = "HuggingFaceTB/SmolLM2-360M-Instruct-GGUF:smollm2-360m-instruct-q8_0.gguf"
@@ -28,7 +29,7 @@ def fits(about: dict) -> str:
     """Whether a model fits the GPU, and why."""
     need = size(about["memory"] or about["size"])
     if about["reason"] in FITS:
-        return t(FITS[about["reason"]])
+        return FITS[about["reason"]]
     if about["fits"] == "yes":
         return t("Fits this GPU") if about["reason"] == "buffer_limit" else t("Fits this device")
     if about["reason"] == "buffer_limit":
@@ -89,7 +90,7 @@ class Picker:
     def update(self) -> None:
         """Shows which model the page uses, and its state."""
         model = self.page.using()
-        about, name, kind, detail = model.listing, model.title, t(KINDS[model.task]), ""
+        about, name, kind, detail = model.listing, model.title, KINDS[model.task], ""
         if model.state == "loading":
             detail = share(model.progress.part)
             said = t("%s: %s, loading, %s") % (kind, name, detail)
@@ -138,8 +139,8 @@ class Sheet:
     def open(self, page) -> None:
         self.page, self._rows, self._drawn = page, {}, {}
         one = len(page.pickable()) == 1
-        self.title.textContent = t(KINDS[page.pickable()[0].task]) if one else t("Models")
-        fill(self.lists, *[el("section", el("h3", t(KINDS[model.task]), hidden=one), el("ul", cls="models"),
+        self.title.textContent = KINDS[page.pickable()[0].task] if one else t("Models")
+        fill(self.lists, *[el("section", el("h3", KINDS[model.task], hidden=one), el("ul", cls="models"),
                               data_task=model.task) for model in page.pickable()])
         if not self._listens:
             self._listens = True

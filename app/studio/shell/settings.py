@@ -12,7 +12,7 @@ from studio.shell.picker import here
 from studio.shell.transport import Engine
 from studio.shell.wording import ago, language_name, size, t
 
-THEMES = [("", "As the system"), ("light", "Light"), ("dark", "Dark")]
+THEMES = [("", t("As the system")), ("light", t("Light")), ("dark", t("Dark"))]
 
 
 class Settings:
@@ -120,7 +120,7 @@ class Settings:
 
     def _themes(self):
         now = document.documentElement.getAttribute("data-theme") or ""
-        return choices(t("Appearance"), "theme", [(value, t(label), None) for value, label in THEMES], now, self._theme)
+        return choices(t("Appearance"), "theme", [(value, label, None) for value, label in THEMES], now, self._theme)
 
     def _languages(self):
         names = [(code, language_name(code, code), code) for code in js.tensortab.languages]
@@ -152,6 +152,7 @@ class Settings:
         if hasattr(elements.storage, "blocked"):
             toast(t("The browser stores nothing for this site, so it also decides on the language."))
         elif any(model.working or model.state == "loading" for model in self.engine.models.values()):
+            by_id("settings").close()  # nothing beside a sheet can be clicked
             toast(t("The language changes when the page is loaded again. That ends what is running now."), t("Reload"),
                   "reload", 20)
         else:

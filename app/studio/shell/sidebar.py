@@ -6,10 +6,10 @@ from studio.shell.card import adapter_name, software
 from studio.shell.elements import by_id
 from studio.shell.models import in_use
 from studio.shell.transport import Engine
-from studio.shell.wording import t
+from studio.shell.wording import share, t
 
-STATES = {"starting": "Starting", "idle": "No model loaded", "loading": "Loading", "ready": "Ready",
-          "failed": "Not available", "elsewhere": "In another tab"}
+STATES = {"starting": t("Starting"), "idle": t("No model loaded"), "loading": t("Loading"), "ready": t("Ready"),
+          "failed": t("Not available"), "elsewhere": t("In another tab")}
 
 side, scrim = by_id("side"), by_id("scrim")
 
@@ -18,11 +18,11 @@ def status(engine: Engine) -> None:
     """Says what the engine is doing, and on which GPU."""
     state = engine.state if engine.state != "up" else engine.models["text-generation"].state
     document.documentElement.setAttribute("data-engine", state)
-    text = t(STATES[state])
+    text = STATES[state]
     for model in in_use(engine):
         state, text = model.state, model.title or t("Loading")
         if state == "loading" and model.progress.total:
-            text = t("Loading, %d %%") % (100 * model.progress.loaded / model.progress.total)
+            text = t("Loading, %s") % share(model.progress.loaded / model.progress.total)
         elif model.working:
             state, text = "working", t("Working with %s") % model.title
     by_id("engine-line").setAttribute("data-state", state)

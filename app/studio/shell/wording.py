@@ -80,11 +80,11 @@ def duration(seconds: float) -> str:
 
 def ago(when: float) -> str:
     """A time of the past, in seconds since 1970: 2 hours ago, yesterday, last week."""
-    passed = max(0, time.time() - when)
+    passed = time.time() - when
     for name, seconds in PERIODS:
         if passed >= seconds:
             return _intl("RelativeTimeFormat", numeric="auto").format(-int(passed // seconds), name)
-    return _intl("RelativeTimeFormat", numeric="auto").format(0, "minute")
+    return t("just now")
 
 
 def language_name(code: str, of: str = "") -> str:

@@ -145,7 +145,7 @@ class Conversation(Work):
             parts.append("> " + self.data["system"].replace("\n", "\n> "))
         for key in self.path():
             node = self.node(key)
-            who = "You" if node["role"] == "user" else node.get("model") or "Model"
+            who = t("You") if node["role"] == "user" else node.get("model") or t("Model")
             parts.append("**%s**" % who)
             parts += ["*%s*" % file["name"] for file in node.get("files", [])]
             thought = parts_of(node["content"])[0] if node["role"] == "assistant" else ""
@@ -200,14 +200,14 @@ def check(data) -> dict:
     """The conversation in `data`, with only the fields that we know, because an imported file is not trusted. Raises
     ValueError if it is not a conversation of ours."""
     if not isinstance(data, dict) or data.get("version") != 1 or not isinstance(data.get("id"), str):
-        raise ValueError("This is not a conversation exported by TensorTab.")
+        raise ValueError(t("This is not a conversation exported by TensorTab."))
     nodes = data.get("nodes")
     if not isinstance(nodes, dict) or not isinstance(data.get("title"), str) or not isinstance(data.get("system"), str):
-        raise ValueError("The conversation is incomplete: export it again.")
+        raise ValueError(t("The conversation is incomplete: export it again."))
     if not isinstance(data.get("sampling"), dict):
-        raise ValueError("The conversation has no sampling settings: export it again.")
+        raise ValueError(t("The conversation has no sampling settings: export it again."))
     if not is_number(data.get("created")) or not is_number(data.get("updated")):
-        raise ValueError("The conversation has no dates: export it again.")
+        raise ValueError(t("The conversation has no dates: export it again."))
     found = {name: data[name] for name in ("version", "id", "title", "created", "updated", "system")}
     found["sampling"] = {name: data["sampling"][name] for name in DEFAULTS if is_number(data["sampling"].get(name))}
     for name in ("top_k", "max_tokens", "seed"):
@@ -217,9 +217,9 @@ def check(data) -> dict:
     for field in ("head", "from"):
         found[field] = data.get(field)
         if found[field] is not None and not (isinstance(found[field], str) and found[field] in nodes):
-            raise ValueError("The conversation points to a message that is not there: export it again.")
+            raise ValueError(t("The conversation points to a message that is not there: export it again."))
     if nodes and found["head"] is None:
-        raise ValueError("The conversation has no last message: export it again.")
+        raise ValueError(t("The conversation has no last message: export it again."))
     return found
 
 
@@ -229,9 +229,9 @@ def check_node(key: str, node, nodes: dict) -> dict:
     known = isinstance(node, dict) and node.get("role") in ("user", "assistant") and \
         isinstance(node.get("content"), str) and (parent is None or (isinstance(parent, str) and parent in nodes))
     if not known or number_of(key) is None:
-        raise ValueError("The conversation has a broken message (%s): export it again." % key)
+        raise ValueError(t("The conversation has a broken message (%s): export it again.") % key)
     if parent is not None and (number_of(parent) or 0) >= number_of(key):
-        raise ValueError("The conversation's messages refer to later ones (%s): export it again." % key)
+        raise ValueError(t("The conversation's messages refer to later ones (%s): export it again.") % key)
     found = {"parent": parent, "role": node["role"], "content": node["content"], "time": 0}
     for name in ("time", "seed", "thought_for"):  # the seconds for which the model thought
         if is_number(node.get(name)):
@@ -257,7 +257,7 @@ def check_quotes(quotes) -> list:
     for quote in quotes if isinstance(quotes, list) else [None]:
         known = isinstance(quote, dict) and isinstance(quote.get("file"), str) and isinstance(quote.get("passage"), int)
         if not known or quote["passage"] < 0:
-            raise ValueError("The quotes of a message are broken: export the chat again.")
+            raise ValueError(t("The quotes of a message are broken: export the chat again."))
     return [{"file": quote["file"], "passage": quote["passage"]} for quote in quotes]
 
 

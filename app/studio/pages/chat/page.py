@@ -27,8 +27,8 @@ PAGE = {
     "tasks": ["text-generation"],
     "icon": '<path d="M5 5h14v11h-8l-4 3.500V16H5z"/>',
 }
-STARTERS = ["Explain why the sky is blue", "Write a short poem about rain", "Plan a quiet weekend at home",
-            "Write a Python function that reverses a list"]
+STARTERS = [t("Explain why the sky is blue"), t("Write a short poem about rain"), t("Plan a quiet weekend at home"),
+            t("Write a Python function that reverses a list")]
 
 prompt, composer = by_id("prompt"), by_id("composer")
 
@@ -60,7 +60,7 @@ class Chat(Page):
         self._drafted = None  # the id of the chat whose draft is in the message box
         self._draft_timer, self._store_draft_proxy = None, elements.create_proxy(self.store_draft)
         for text in STARTERS:
-            by_id("starters").append(el("li", el("button", t(text), type="button", act="starter")))
+            by_id("starters").append(el("li", el("button", text, type="button", act="starter")))
         self.connect()
         self.draw()
         self._first_text: str | None = prompt.value  # the box's text when the page started; None after that

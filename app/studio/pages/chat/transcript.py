@@ -8,8 +8,9 @@ from studio.pages.chat.attachments import attached
 from studio.pages.chat.conversation import Conversation, parts_of
 from studio.pages.chat.markdown import Rendered
 from studio.shell.elements import attempt, button, by_id, el, fill, icon_button, on, show, storage
-from studio.shell.wording import duration, figures, t
+from studio.shell.wording import duration, figures, number, t
 
+ENDS = {"stopped": t("stopped"), "interrupted": t("interrupted"), "not answered": t("not answered")}
 scroller, turns = by_id("scroll"), by_id("turns")
 
 
@@ -73,7 +74,7 @@ class Turn:
             tools.append(
                 icon_button("prev", t("Earlier version"), "branch", data_to=siblings[place - 1] if place else None,
                             disabled=place == 0),
-                el("span", "%d / %d" % (place + 1, len(siblings)), cls="count"),
+                el("span", t("%s of %s") % (number(place + 1), number(len(siblings))), cls="count"),
                 icon_button("next", t("Later version"), "branch", disabled=place == len(siblings) - 1,
                             data_to=siblings[place + 1] if place < len(siblings) - 1 else None))
         if node["content"]:
@@ -85,8 +86,8 @@ class Turn:
         state = node.get("stopped")
         line = figures(node.get("stats") or {})
         if state:
-            line = t(state) + ("  ·  " + line if line else "")
-        title = "Seed %s" % node["seed"] if node.get("seed") is not None else None
+            line = "  ·  ".join([part for part in (ENDS.get(state, state), line) if part])
+        title = t("Seed %s") % node["seed"] if node.get("seed") is not None else None
         cut_off = state in ("stopped", "interrupted") or (node.get("stats") or {}).get("finish_reason") == "length"
         fill(self.foot, tools, el("span", line, cls="figures", title=title) if line else None,
              button(t("Continue"), "continue") if cut_off and node["content"] and not self.mine else None)

@@ -26,6 +26,7 @@ PAGE = {
 }
 
 BATCH = 16  # records that are embedded, and then stored, at a time
+LOOSE = "Files"  # the folder, in the index, of files that come without one
 MOST = 20  # results of each kind
 MOST_FILES = 20000
 # Cosines of MiniLM's vectors, measured with 40 questions on different things and the passages that answer them. Below
@@ -186,8 +187,9 @@ class Search(Page):
                 fact = plural(len(names), "%s photo", "%s photos") if name == "photo" else \
                     plural(len(names), "%s text", "%s texts")
                 facts.append(t("%s, %s not indexed yet") % (fact, number(len(waiting))) if waiting else fact)
-            place.append(el("li", el("div", el("b", folder, dir="auto"), el("small", "  ·  ".join(facts))),
-                            icon_button("close", t("Remove %s from the index") % folder, "forget", data_folder=folder)))
+            place.append(el("li", el("div", el("b", named(folder), dir="auto"), el("small", "  ·  ".join(facts))),
+                            icon_button("close", t("Remove %s from the index") % named(folder), "forget",
+                                        data_folder=folder)))
         kept = t("The passages, small previews of the photos, and what the models make of them are kept in this "
                  "browser.")
         self.note.textContent = self.problem or (kept if folders else "")
@@ -199,7 +201,7 @@ class Search(Page):
             await self.replace(kind, [item for item in kind.items.values() if item.folder == folder], [])
         show(self.found, False)
         self.update()
-        announce(t("Removed %s") % folder)
+        announce(t("Removed %s") % named(folder))
 
     async def replace(self, kind: Kind, old: list, new: list) -> None:
         """Replaces items by new records, also in the storage. old: Items."""
@@ -251,7 +253,7 @@ class Search(Page):
                 self.update()
             folder, _, name = path.partition("/")
             if not name:
-                folder, name = t("Files"), path
+                folder, name = LOOSE, path
             try:
                 kind, new = await self.records(folder, name, file)
             except Unreadable as problem:
@@ -441,6 +443,12 @@ class Search(Page):
             show_document(document_of(records), ids.index(record.id))
         else:
             elements.toast(t("%s was removed from the index.") % record.name)
+
+
+def named(folder: str) -> str:
+    """A folder's name as it is shown. That of files without a folder is kept in English, whatever the page's language
+    is: a file that comes again replaces itself."""
+    return t("Files") if folder == LOOSE else folder
 
 
 def is_hidden(path: str) -> bool:

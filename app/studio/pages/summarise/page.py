@@ -63,26 +63,27 @@ class Summarise(Page):
                   t("Paste a text, or choose a document. It is read part by part, however long it is, and never leaves "
                     "this device."), t("Drop documents here"))
         pick = self.picker("", self.take, multiple=True)
-        self.given = el("textarea", rows="9", id="document", placeholder="Paste the text here", spellcheck="false")
+        self.given = el("textarea", rows="9", id="document", placeholder=t("Paste the text here"), spellcheck="false")
         self.size = el("span", cls="about")
-        self.go = button("Summarise", "summarise", cls="primary")
-        self.start = el("div", self.go, button("Choose a document", "pick-document", sign="file"), self.size, cls="row")
+        self.go = button(t("Summarise"), "summarise", cls="primary")
+        self.start = el("div", self.go, button(t("Choose a document"), "pick-document", sign="file"), self.size,
+                        cls="row")
         self.starts = [self.go]
         self.place = el("div")  # the place of the chat's card, because this is the chat's model
         self.output = el("p", cls="summary", tabindex="-1")
         self.facts = el("p", cls="about")
-        self.tools = el("div", button("Copy", "copy-result", sign="copy"), cls="row")
-        self.result = el("section", el("h2", "Summary"), self.output, self.facts, self.tools, hidden=True)
-        own = el("p", "The chat’s model writes it, or one that is made for summaries (BART, T5): ",
-                 button("open its files", "pick-file", cls="link"), cls="about small", data_task=self.model.task)
-        self.body.append(el("label", "Text", cls="unseen", **{"for": "document"}), self.given, self.start, self.place,
-                         self.model.card.box, self.work.box, self.result, own)
+        self.tools = el("div", button(t("Copy"), "copy-result", sign="copy"), cls="row")
+        self.result = el("section", el("h2", t("Summary")), self.output, self.facts, self.tools, hidden=True)
+        own = el("p", t("The chat’s model writes it, or one that is made for summaries, such as BART or T5."), " ",
+                 button(t("Open its files"), "pick-file", cls="link"), cls="about small", data_task=self.model.task)
+        self.body.append(el("label", t("Text"), cls="unseen", **{"for": "document"}), self.given, self.start,
+                         self.place, self.model.card.box, self.work.box, self.result, own)
         self.keep_works(t("New text"), t("Your texts and their summaries will be listed here."),
                         [(t("Export as text"), "txt", "text/plain", exported)])
         on(self.given, "input", lambda _event: self.typed())
         self.counts()
         action("pick-document")(lambda _source: pick.click())
-        action("summarise")(lambda _source: self.begin(self.summarise(), "Nothing was summarised"))
+        action("summarise")(lambda _source: self.begin(self.summarise(), t("Nothing was summarised")))
 
     def filled(self) -> bool:
         return self.busy or bool(self.given.value)
@@ -190,7 +191,7 @@ class Summarise(Page):
         def told(body: dict) -> None:
             done, total = body["done"], body["total"]
             of = plural(total, "%s part", "%s parts")
-            part = (t("%d of %s") % (done, of), done / total) if total > 1 else ("", None)
+            part = (t("%s of %s") % (number(done), of), done / total) if total > 1 else ("", None)
             self.running(t("Summarising"), *part)
             self.output.textContent = body["text"]
             if body["text"]:
