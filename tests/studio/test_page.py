@@ -133,17 +133,17 @@ def test_regenerate_and_edit_branch(page: Page) -> None:
     page.send("short one")
     page.answered(2)
     page.click(".turn:last-child [data-act=again]")
-    page.wait("document.querySelector('.turn:last-child .count')?.innerText === '2 / 2'")
+    page.wait("document.querySelector('.turn:last-child .count')?.innerText === '2 of 2'")
     press(page, Keys.ARROW_UP)
     page.wait("document.activeElement.matches('.editor textarea')")
     press(page, "!")
     press(page, Keys.ENTER)
-    page.wait("document.querySelector('.turn.mine .count')?.innerText === '2 / 2'")
+    page.wait("document.querySelector('.turn.mine .count')?.innerText === '2 of 2'")
     page.answered(2)
     assert page.turns()[0] == "short one!"
     assert page.requests()[-1]["messages"] == [{"role": "user", "content": "short one!"}]
     page.click(".turn.mine [data-act=branch]")
-    page.wait("document.querySelector('.turn.mine .count').innerText === '1 / 2'")
+    page.wait("document.querySelector('.turn.mine .count').innerText === '1 of 2'")
     assert page.turns()[0] == "short one"
     page.open()
     page.answered(2)
@@ -558,7 +558,7 @@ def test_what_is_typed_or_edited_stays(page: Page) -> None:
     page.wait("document.activeElement.matches('.editor textarea')")
     press(page, "!")
     page.click(".turn [data-act=again]")
-    page.wait("document.querySelector('.turn:last-child .count')?.innerText === '2 / 2'")
+    page.wait("document.querySelector('.turn:last-child .count')?.innerText === '2 of 2'")
     page.answered(2)
     assert page.js("document.querySelector('#prompt').value") == "half a thought"
     assert page.js("document.querySelector('.editor textarea').value") == "short one!"
@@ -664,7 +664,7 @@ def test_what_another_tab_wrote_is_not_overwritten(page: Page) -> None:
     page.js("new Promise((resolve) => setTimeout(resolve, 300))")
     page.open()
     page.answered(4)
-    assert page.text(".turn:nth-child(3) .count") in ("1 / 2", "2 / 2")
+    assert page.text(".turn:nth-child(3) .count") in ("1 of 2", "2 of 2")
     page.click(".turn:nth-child(3) [data-act=branch]:not([disabled])")
     page.wait("document.querySelectorAll('.turn .text')[2].innerText === 'from there'")
 
@@ -831,7 +831,7 @@ def test_the_lab_and_an_answer_wait_for_each_other(page: Page) -> None:
     page.wait("document.querySelector('[data-act=measure]')?.disabled === false")
     page.click("[data-act=measure]")
     press(page, Keys.CONTROL, "k")
-    page.wait("location.hash === '#chat' && document.activeElement.id === 'prompt'")
+    page.wait("location.hash === '#chat/new' && document.activeElement.id === 'prompt'")
     page.send("short now")
     page.wait("document.querySelector('.pending')?.innerText.includes('Lab')")
     page.answered(2)
