@@ -293,7 +293,7 @@ def test_firefox_opens_the_page_in_its_language(fake: Site) -> None:
         wait_for(firefox, "document.documentElement.hasAttribute('data-ready')")
         assert (
             firefox.evaluate("document.querySelector('.hello-head').innerText")
-            == "여기에 물어보세요.\n이 탭 밖으로 나가지 않습니다."
+            == "여기에 물어보세요.\n이 탭 안에만 남습니다."
         )
         firefox.evaluate("void document.querySelector('[data-act=settings]').click()")
         assert firefox.evaluate("document.querySelector('#settings h3').innerText") == "화면"
