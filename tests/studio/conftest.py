@@ -10,8 +10,8 @@ import pytest
 from selenium.webdriver.common.action_chains import ActionChains
 
 from building.steps import ROOT
-from tests.browser import Chromium, wait_for
-from tests.conftest import Site
+from tests.browser import Chromium, Firefox, wait_for
+from tests.conftest import BROWSERS, Site
 
 HERE = Path(__file__).parent
 LEFT_OUT = ("pyodide", "wheels", "*.bin", "sw.js", "executor.js")
@@ -115,3 +115,17 @@ def page(_chromium: Chromium, fake: Site) -> Iterator[Page]:
     page = Page(_chromium, fake.url)
     yield page
     _chromium.open("about:blank")
+
+
+@pytest.fixture(scope="module", params=list(BROWSERS))
+def _browser(request: pytest.FixtureRequest) -> Iterator[Chromium | Firefox]:
+    browser = BROWSERS[request.param]()
+    yield browser
+    browser.close()
+
+
+@pytest.fixture
+def either(_browser: Chromium, fake: Site) -> Iterator[Page]:
+    """The page in both browsers, one after the other."""
+    yield Page(_browser, fake.url)
+    _browser.open("about:blank")

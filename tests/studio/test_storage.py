@@ -2,7 +2,6 @@
 from outside is read as it was written."""
 
 import json
-from collections.abc import Iterator
 
 import pytest
 from hypothesis import given
@@ -10,8 +9,6 @@ from hypothesis import strategies as st
 from studio.pages.chat.conversation import Conversation, exported
 from studio.shell.parse import parse
 
-from tests.browser import Chromium, Firefox
-from tests.conftest import BROWSERS, Site
 from tests.studio.conftest import Page
 
 TITLES = "[...document.querySelectorAll('#works .open')].map((e) => e.innerText)"
@@ -21,20 +18,6 @@ CLOSING = """void ((count) => { const transaction = IDBDatabase.prototype.transa
         if (count-- > 0) this.close();
         return transaction.apply(this, names);
     }; })(%d)"""
-
-
-@pytest.fixture(scope="module", params=list(BROWSERS))
-def _browser(request: pytest.FixtureRequest) -> Iterator[Chromium | Firefox]:
-    browser = BROWSERS[request.param]()
-    yield browser
-    browser.close()
-
-
-@pytest.fixture
-def either(_browser: Chromium, fake: Site) -> Iterator[Page]:
-    """The page in both browsers, one after the other."""
-    yield Page(_browser, fake.url)
-    _browser.open("about:blank")
 
 
 def say(page: Page, text: str, turns: int = 2) -> None:

@@ -82,10 +82,12 @@ class Database:
                     raise
                 self._forget(connection)
 
-    def _transaction(self, connection, mode: str, work):
-        """Everything is requested before Python waits: as soon as nothing is requested, a transaction ends."""
-        def begun(transaction):
-            ended = js.Promise.withResolvers()
+    async def _transaction(self, connection, mode: str, work):
+        """Everything is requested before Python waits: as soon as nothing is requested, a transaction ends. The promise
+        is not what `begun` returns: MicroPython may free a JavaScript object before the caller has it."""
+        ended = js.Promise.withResolvers()
+
+        def begun(transaction) -> None:
             request = work(transaction.objectStore(self.store))
 
             def aborted(_event) -> None:
@@ -94,15 +96,15 @@ class Database:
             transaction.addEventListener("complete", create_proxy(
                 lambda _event: ended.resolve(None if request is None else request.result)))
             transaction.addEventListener("abort", create_proxy(aborted))
-            return ended.promise
-        return attempt(connection, "transaction", self.store, mode).then(create_proxy(begun))
+        attempt(connection, "transaction", self.store, mode).then(create_proxy(begun)).catch(ended.reject)
+        return await ended.promise
 
     async def _connected(self):
         if hasattr(storage, "blocked"):
             raise OSError(t("Storage is blocked for this site."))
         if self._connection is None:
             if self._opening is None:
-                self._opening = attempt(js.indexedDB, "open", self.name, 1).then(create_proxy(self._requested))
+                self._opening = self._open()
             opening, late = self._opening, js.Promise.withResolvers()
             timer = js.setTimeout(late.resolve, 1000 * PATIENCE)
             try:
@@ -118,23 +120,25 @@ class Database:
                 raise OSError(t("The browser does not open its storage: close the other tabs of this site."))
         return self._connection
 
-    def _requested(self, request):
+    def _open(self):
         """A promise that resolves when the database is open."""
         opened = js.Promise.withResolvers()
 
-        def upgrade(_event) -> None:
-            request.result.createObjectStore(self.store, js.JSON.parse('{"keyPath": "id"}'))
+        def requested(request) -> None:
+            def upgrade(_event) -> None:
+                request.result.createObjectStore(self.store, js.JSON.parse('{"keyPath": "id"}'))
 
-        def success(_event) -> None:
-            self._connection = connection = request.result
-            self.opened += 1
-            # "versionchange": another tab deletes the database, or is of a newer version that needs another store
-            for event in ("close", "versionchange"):
-                connection.addEventListener(event, create_proxy(lambda _event: self._forget(connection)))
-            opened.resolve()
-        request.addEventListener("upgradeneeded", create_proxy(upgrade))
-        request.addEventListener("success", create_proxy(success))
-        request.addEventListener("error", create_proxy(lambda _event: opened.reject(request.error)))
+            def success(_event) -> None:
+                self._connection = connection = request.result
+                self.opened += 1
+                # "versionchange": another tab deletes the database, or is of a newer version that needs other stores
+                for event in ("close", "versionchange"):
+                    connection.addEventListener(event, create_proxy(lambda _event: self._forget(connection)))
+                opened.resolve()
+            request.addEventListener("upgradeneeded", create_proxy(upgrade))
+            request.addEventListener("success", create_proxy(success))
+            request.addEventListener("error", create_proxy(lambda _event: opened.reject(request.error)))
+        attempt(js.indexedDB, "open", self.name, 1).then(create_proxy(requested)).catch(opened.reject)
         return opened.promise
 
     def _forget(self, connection) -> None:
