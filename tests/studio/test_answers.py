@@ -21,6 +21,19 @@ def answer(page: Page, text: str, question: str = "?") -> None:
     page.answered(count + 2)
 
 
+STORED = """(await new Promise((resolve) => {
+    indexedDB.open('tensortab').onsuccess = ({target: {result}}) => {
+        const all = result.transaction('conversations').objectStore('conversations').getAll();
+        all.onsuccess = () => { result.close(); resolve(JSON.stringify(all.result)); };
+    };
+}))"""
+
+
+def stored(page: Page, text: str) -> None:
+    """Waits until this part of a chat's JSON is on the device."""
+    page.wait(f"{STORED}.replaceAll('\\\\', '').includes({text!r})")
+
+
 def shown(page: Page, selector: str) -> list[str]:
     """The texts of the elements in the last answer."""
     return list(page.js(f"[...document.querySelectorAll('{LAST} {selector}')].map((e) => e.textContent)"))
@@ -204,8 +217,8 @@ def test_thoughts_are_folded_and_stay_as_the_user_left_them(page: Page) -> None:
     assert "<think>" not in page.text("#turns")
     assert page.js("document.querySelector('.thought .text').innerText").startswith("Let me think.")
     line = page.text(".thought summary")
-    seconds = int(line.removeprefix("Thought for ").removesuffix(" s"))
-    assert 1 < seconds < 30
+    assert 1 < int(line.removeprefix("Thought for ").removesuffix(" sec")) < 30
+    stored(page, '"stopped": "stopped"')
     page.open()
     page.answered(2)
     assert page.text(".thought summary") == line, "the time is stored with the message"
@@ -306,6 +319,8 @@ def test_a_streamed_answer_is_drawn_as_a_whole_one(page: Page) -> None:
     drawn = "[...document.querySelectorAll('.turn:not(.mine) > .text')].map((e) => e.innerHTML)"
     time.sleep(0.5)
     streamed = page.js(drawn)
+    stored(page, f'"head": "m{2 * len(TRICKY) + 2}"')
+    time.sleep(0.2)
     page.open()
     page.answered(2 * len(TRICKY) + 2)
     time.sleep(0.5)
@@ -328,6 +343,7 @@ def test_an_answer_that_was_cut_off_is_continued(page: Page) -> None:
     assert "limit" not in page.text(".turn:last-child .figures")
     assert "5 tokens" in page.text(".turn:last-child .figures"), "of both parts"
     assert page.js("document.querySelector('[data-act=continue]')") is None
+    stored(page, "three and* four.")
     page.open()
     page.answered(2)
     assert page.turns() == ["?", "One, two, three and four."]
