@@ -266,6 +266,21 @@ def test_each_block_has_its_own_direction_and_code_is_left_to_right(page: Page) 
     assert page.js("getComputedStyle(document.querySelector('.turn.mine .text')).direction") == "rtl"
 
 
+def test_what_is_written_on_any_page_has_its_own_direction(page: Page) -> None:
+    page.open()
+    page.wait("document.querySelector('#prompt')")
+    direction = """((name) => { const box = document.querySelector(name), before = getComputedStyle(box).direction;
+        box.value = 'עברית'; return [before, getComputedStyle(box).direction]; })"""
+    assert page.js(f"{direction}('#prompt')") == ["ltr", "rtl"]
+    for address, box in (("search", "#query"), ("summarise", "#document"), ("classify", "#labels")):
+        page.js(f"void (location.hash = {address!r})")
+        page.wait(f"document.querySelector({box!r})")
+        page.js(f"void (document.querySelector({box!r}).value = '')")
+        assert page.js(f"{direction}({box!r})") == ["ltr", "rtl"], address
+    page.js("void (document.querySelector('.summary').textContent = 'עברית')")
+    assert page.js("getComputedStyle(document.querySelector('.summary')).direction") == "rtl"
+
+
 # While an answer is being written
 
 SELECTED = "getSelection().toString()"

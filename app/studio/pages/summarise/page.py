@@ -63,14 +63,15 @@ class Summarise(Page):
                   t("Paste a text, or choose a document. It is read part by part, however long it is, and never leaves "
                     "this device."), t("Drop documents here"))
         pick = self.picker("", self.take, multiple=True)
-        self.given = el("textarea", rows="9", id="document", placeholder=t("Paste the text here"), spellcheck="false")
+        self.given = el("textarea", rows="9", id="document", placeholder=t("Paste the text here"), spellcheck="false",
+                        dir="auto")
         self.size = el("span", cls="about")
         self.go = button(t("Summarise"), "summarise", cls="primary")
         self.start = el("div", self.go, button(t("Choose a document"), "pick-document", sign="file"), self.size,
                         cls="row")
         self.starts = [self.go]
         self.place = el("div")  # the place of the chat's card, because this is the chat's model
-        self.output = el("p", cls="summary", tabindex="-1")
+        self.output = el("p", cls="summary", tabindex="-1", dir="auto")
         self.facts = el("p", cls="about")
         self.tools = el("div", button(t("Copy"), "copy-result", sign="copy"), cls="row")
         self.result = el("section", el("h2", t("Summary")), self.output, self.facts, self.tools, hidden=True)
