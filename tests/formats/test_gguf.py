@@ -123,6 +123,7 @@ def test_reads_the_header_in_growing_pieces(monkeypatch: pytest.MonkeyPatch, fir
 F32_ROW = ("a", (64,), 0, 0)
 LYING = [
     ("magic", b"GGML" + bytes(100), "neither a GGUF nor a safetensors"),
+    ("a web page", b"\n<html><body>Not found" + bytes(100), "is a web page and no model"),
     ("no bytes after the magic", b"GGUF", "ends within its header"),
     ("version 1", gguf(version=1), "GGUF version 1"),
     ("version 4", gguf(version=4), "GGUF version 4"),

@@ -92,7 +92,7 @@ class Database:
 
             def aborted(_event) -> None:
                 error = transaction.error
-                ended.reject(js.Error.new("The transaction was aborted.") if error is None else error)
+                ended.reject(js.Error.new(t("The browser did not store it.")) if error is None else error)
             transaction.addEventListener("complete", create_proxy(
                 lambda _event: ended.resolve(None if request is None else request.result)))
             transaction.addEventListener("abort", create_proxy(aborted))

@@ -5,6 +5,7 @@ import json
 import js
 from studio.shell.elements import attempt, create_proxy, message_of
 from studio.shell.files import LONGEST, Document, encodings, is_binary
+from studio.shell.parse import parse
 from studio.shell.wording import size, t
 
 LARGEST = 200_000_000  # bytes of a PDF or a Word file, which may be full of pictures
@@ -181,13 +182,18 @@ async def _pages(opening, told) -> list:
             raise Unreadable(t("A PDF with a password cannot be read: save a copy without one.")) from None
         raise Unreadable(t("It is damaged: the document could not be opened.")) from None
     parts, total = [], 0
-    text_of = create_proxy(lambda page: page.getTextContent())
+    texts: list = []  # the promises, which MicroPython may free else before the caller of `read_text` has them
+
+    def read_text(page):
+        texts.append(page.getTextContent())
+        return texts[-1]
+    text_of = create_proxy(read_text)
     for first in range(1, opened.numPages + 1, PAGES):
         told(first, opened.numPages)
         numbers = range(first, min(first + PAGES, opened.numPages + 1))
         asked = js.Promise.allSettled(js.Array.of(*[opened.getPage(number).then(text_of) for number in numbers]))
         fields = js.JSON.parse('["value", "items", "str", "hasEOL"]')
-        for place, page in enumerate(json.loads(js.JSON.stringify(await asked, fields))):
+        for place, page in enumerate(parse(js.JSON.stringify(await asked, fields))):
             items = page["value"]["items"] if "value" in page else []  # a damaged page; the others are read
             text = "".join([item["str"] + ("\n" if item["hasEOL"] else "") for item in items]).strip()
             parts.append((first + place, text + "\n\n" if text else ""))

@@ -14,6 +14,7 @@ import js
 from js import navigator
 from jsffi import create_proxy
 from studio.shell.elements import message_of
+from studio.shell.parse import parse
 
 
 def by_name(models: list) -> OrderedDict:
@@ -104,9 +105,7 @@ class Engine:
         text, attachments = event.data, []
         if not isinstance(text, str):
             text, *attachments = list(event.data)
-        if "\\u" in text:  # MicroPython's json leaves escaped surrogate pairs apart
-            text = js.JSON.stringify(js.JSON.parse(text))
-        message = json.loads(text)
+        message = parse(text)
         kind = message.get("event")
         if kind == "ready":
             self._ready(message)
@@ -177,7 +176,7 @@ class Engine:
     async def read_index(self) -> None:
         """Reads the site's list of models, so that their sizes are known before the engine is up."""
         try:
-            index = json.loads(await (await js.fetch("models/index.json")).text())
+            index = parse(await (await js.fetch("models/index.json")).text())
             if self.known is None:
                 self.known = by_name([about | {"stored": None, "tasks": [about["task"]]} for about in index["models"]])
         except Exception as error:

@@ -102,10 +102,11 @@ async def open_checkpoint(model: Source | Mapping[str, Source] | str | os.PathLi
         return await read_gguf(model)
     if magic[8:9] == b"{":
         return await read_safetensors([model], {})
+    if bytes(magic).lstrip()[:1] == b"<":
+        raise Error("bad_file", f"{model.name} is a web page and no model: download the file itself, not its page.")
     raise Error(
         "bad_file",
-        f"{model.name} is neither a GGUF nor a safetensors file (it begins with {bytes(magic[:4])!r}): "
-        "choose a file that ends in .gguf or .safetensors.",
+        f"{model.name} is neither a GGUF nor a safetensors file: choose a file that ends in .gguf or .safetensors.",
     )
 
 

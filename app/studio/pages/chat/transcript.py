@@ -8,6 +8,7 @@ from studio.pages.chat.attachments import attached
 from studio.pages.chat.conversation import Conversation, parts_of
 from studio.pages.chat.markdown import Rendered
 from studio.shell.elements import attempt, button, by_id, el, fill, icon_button, on, show, storage
+from studio.shell.parse import parse
 from studio.shell.wording import duration, figures, number, t
 
 ENDS = {"stopped": t("stopped"), "interrupted": t("interrupted"), "not answered": t("not answered")}
@@ -149,7 +150,7 @@ class Transcript:
         """The texts of editors that were open when this chat, or the page, was left."""
         if chat not in self._edits:
             try:
-                self._edits[chat] = json.loads(storage.getItem("tensortab.edits." + chat) or "{}")
+                self._edits[chat] = parse(storage.getItem("tensortab.edits." + chat) or "{}")
             except ValueError:
                 self._edits[chat] = {}
         return self._edits[chat]
