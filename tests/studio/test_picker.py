@@ -86,7 +86,8 @@ def test_a_model_of_the_hub_is_one_click_away(page: Page) -> None:
     page.wait("/^Chat model: Qwen3 0.6B, loading, [1-9]\\d?%$/.test(document.querySelector('.pick').ariaLabel)")
     state(page, "ready")
     assert label(page) == "Chat model: Qwen3 0.6B, ready"
-    assert page.text("#chat .pick") == "Qwen3 0.6B\n639 MB"
+    assert page.text("#chat .pick") == "Qwen3 0.6B"
+    assert page.js("document.querySelector('#chat .pick').dataset.detail") == "639 MB"
     page.send("short")
     page.answered(2)
 
