@@ -14,6 +14,7 @@ import js
 from js import navigator
 from jsffi import create_proxy
 from studio.shell.elements import message_of
+from studio.shell.wording import t
 
 
 def by_name(models: list) -> OrderedDict:
@@ -24,7 +25,7 @@ def by_name(models: list) -> OrderedDict:
 def supported() -> dict | None:
     """The error if this browser has no WebGPU, which is known without a worker; else None."""
     if not js.isSecureContext:
-        return {"code": "no_webgpu", "message": "The browser offers WebGPU only over https or on localhost."}
+        return {"code": "no_webgpu", "message": t("The browser offers WebGPU only over https or on localhost.")}
     if not hasattr(navigator, "gpu"):
         return {"code": "no_webgpu", "message": ""}
     return None
@@ -107,6 +108,8 @@ class Engine:
         if "\\u" in text:  # MicroPython's json leaves escaped surrogate pairs apart
             text = js.JSON.stringify(js.JSON.parse(text))
         message = json.loads(text)
+        if message.get("error"):
+            message["error"]["lang"] = "en"  # what the engine says; the page's own errors are in the page's language
         kind = message.get("event")
         if kind == "ready":
             self._ready(message)
@@ -155,7 +158,7 @@ class Engine:
         text = text if isinstance(text, str) else "A file of the engine could not be fetched."
         place = "%s:%s" % (getattr(event, "filename", ""), getattr(event, "lineno", ""))
         self.end()
-        self._fail({"code": code, "message": text, "report": self._report("%s\n%s" % (text, place))})
+        self._fail({"code": code, "message": text, "lang": "en", "report": self._report("%s\n%s" % (text, place))})
 
     def _fail(self, error: dict) -> None:
         self.state, self.error = "failed", error
@@ -166,7 +169,8 @@ class Engine:
         trace = io.StringIO()
         sys.print_exception(error, trace)  # type: ignore[attr-defined]  # MicroPython's
         print(trace.getvalue())
-        return {"code": "internal", "message": message_of(error), "report": self._report(trace.getvalue())}
+        report = self._report(trace.getvalue())
+        return {"code": "internal", "message": message_of(error), "lang": "en", "report": report}
 
     def _report(self, text: str) -> str:
         info = {name: value for name, value in self.info.items() if name != "limits"}
