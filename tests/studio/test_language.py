@@ -314,3 +314,14 @@ def test_a_text_that_the_document_has_is_never_painted_in_english(korean: Page) 
         assert english(korean) == set()
     finally:
         korean.browser.driver.execute_cdp_cmd("Network.setBlockedURLs", {"urls": []})
+
+
+def test_what_the_engine_says_is_marked_as_english(korean: Page) -> None:
+    korean.open()
+    korean.wait("document.querySelector('#chat .notice [data-act=load-default]')?.checkVisibility()")
+    korean.fake(fault={"code": "bad_shard", "message": "Part 3 does not match."})
+    korean.click("#chat .notice [data-act=load-default]")
+    korean.wait("document.querySelector('#chat .notice[data-code=bad_shard] .detail')?.lang === 'en'")
+    assert korean.text("#chat .notice h2") == "모델의 일부가 손상되었습니다"
+    assert korean.text("#chat .notice .primary") == "삭제하고 다시 내려받기"
+    assert english(korean) == set()

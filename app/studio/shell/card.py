@@ -120,7 +120,7 @@ class Card:
             row.append(button(label, act, cls="quiet" if place else "primary"))
         self.put(("error", title, advice, detail, report),
                  el("div", el("h2", title), el("p", advice) if advice else None,
-                    el("p", detail, cls="detail", lang="en", dir="ltr") if detail else None,
+                    el("p", detail, cls="detail", lang=error.get("lang"), dir="auto") if detail else None,
                     el("details", el("summary", t("The report")),
                        el("pre", report, tabindex="0", lang="en", dir="ltr")) if report else None,
                     cls="what", role="alert"),

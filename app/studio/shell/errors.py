@@ -99,3 +99,10 @@ ERRORS = {
 def explain(code: str) -> tuple:
     """(title, advice, buttons) for an error's code, in the page's language."""
     return ERRORS[code]
+
+
+def in_a_line(error: dict) -> str:
+    """An error of the engine with its detail, which is English in all languages."""
+    if error["code"] not in ERRORS:
+        return error["message"]
+    return ERRORS[error["code"]][0] + (": " + error["message"] if error["message"] else "")

@@ -6,6 +6,7 @@ import json
 import js
 from studio.shell import routing
 from studio.shell.elements import attempt, by_id, download_blob, message_of, toast
+from studio.shell.errors import in_a_line
 from studio.shell.models import Failure, Model, request
 from studio.shell.transport import Engine
 from studio.shell.wording import share, t
@@ -35,7 +36,7 @@ async def _run(work) -> None:
     try:
         await work
     except Failure as failure:
-        toast(failure.error["message"], seconds=SECONDS)
+        toast(in_a_line(failure.error), seconds=SECONDS)
     except Exception as error:
         if "AbortError" not in error.args:  # else the user closed the browser's dialog
             toast(message_of(error), seconds=SECONDS)

@@ -399,10 +399,9 @@ class Model:
         elif self.error is not None:
             title, advice, buttons = explain(self.error["code"])
             buttons = [found for found in buttons if found[1] in BUTTONS and (found[1] != "load-default" or offered)]
-            error = self.error
             if self.name is not None:
-                error = error | {"message": "%s\n%s" % (error["message"], t("%s is still loaded.") % self.name)}
-            self.card.problem(title, advice, error, buttons or [(t("Try again"), "retry")])
+                advice = "%s %s" % (advice, t("%s is still loaded.") % self.name)
+            self.card.problem(title, advice, self.error, buttons or [(t("Try again"), "retry")])
         elif self.state == "ready" or engine.state == "starting" or not wanted:
             self.card.hide()
         elif offered:

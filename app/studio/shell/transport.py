@@ -15,6 +15,7 @@ from js import navigator
 from jsffi import create_proxy
 from studio.shell.elements import message_of
 from studio.shell.parse import parse
+from studio.shell.wording import t
 
 
 def by_name(models: list) -> OrderedDict:
@@ -25,7 +26,7 @@ def by_name(models: list) -> OrderedDict:
 def supported() -> dict | None:
     """The error if this browser has no WebGPU, which is known without a worker; else None."""
     if not js.isSecureContext:
-        return {"code": "no_webgpu", "message": "The browser offers WebGPU only over https or on localhost."}
+        return {"code": "no_webgpu", "message": t("The browser offers WebGPU only over https or on localhost.")}
     if not hasattr(navigator, "gpu"):
         return {"code": "no_webgpu", "message": ""}
     return None
@@ -106,6 +107,8 @@ class Engine:
         if not isinstance(text, str):
             text, *attachments = list(event.data)
         message = parse(text)
+        if message.get("error"):
+            message["error"]["lang"] = "en"  # what the engine says; the page's own errors are in the page's language
         kind = message.get("event")
         if kind == "ready":
             self._ready(message)
@@ -154,7 +157,7 @@ class Engine:
         text = text if isinstance(text, str) else "A file of the engine could not be fetched."
         place = "%s:%s" % (getattr(event, "filename", ""), getattr(event, "lineno", ""))
         self.end()
-        self._fail({"code": code, "message": text, "report": self._report("%s\n%s" % (text, place))})
+        self._fail({"code": code, "message": text, "lang": "en", "report": self._report("%s\n%s" % (text, place))})
 
     def _fail(self, error: dict) -> None:
         self.state, self.error = "failed", error
@@ -165,7 +168,8 @@ class Engine:
         trace = io.StringIO()
         sys.print_exception(error, trace)  # type: ignore[attr-defined]  # MicroPython's
         print(trace.getvalue())
-        return {"code": "internal", "message": message_of(error), "report": self._report(trace.getvalue())}
+        report = self._report(trace.getvalue())
+        return {"code": "internal", "message": message_of(error), "lang": "en", "report": report}
 
     def _report(self, text: str) -> str:
         info = {name: value for name, value in self.info.items() if name != "limits"}

@@ -8,6 +8,7 @@ from studio.pages.search import shelf
 from studio.shell import elements, folders, model_files
 from studio.shell.documents import Unreadable, read
 from studio.shell.elements import action, announce, button, copied_soon, el, fill, icon_button, message_of, on, show
+from studio.shell.errors import in_a_line
 from studio.shell.files import Document, is_photo, not_read
 from studio.shell.models import Failure, Model, Progress, shared
 from studio.shell.nearest import nearest, vectors_of
@@ -328,7 +329,7 @@ class Search(Page):
                 if kind.indexed():
                     lists.append((kind, await self.close_to(kind, text)))
         except Failure as failure:
-            problem = failure.error["message"]
+            problem = in_a_line(failure.error)
         if not lists and not problem:
             problem = t("Nothing is indexed yet: wait for the model, or load one above.")
         if text != self.asked:
