@@ -36,7 +36,7 @@ READ = """(async () => {
     box.value = '(nothing)';
     field.files = list.files;
     field.dispatchEvent(new Event('change'));
-    for (const start = Date.now(); Date.now() < start + 60000; await new Promise((done) => setTimeout(done, 20))) {
+    for (const start = Date.now(); Date.now() < start + 25000; await new Promise((done) => setTimeout(done, 20))) {
         if (document.querySelector('#summarise [data-act=cancel-job]')?.checkVisibility()) continue;
         const cards = [...document.querySelectorAll('#summarise .notice:not([hidden])')].map((card) => card.innerText);
         const problem = cards.find((text) => text.includes('Nothing was read'));

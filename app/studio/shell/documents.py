@@ -147,7 +147,8 @@ async def _word(file) -> Document:
         raise Unreadable(t("Texts, web pages, PDFs and Word files (.docx) can be read."))
     given, options = js.Object.new(), js.Object.new()
     given.arrayBuffer = fflate.zipSync(files, js.JSON.parse('{"level": 0}')).buffer
-    options.convertImage = mammoth.images.imgElement(create_proxy(lambda image: js.JSON.parse('{"src": ""}')))
+    no_picture = js.JSON.parse('{"src": ""}')
+    options.convertImage = mammoth.images.imgElement(create_proxy(lambda image: no_picture))
     try:
         made = await mammoth.convertToHtml(given, options)
     except Exception:
@@ -182,17 +183,18 @@ async def _pages(opening, told) -> list:
             raise Unreadable(t("A PDF with a password cannot be read: save a copy without one.")) from None
         raise Unreadable(t("It is damaged: the document could not be opened.")) from None
     parts, total = [], 0
-    texts: list = []  # the promises, which MicroPython may free else before the caller of `read_text` has them
+    promises: list = []  # MicroPython may free a JavaScript object that a callback returns, unless it has a name
 
-    def read_text(page):
-        texts.append(page.getTextContent())
-        return texts[-1]
-    text_of = create_proxy(read_text)
+    def text_of(page):
+        promises.append(page.getTextContent())
+        return promises[-1]
+    proxy = create_proxy(text_of)
     for first in range(1, opened.numPages + 1, PAGES):
         told(first, opened.numPages)
         numbers = range(first, min(first + PAGES, opened.numPages + 1))
-        asked = js.Promise.allSettled(js.Array.of(*[opened.getPage(number).then(text_of) for number in numbers]))
+        asked = js.Promise.allSettled(js.Array.of(*[opened.getPage(number).then(proxy) for number in numbers]))
         fields = js.JSON.parse('["value", "items", "str", "hasEOL"]')
+        promises.clear()
         for place, page in enumerate(parse(js.JSON.stringify(await asked, fields))):
             items = page["value"]["items"] if "value" in page else []  # a damaged page; the others are read
             text = "".join([item["str"] + ("\n" if item["hasEOL"] else "") for item in items]).strip()
