@@ -78,8 +78,7 @@ def test_it_is_looked_for_every_hour(stored: Page, tmp_path: Path) -> None:
 
 def test_a_reload_never_ends_an_answer_unasked(stored: Page, tmp_path: Path) -> None:
     stored.load()
-    stored.fake(pace=2000)
-    stored.send("long")
+    stored.send("endlessly")
     stored.wait("document.querySelector('.streaming')")
     publish(tmp_path, 2)
     come_back(stored)
@@ -92,7 +91,7 @@ def test_a_reload_never_ends_an_answer_unasked(stored: Page, tmp_path: Path) -> 
     stored.click("#toast [data-act=update-anyway]")
     stored.wait("!globalThis.before && document.documentElement.hasAttribute('data-ready')")
     stored.wait("document.querySelector('.turn')")
-    assert stored.turns()[0] == "long"
+    assert stored.turns()[0] == "endlessly"
 
 
 def test_two_tabs_get_the_new_version_one_after_the_other(stored: Page, tmp_path: Path) -> None:
