@@ -53,8 +53,7 @@ class Page:
         over it."""
         self.unsaved = Card(el("section", cls="notice", hidden=True))
         self.work = Card(el("section", cls="notice", aria_label=t("Progress"), hidden=True))
-        self.body = el("div", el("p", head, cls="hello-head"), el("p", sub, cls="hello-sub"), self.unsaved.box,
-                       cls="tab-body")
+        self.body = el("div", el("p", head, cls="hello-head"), el("p", sub, cls="hello-sub"), cls="tab-body")
         self.drop = el("div", el("p", drop), cls="drop", hidden=True)
         menu = icon_button("menu", t("Open the pages and conversations"), "drawer-open", aria_controls="side",
                            aria_expanded="false")
@@ -142,9 +141,11 @@ class Page:
             works.draw(self)
         if self.history.problem and not self.history.silent:
             title, advice, buttons = explain("not_kept")
+            self.body.querySelector(".hello-sub").after(self.unsaved.box)
             self.unsaved.problem(title, advice, {"code": "not_kept", "message": self.history.problem}, buttons)
         else:
             self.unsaved.hide()
+            self.unsaved.box.remove()
 
     async def locate(self, part: str) -> None:
         """Shows what the address names: a work, or "new"."""
