@@ -13,7 +13,7 @@ from tests.conftest import Site
 
 READY = "document.documentElement.hasAttribute('data-ready')"
 TROUBLE = "document.querySelector('#trouble:not([hidden])')?.innerText"
-CARD = "document.querySelector('#notice[data-code=start_failed]')?.innerText"
+CARD = "document.querySelector('#chat .notice[data-code=start_failed]')?.innerText"
 # Time-outs of seconds end at once.
 HURRY = """const wait = setTimeout;
   globalThis.setTimeout = (call, ms, ...rest) => wait(call, ms >= 10000 ? 0 : ms, ...rest);"""
@@ -124,7 +124,7 @@ def test_a_file_of_the_engine_that_cannot_be_used_is_named(either: Browser, site
     site.mend()
     if "type" in fault:  # the browser has stored it, and the server says that the file is the same
         site.alter("pyodide/pyodide.mjs", lambda data: data + b"\n")
-    either.evaluate("void document.querySelector('#notice [data-act=retry]').click()")
+    either.evaluate("void document.querySelector('#chat .notice [data-act=retry]').click()")
     assert either.evaluate("tensortab.run('40 + 2')", timeout=60) == "42"
     either.open("about:blank")
 
