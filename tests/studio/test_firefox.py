@@ -33,7 +33,7 @@ def test_the_tabs_in_firefox(firefox: Firefox, fake: Site) -> None:
     firefox.evaluate("void (location.hash = 'search')")
     wait_for(firefox, "Boolean(document.querySelector('[data-act=pick-files]')?.checkVisibility())")
     firefox.evaluate(f"({drop})({TEXTS})")
-    wait_for(firefox, "document.querySelector('.shelf small').innerText === '2 texts'")
+    wait_for(firefox, "document.querySelector('.shelf small')?.innerText === '2 texts'")
     firefox.evaluate("void (document.querySelector('#query').value = 'the tide')")
     wait_for(firefox, "!document.querySelector('.query button').disabled")
     firefox.evaluate("void document.querySelector('.query button').click()")

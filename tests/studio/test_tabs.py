@@ -479,7 +479,7 @@ def test_a_picture_waits_for_the_model_that_is_loaded_in_the_end(page: Page) -> 
     page.wait(f"{LAST.replace('NAME', 'classify')} === 'Waits for the model: see above'")
     drop(page, CLIP.replace("clip.", "broken."))
     page.wait(seen("#classify [data-code=bad_file]"))
-    assert page.js(seen("#classify [data-code=offline] [data-act=retry]")), "there is another one"
+    assert page.js(seen("#classify [data-code=bad_file] [data-act=load-default]")), "there is another one"
     page.js("void (HTMLInputElement.prototype.click = () => {})")
     page.click("#classify [data-code=bad_file] [data-act=pick-file]")
     give(page, "#model-file", CLIP)

@@ -175,6 +175,10 @@ class Sheet:
             rows.append(self._rows[key][1])
             if state == "loading":
                 rows[-1].querySelector(".tag").textContent = t("Loading, %s") % share(model.progress.part)
+        if model.state == "ready" and model.asked is None:
+            if ("own", model.name) not in self._rows:
+                self._rows["own", model.name] = None, own_row(model)
+            rows.insert(0, self._rows["own", model.name][1])
         drawn = self._drawn.get(model.task)
         if drawn is None or [id(one) for one in drawn] != [id(one) for one in rows]:
             self._drawn[model.task] = rows
@@ -242,6 +246,14 @@ def row(model: Model, about: dict, state: str):
         does = [button(t("Run without keeping it"), "use-unkept", aria_label=t("Run %s without keeping it") % name,
                        **data), button(t("Delete other models"), "settings")]
     return el("li", box, el("div", *does, cls="row"), cls="model", **data)
+
+
+def own_row(model: Model):
+    """A list's item for a model of the user's own files, which is loaded and not kept."""
+    does = button(t("Unload"), "unload", aria_label=t("Unload %s") % model.name, data_task=model.task)
+    return el("li", el("div", el("b", model.name, dir="auto"), el("span", t("In use"), cls="tag"),
+                       el("small", t("From your own files")), cls="what"), el("div", does, cls="row"), cls="model",
+              data_name=model.name)
 
 
 sheet = Sheet()
