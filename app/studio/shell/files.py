@@ -5,7 +5,7 @@ from collections import OrderedDict
 from studio.shell.wording import t
 
 PHOTOS = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".avif", ".bmp")
-LONGEST = 2_000_000  # bytes of a document's text: MicroPython reads that many in seconds
+LONGEST = 2_000_000  # bytes of a document's text
 PASSAGE = 700  # bytes of a passage: of English about 170 tokens, of Korean or Chinese about 230
 # Where a text may be cut, the best place first: after a paragraph, a sentence, a line, a word.
 ENDS = [[mark.encode() for mark in marks] for marks in (
