@@ -6,8 +6,8 @@ from tests.browser import Firefox, wait_for
 from tests.conftest import Site
 from tests.studio.conftest import Page, press
 from tests.studio.documents import docx, pdf
+from tests.studio.gestures import PNG, drop, give, seen
 from tests.studio.test_documents import file_of
-from tests.studio.test_tabs import PNG, drop, give, seen
 
 CHIPS = "[...document.querySelectorAll('.composer .chip span')].map((e) => e.innerText).join()"
 LINE = "aeiou " * 10 + "\n"

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.studio.conftest import Page
-from tests.studio.test_tabs import DEVICES, PNG, TASKS, TEXTS, WAV, drop, give, seen
+from tests.studio.gestures import DEVICES, PNG, TASKS, TEXTS, WAV, drop, give, seen
 
 
 def test_a_starter_says_its_cost_downloads_the_model_and_is_answered(page: Page) -> None:

@@ -2,7 +2,7 @@
 
 from tests.browser import Firefox, wait_for
 from tests.conftest import Site
-from tests.studio.test_tabs import TEXTS, WAV
+from tests.studio.gestures import TEXTS, WAV
 
 
 def test_a_chat_in_firefox(firefox: Firefox, fake: Site) -> None:

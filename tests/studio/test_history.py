@@ -6,7 +6,7 @@ import pytest
 from selenium.webdriver.common.keys import Keys
 
 from tests.studio.conftest import Page, press
-from tests.studio.test_tabs import PNG, TEXTS, WAV, drop, loaded, saved, seen
+from tests.studio.gestures import PNG, TEXTS, WAV, drop, loaded, saved, seen
 
 TITLES = "[...document.querySelectorAll('#works .open')].map((e) => e.innerText)"
 LEAVES = "(() => { const e = new Event('beforeunload', {cancelable: true}); return !dispatchEvent(e); })()"

@@ -15,7 +15,7 @@ from building.steps import ROOT
 from tests.browser import Firefox, wait_for
 from tests.conftest import Site
 from tests.studio.conftest import Page
-from tests.studio.test_tabs import WAV, drop
+from tests.studio.gestures import WAV, drop
 
 MODULES = {file: ast.parse(file.read_text()) for file in sorted((ROOT / "app/studio").rglob("*.py"))}
 LANGUAGES = pages.language_files()

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.studio.conftest import Page
-from tests.studio.test_tabs import PNG, WAV, drop, loaded, seen
+from tests.studio.gestures import PNG, WAV, drop, loaded, seen
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ from selenium.webdriver.common.keys import Keys
 
 from tests.studio.conftest import Page, press
 from tests.studio.documents import docx, pdf
+from tests.studio.gestures import PNG, TEXTS, drop, give, seen
 from tests.studio.test_documents import file_of
-from tests.studio.test_tabs import PNG, TEXTS, drop, give, seen
 
 FILES = "#search input[multiple]:not([webkitdirectory])"
 
