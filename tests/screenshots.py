@@ -53,11 +53,12 @@ def main(folder: Path) -> None:
         page.resize(1280, 800)
         page.open(site.url + "?" + name + "#" + name)
         wait_for(page, "Boolean(document.querySelector('#engine-gpu')?.innerText)", 60)
-        if name == "search":
+        if name == "search":  # the texts that are given download the model
             drop({file: text.encode() for file, text in NOTES.items()})
-        load = f"document.querySelector('#{name} .notice [data-act=load-default]')"
-        wait_for(page, f"{load}?.checkVisibility()", 60)
-        page.evaluate(f"void {load}.click()")
+        else:
+            load = f"document.querySelector('#{name} .notice [data-act=load-default]')"
+            wait_for(page, f"{load}?.checkVisibility()", 60)
+            page.evaluate(f"void {load}.click()")
         wait_for(page, f"document.querySelector('#{name} .pick[data-state=ready]')?.checkVisibility()", 300)
 
     try:
@@ -96,6 +97,7 @@ def main(folder: Path) -> None:
         picture("chat-phone", 390, 844, theme="dark")
         page.resize(1280, 1240)
         page.evaluate("void (location.hash = 'lab')")
+        wait_for(page, "document.querySelector('[data-act=measure]')?.disabled === false", 60)
         page.evaluate("void document.querySelector('[data-act=measure]').click()")
         wait_for(page, "Boolean(document.querySelector('.roofline'))", 300)
         page.evaluate("void document.activeElement.blur()")
