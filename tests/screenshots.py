@@ -10,6 +10,8 @@ import tempfile
 import time
 from pathlib import Path
 
+sys.path.append(str(Path(__file__).parents[1] / "app"))  # pytest does so by its configuration
+
 from building.steps import DIST, ROOT
 from tests.browser import Chromium, wait_for
 from tests.conftest import Site
