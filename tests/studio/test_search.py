@@ -36,6 +36,7 @@ def test_texts_are_indexed_kept_and_found(page: Page) -> None:
     give(page, "#search input[multiple]:not([webkitdirectory])", TEXTS)
     indexed(page)
     assert page.text(".shelf small") == "2 texts"
+    assert page.js("[...document.querySelectorAll('#search .primary')].filter((e) => e.checkVisibility()).length") == 1
     assert found(page, "the tide") == ["tide.md", "oak.txt"]
     assert found(page, "oaks as ships") == ["oak.txt", "tide.md"]
     assert page.text(".passages li p") == "Oaks are old. As are ships."

@@ -165,6 +165,7 @@ class Search(Page):
             return
         show(self.start, not self.busy)
         show(self.form, something)
+        self.starts[0].className = "quiet" if something else "primary"  # where there is a query, that is the way on
         show(self.go_on, pending)
         show(self.shelf, something)
         if not self.busy:
