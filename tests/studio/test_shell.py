@@ -202,6 +202,7 @@ def test_a_crashed_engine_can_be_started_again(page: Page) -> None:
 def test_a_load_right_after_a_cancelled_one_has_the_lock(page: Page) -> None:
     page.open()
     page.wait("document.querySelector('[data-act=load-default]')")
+    page.fake(pace=100)
     page.click("[data-act=load-default]")
     page.wait("document.querySelector('[data-act=cancel-load]')")
     for button in ("cancel-load", "load-default"):

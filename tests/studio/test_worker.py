@@ -39,7 +39,7 @@ class Pipe:
             yield {"choices": [{"finish_reason": None}]}
         self.busy = False
         usage = {"prompt_tokens": 1, "completion_tokens": 1, "prompt_tokens_details": {"cached_tokens": 0}}
-        yield {"choices": [{"finish_reason": "abort"}], "usage": usage, "timings": {}}
+        yield {"choices": [{"finish_reason": "abort"}], "usage": usage, "timings": {"tokens_per_second": 1.0}}
 
     def abort(self) -> None:
         self.aborted = True
@@ -124,8 +124,11 @@ def worker(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
             return KINDS[task](f"by {model.name}:")
         return KINDS.get(task, Pipe)(model)
 
-    async def device(_: object) -> None:
-        return None
+    async def device(_: object) -> SimpleNamespace:
+        return SimpleNamespace(info={})
+
+    async def remember(*_: object, **__: object) -> None:  # tests/browser_engine/test_inventory.py
+        pass
 
     async def measure(_device: object, generator: Any, report: Any) -> dict[str, Any]:
         report("read", 0, 1)
@@ -138,6 +141,7 @@ def worker(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     monkeypatch.setattr(module, "pyodide", SimpleNamespace(__version__="9.9"))
     module.js.navigator.userAgent = "Some/1.0"
     monkeypatch.setattr(module.Engine, "device", device)
+    monkeypatch.setattr(module, "_remember", remember)
     monkeypatch.setattr(module, "lab", SimpleNamespace(measure=measure))
     monkeypatch.setattr(module, "Index", Index)
     monkeypatch.setattr(module, "to_js", lambda values: values)
