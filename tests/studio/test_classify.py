@@ -54,6 +54,7 @@ def bars(page: Page) -> list[list[str]]:
 
 def label(page: Page, text: str) -> None:
     """Writes the labels and looks again."""
+    page.wait("!document.querySelector('#labels').readOnly")  # the picture before is done
     page.js("document.querySelector('#labels').select()")
     page.browser.driver.find_element("id", "labels").send_keys(text)
     page.click("[data-act=look-again]")
@@ -110,6 +111,7 @@ def test_a_picture_waits_for_the_model_that_is_loaded_in_the_end(page: Page) -> 
     page.click("#classify [data-code=bad_file] [data-act=pick-file]")
     give(page, "#model-file", CLIP)
     page.wait("document.querySelectorAll('.bars li').length === 8")
+    page.wait(seen("[data-act=camera]"))
     page.fake(pace=3000)  # of the look at it, which the load overtakes
     drop(page, f"[{PNG}('b.png')]")
     page.wait("document.querySelector('#classify .stage')?.innerText === 'Looking at b.png'")
