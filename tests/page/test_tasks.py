@@ -142,15 +142,15 @@ def test_a_picture_is_classified(firefox: Browser, site: Site) -> None:
     rows = firefox.evaluate(
         "[...document.querySelectorAll('.bars li')].map((e) => [e.children[0].innerText, e.children[1].innerText])"
     )
-    shares = [float(share.removesuffix(" %")) for _, share in rows]
+    shares = [float(share.removesuffix("%")) for _, share in rows]
     assert shares == sorted(shares, reverse=True) and 0 < sum(shares) <= 101
     assert all(name.strip() and not name.startswith("LABEL_") for name, _ in rows)
 
 
 def test_a_text_is_summarised(firefox: Browser, site: Site) -> None:
     firefox.open(site.url + "#summarise")
-    wait_for(firefox, seen("#notice [data-act=load-default]"), 60)
-    click(firefox, "#notice [data-act=load-default]")
+    wait_for(firefox, seen("#summarise .notice [data-act=load-default]"), 60)
+    click(firefox, "#summarise .notice [data-act=load-default]")
     wait_for(firefox, "document.documentElement.dataset.engine === 'ready'", 300)
     drop(firefox, ("notes.txt", (" ".join(NOTES.values())).encode()))
     wait_for(firefox, "document.querySelector('#document').value.startsWith('The moon')")
@@ -174,7 +174,8 @@ def clip_folder(place: Path) -> Path:
 
 
 def test_photos_are_found_by_what_they_show(firefox: Browser, site: Site, tmp_path: Path) -> None:
-    """With a CLIP of the user's own, a small random one: it finds what it finds in CPython."""
+    """With a CLIP of the user's own, a small random one: it finds what it finds in CPython, without what is far behind
+    the best (pages/search/page.py)."""
     folder = clip_folder(tmp_path)
 
     async def nearest(query: str) -> list[str]:
@@ -182,7 +183,8 @@ def test_photos_are_found_by_what_they_show(firefox: Browser, site: Site, tmp_pa
         images = [tt.Image(8, 8, bytes((*colour, 255)) * 64) for colour in COLOURS.values()]
         photos, (text,) = np.array(await pipe(images)), np.array(await pipe.text([query]))
         pipe.free()
-        return [list(COLOURS)[n] for n in np.argsort(-photos @ text)]
+        scores = photos @ text
+        return [list(COLOURS)[n] for n in np.argsort(-scores) if scores[n] > scores.max() - 0.05]
 
     devices.use(CPUDevice())
     expected = asyncio.run(nearest("a photo"))
@@ -204,7 +206,7 @@ def test_photos_are_found_by_what_they_show(firefox: Browser, site: Site, tmp_pa
     wait_for(firefox, f"{shelf} === '4 photos' && {seen('[data-act=pick-files]')}", 120)
     firefox.evaluate("void (document.querySelector('#query').value = 'a photo')")
     click(firefox, ".query [type=submit]")
-    wait_for(firefox, "document.querySelectorAll('.photos img').length === 4", 60)
+    wait_for(firefox, "document.querySelectorAll('.photos img').length > 0", 60)
     assert firefox.evaluate("[...document.querySelectorAll('.photos b')].map((e) => e.innerText)") == expected
 
 
