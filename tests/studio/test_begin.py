@@ -35,7 +35,7 @@ def test_a_dropped_recording_and_a_picture_begin_at_once(page: Page) -> None:
     page.wait("document.querySelector('.shelf small')?.innerText === '2 texts'")
 
 
-def test_a_download_that_is_cancelled_costs_what_is_left(page: Page) -> None:
+def test_a_download_that_is_cancelled_costs_what_is_left_and_ends_the_job(page: Page) -> None:
     page.open("#transcribe")
     page.wait(seen("#transcribe .primary .cost"))
     page.fake(pace=100)
@@ -45,6 +45,8 @@ def test_a_download_that_is_cancelled_costs_what_is_left(page: Page) -> None:
     page.wait(seen("#transcribe .primary .cost"))
     left = int(page.text("#transcribe .primary .cost").split()[0])
     assert 7 < left < 70, "the part that has arrived is kept"
+    page.wait(seen("[data-act=record]"))
+    assert page.js("document.querySelectorAll('.said li').length") == 0
     assert page.js("document.querySelector('#transcribe [data-kind=error]')") is None
 
 

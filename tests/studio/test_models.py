@@ -55,15 +55,3 @@ def test_the_lock_is_let_go_with_the_last_model(tabs: Page) -> None:
     driver.switch_to.window(loaded_here)
     drop(tabs, f"[{WAV}(2, 'a.wav')]")
     tabs.wait("document.querySelector('#transcribe [data-code=two_tabs]')")
-
-
-def test_a_load_that_is_cancelled_ends_the_jobs_that_wait_for_it(page: Page) -> None:
-    page.open("#transcribe")
-    page.wait(seen("#transcribe [data-act=load-default]"))
-    page.fake(pace=200)
-    drop(page, f"[{WAV}(2, 'a.wav')]")
-    page.wait("document.querySelector('#transcribe [data-act=cancel-load]')")
-    page.click("#transcribe [data-act=cancel-load]")
-    page.wait(seen("[data-act=record]"))
-    assert page.js("document.querySelectorAll('.said li').length") == 0
-    assert page.js("document.querySelector('#transcribe [data-kind=error]')") is None

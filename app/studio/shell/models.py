@@ -105,9 +105,9 @@ class Model:
     """The model of one task. `state` is one of idle, loading, ready, failed, and elsewhere: another browser tab holds
     the models. `name` is the loaded model's, `about` what the engine says about it."""
 
-    def __init__(self, engine: Engine, task: str, kind: str, advice: str):
-        """kind, advice: the card's words where the site has no model for the task."""
-        self.engine, self.task, self._missing = engine, task, (kind, advice)
+    def __init__(self, engine: Engine, task: str, label: str, kind: str, advice: str):
+        """label: what the header calls it. kind, advice: the card's words where the site has no model for the task."""
+        self.engine, self.task, self.label, self._missing = engine, task, label, (kind, advice)
         self.state, self.progress = "idle", Progress()
         self.name: str | None = None
         self.error: dict | None = None
@@ -411,9 +411,10 @@ class Model:
             self.card.missing(*self._missing, engine.unlisted)
 
 
-def shared(engine: Engine, task: str, kind: str, advice: str) -> Model:
-    """The model of a task that several pages have."""
-    return engine.models.get(task) or Model(engine, task, kind, advice)
+def texts_model(engine: Engine) -> Model:
+    """The model for texts, which the Search page and the chat's files have in common."""
+    task, advice = "feature-extraction", t("Open the .safetensors and .json files of a sentence model, such as MiniLM.")
+    return engine.models.get(task) or Model(engine, task, t("Model for texts"), t("model for texts"), advice)
 
 
 class Job:

@@ -120,6 +120,7 @@ class Page:
     def pickable(self) -> list:
         """The models that can be chosen on this page: the chat's, if it has none of its own."""
         return self.models or [self.engine.models["text-generation"]]
+
     # The works that are kept
 
     def keep_works(self, new: str, none: str, exports: list) -> None:

@@ -7,12 +7,6 @@ from studio.shell.elements import action, button, by_id, el, fill, icon, icon_bu
 from studio.shell.models import Model, stored
 from studio.shell.wording import ago, digits, language_name, number, plural, share, size, t
 
-KINDS = {
-    "text-generation": t("Chat model"), "summarization": t("Model for summaries"),
-    "automatic-speech-recognition": t("Speech model"), "feature-extraction": t("Model for texts"),
-    "image-feature-extraction": t("Model for photos"), "image-classification": t("Model for pictures"),
-    "zero-shot-image-classification": t("Model for your own labels"),
-}
 FITS = {  # by the engine's reason (tensortab/fit.py)
     "no_gpu": t("No GPU answered"), "ran": t("Ran on this GPU"),
     "larger_ran": t("Fits: a larger model ran on this GPU"),
@@ -90,7 +84,7 @@ class Picker:
     def update(self) -> None:
         """Shows which model the page uses, and its state."""
         model = self.page.using()
-        about, name, kind, detail = model.listing, model.title, KINDS[model.task], ""
+        about, name, kind, detail = model.listing, model.title, model.label, ""
         if model.state == "loading":
             detail = share(model.progress.part)
             said = t("%s: %s, loading, %s") % (kind, name, detail)
@@ -139,8 +133,8 @@ class Sheet:
     def open(self, page) -> None:
         self.page, self._rows, self._drawn = page, {}, {}
         one = len(page.pickable()) == 1
-        self.title.textContent = KINDS[page.pickable()[0].task] if one else t("Models")
-        fill(self.lists, *[el("section", el("h3", KINDS[model.task], hidden=one), el("ul", cls="models"),
+        self.title.textContent = page.pickable()[0].label if one else t("Models")
+        fill(self.lists, *[el("section", el("h3", model.label, hidden=one), el("ul", cls="models"),
                               data_task=model.task) for model in page.pickable()])
         if not self._listens:
             self._listens = True

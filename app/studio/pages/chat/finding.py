@@ -6,7 +6,7 @@ from studio.pages.chat import quoting
 from studio.shell.card import Card
 from studio.shell.elements import action, button, by_id, el, message_of, toast
 from studio.shell.errors import explain
-from studio.shell.models import ELSEWHERE, Failure, Model, shared
+from studio.shell.models import ELSEWHERE, Failure, Model, texts_model
 from studio.shell.nearest import answer as answered
 from studio.shell.nearest import nearest, vectors_of
 from studio.shell.wording import number, plural, size, t
@@ -33,7 +33,7 @@ class Finding:
     def model(self) -> Model:
         """The model for texts, which the Search page uses, too."""
         if self._model is None:
-            self._model = shared(self.page.engine, "feature-extraction", t("model for texts"), "")
+            self._model = texts_model(self.page.engine)
         return self._model
 
     @property

@@ -39,7 +39,7 @@ class Chat(Page):
     history: Chats
 
     def __init__(self, engine, name):
-        self.model = Model(engine, "text-generation", t("model for chats"),
+        self.model = Model(engine, "text-generation", t("Chat model"), t("model for chats"),
                            t("You may be offline, or this site has no model of its own. A GGUF file of yours "
                              "works as well."))
         super().__init__(engine, name, t("Chat"), [self.model])

@@ -46,9 +46,9 @@ class Either(Model):
 
 class Classify(Page):
     def __init__(self, engine, name):
-        self.namer = Either(engine, "image-classification", t("model for pictures"),
+        self.namer = Either(engine, "image-classification", t("Model for pictures"), t("model for pictures"),
                            t("Open the .safetensors and .json files of a model such as EfficientNet or ViT."))
-        self.clip = Either(engine, "zero-shot-image-classification", t("CLIP model"),
+        self.clip = Either(engine, "zero-shot-image-classification", t("Model for your own labels"), t("CLIP model"),
                           t("Open the .safetensors and .json files of a CLIP model."))
         self.namer.other, self.clip.other = self.clip, self.namer
         super().__init__(engine, name, t("Classify"), [self.namer, self.clip])

@@ -10,7 +10,7 @@ from studio.shell.documents import Unreadable, read
 from studio.shell.elements import action, announce, button, copied_soon, el, fill, icon_button, message_of, on, show
 from studio.shell.errors import in_a_line
 from studio.shell.files import Document, is_photo, not_read
-from studio.shell.models import Failure, Model, Progress, shared
+from studio.shell.models import Failure, Model, Progress, texts_model
 from studio.shell.nearest import nearest, vectors_of
 from studio.shell.page import Page, Problem
 from studio.shell.pictures import preview
@@ -87,10 +87,9 @@ class Photos(Model):
 
 class Search(Page):
     def __init__(self, engine, name):
-        texts = shared(engine, "feature-extraction", t("model for texts"),
-                       t("Open the .safetensors and .json files of a sentence model, such as MiniLM."))
-        photos = Photos(engine, "image-feature-extraction", t("CLIP model"),
-                       t("Photos are found by a CLIP: open its .safetensors and .json files."))
+        texts = texts_model(engine)
+        photos = Photos(engine, "image-feature-extraction", t("Model for photos"), t("CLIP model"),
+                        t("Photos are found by a CLIP: open its .safetensors and .json files."))
         super().__init__(engine, name, t("Search"), [texts, photos])
         self.make(t("Find it by its meaning."),
                   t("Choose a folder of texts, PDFs, Word files or photos, and describe what you are looking for. The "

@@ -57,7 +57,7 @@ class Summary(Model):
 
 class Summarise(Page):
     def __init__(self, engine, name):
-        self.model = Summary(engine, "summarization", "", "")
+        self.model = Summary(engine, "summarization", t("Model for summaries"), "", "")
         super().__init__(engine, name, t("Summarise"), [self.model])
         self.make(t("The long and short of it."),
                   t("Paste a text, or choose a document. It is read part by part, however long it is, and never leaves "

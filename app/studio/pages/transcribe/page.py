@@ -31,7 +31,7 @@ FILES = {"txt": (plain, "text/plain"), "srt": (srt, "application/x-subrip"), "vt
 
 class Transcribe(Page):
     def __init__(self, engine, name):
-        self.model = Model(engine, "automatic-speech-recognition", t("Whisper model"),
+        self.model = Model(engine, "automatic-speech-recognition", t("Speech model"), t("Whisper model"),
                          t("Open the .safetensors and .json files of a Whisper model."))
         super().__init__(engine, name, t("Transcribe"), [self.model])
         self.make(t("What was said, in writing."),
