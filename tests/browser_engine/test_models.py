@@ -52,7 +52,7 @@ def test_a_packed_folder(engine: Engine, tmp_path: Path, monkeypatch: pytest.Mon
     pack(engine.site.folder, tmp_path, monkeypatch)
     engine.python(GREEDY)
     assert json.loads(engine.python("await greedy('tiny_llama')", 300)) == TINY["tiny_llama.greedy"].tolist()
-    loaded = engine.ask("load", 300, model="tiny_llama")
+    loaded = engine.ask("load", 300, task="text-generation", model="tiny_llama")
     assert loaded["model"] == "tiny_llama"
     assert loaded["stored"] is True
     chat = {"messages": [{"role": "user", "content": "ab"}], "max_tokens": 3, "temperature": 0}
@@ -105,7 +105,7 @@ def test_picked_files(engine: Engine) -> None:
         """(async () => {
           const files = await Promise.all(names.map(async (name) =>
             new File([await (await fetch(`picked/${name}`)).blob()], name)));
-          return ask("load", { model: null }, ...files);
+          return ask("load", { task: "text-generation", model: null }, ...files);
         })()""",
         300,
     )
